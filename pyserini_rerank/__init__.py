@@ -1,0 +1,60 @@
+"""Rerank what Pyserini finds with a cross-encoder.
+
+Importing this registers with Pyserini's searchers, whether Pyserini comes before or after: they gain
+`set_reranker`, `unset_reranker` and `is_using_reranker`. Nothing heavy is imported until it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import registration
+
+if TYPE_CHECKING:
+    from .reranker import Counts, CutWarning, EmptyDocumentWarning, Reranker, UnknownTextWarning, load
+    from .retrieval.first_stage import ShortfallWarning
+    from .retrieval.formats import Template
+    from .retrieval.hits import Hits, Trace, trace
+    from .retrieval.texts import MissingText
+    from .searcher import RerankingSearcher
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": "reranker",
+    "Reranker": "reranker",
+    "Counts": "reranker",
+    "CutWarning": "reranker",
+    "EmptyDocumentWarning": "reranker",
+    "UnknownTextWarning": "reranker",
+    "RerankingSearcher": "searcher",
+    "ShortfallWarning": "retrieval.first_stage",
+    "Template": "retrieval.formats",
+    "Hits": "retrieval.hits",
+    "Trace": "retrieval.hits",
+    "trace": "retrieval.hits",
+    "MissingText": "retrieval.texts",
+}
+__all__ = [
+    "Counts",
+    "CutWarning",
+    "EmptyDocumentWarning",
+    "Hits",
+    "MissingText",
+    "Reranker",
+    "RerankingSearcher",
+    "ShortfallWarning",
+    "Template",
+    "Trace",
+    "UnknownTextWarning",
+    "load",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+
+
+registration.install()

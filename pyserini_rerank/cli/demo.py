@@ -1,0 +1,155 @@
+"""`pyserini-rerank demo`: real documents and a real model, with no network."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..reranker import Reranker
+
+PREFERRED = "cross-encoder/ms-marco-MiniLM-L-6-v2"
+SHOWN = 5
+
+#: What the search found: qid -> docids, best first.
+Ranking = dict[str, list[str]]
+
+
+def demo(
+    query: Annotated[str | None, typer.Option(help="Ask this instead of the questions that come along.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"A hub name, a folder or 'bundled'. Default: {PREFERRED} if it can be had, else 'bundled'."),
+    ] = None,
+    depth: Annotated[int, typer.Option(help="How many candidates are reranked.")] = 20,
+    device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
+) -> None:
+    """Search the documentation of Python's standard library with BM25, rerank it, and say what that changed."""
+    from rich.console import Console
+
+    from . import docstrings
+
+    console = Console(highlight=False)
+    times: dict[str, float] = {}
+    with _timed(times, "load the model"):
+        reranker = _load(model, device, console)
+    with tempfile.TemporaryDirectory() as folder:
+        with _timed(times, "read and index the documents"):
+            documents = dict(docstrings.read())
+            searcher = _index(documents, folder)
+        where = getattr(reranker.backend, "device", "its own device")
+        console.print(f"{len(documents):,} documents: the docstrings of Python's standard library.")
+        console.print(f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked.\n")
+        questions = [{"question": query, "answers": []}] if query else _questions()
+        asked = {str(i): question["question"] for i, question in enumerate(questions)}
+        answers = {str(i): question["answers"] for i, question in enumerate(questions)}
+        with _timed(times, f"BM25, {len(asked)} queries"):
+            before = _search(searcher, asked, depth)
+        searcher.set_reranker(reranker, depth=depth)
+        with _timed(times, f"BM25 and reranking, {reranker.name}"):
+            after = _search(searcher, asked, depth)
+        searcher.close()
+    if query:
+        _show_side_by_side(console, query, before["0"], after["0"], [])
+    else:
+        _show_evaluation(console, asked, answers, before, after)
+    console.print("\n".join(f"{seconds:7.2f} s  {what}" for what, seconds in times.items()))
+    console.print(f"{reranker.counts.scored / times[f'BM25 and reranking, {reranker.name}']:7.1f} passages a second")
+
+
+def _load(model: str | None, device: str | None, console: "Console") -> "Reranker":
+    """Load the model that was asked for, else the preferred one, else the bundled one."""
+    from .. import load
+
+    if model:
+        return load(model, device=device)
+    try:
+        return load(PREFERRED, device=device)
+    except ConnectionError:
+        console.print(f"{PREFERRED} is not in the cache and the hub cannot be reached: the bundled model is used.")
+        return load("bundled", device=device)
+
+
+def _index(documents: dict[str, str], folder: str) -> Any:
+    from pyserini.index.lucene import LuceneIndexer
+    from pyserini.pyclass import autoclass
+    from pyserini.search.lucene import LuceneSearcher
+
+    configurator, level = "org.apache.logging.log4j.core.config.Configurator", "org.apache.logging.log4j.Level"
+    autoclass(configurator).setLevel("io.anserini", autoclass(level).WARN)
+    indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
+    for docid, text in documents.items():
+        indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
+    indexer.close()
+    return LuceneSearcher(folder)
+
+
+def _questions() -> list[dict[str, Any]]:
+    lines = files(__package__).joinpath("demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _search(searcher: Any, asked: dict[str, str], k: int) -> Ranking:
+    results = searcher.batch_search(list(asked.values()), list(asked), k=k, threads=2)
+    return {qid: [hit.docid for hit in results[qid]] for qid in asked}
+
+
+def _show_evaluation(
+    console: "Console", asked: dict[str, str], answers: Ranking, before: Ranking, after: Ranking
+) -> None:
+    from ir_measures import RR, iter_calc, nDCG
+    from rich.table import Table
+
+    qrels = {qid: dict.fromkeys(docids, 1) for qid, docids in answers.items()}
+    figures = {}
+    for name, ranking in (("BM25", before), ("reranked", after)):
+        # Ranks count here, not scores.
+        run = {qid: {docid: -float(rank) for rank, docid in enumerate(docids)} for qid, docids in ranking.items()}
+        figures[name] = {(m.measure, m.query_id): m.value for m in iter_calc([nDCG @ 10, RR @ 10], qrels, run)}
+    table = Table(title=f"{len(asked)} questions with known answers", title_justify="left")
+    for heading in ("", "nDCG@10", "RR@10"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, values in figures.items():
+        means = [sum(values[measure, qid] for qid in asked) / len(asked) for measure in (nDCG @ 10, RR @ 10)]
+        table.add_row(name, *(f"{mean:.4f}" for mean in means))
+    console.print(table)
+    gains = {qid: figures["reranked"][nDCG @ 10, qid] - figures["BM25"][nDCG @ 10, qid] for qid in asked}
+    better, worse = sum(gain > 0 for gain in gains.values()), sum(gain < 0 for gain in gains.values())
+    console.print(f"better on {better} questions, worse on {worse}, the same on {len(asked) - better - worse}\n")
+    for title, qid in (
+        ("Largest gain", max(gains, key=gains.__getitem__)),
+        ("Largest loss", min(gains, key=gains.__getitem__)),
+    ):
+        console.print(f"{title} ({gains[qid]:+.2f})")
+        _show_side_by_side(console, asked[qid], before[qid], after[qid], answers[qid])
+
+
+def _show_side_by_side(
+    console: "Console", question: str, before: list[str], after: list[str], answers: list[str]
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(docid: str) -> Text:
+        return Text(f"{docid} ✓", style="bold green") if docid in answers else Text(docid)
+
+    table = Table(title=Text(question), title_justify="left")
+    for heading in ("", "BM25", "reranked", "was"):
+        table.add_column(heading)
+    for rank, (old, new) in enumerate(zip(before[:SHOWN], after[:SHOWN], strict=True), 1):
+        table.add_row(str(rank), cell(old), cell(new), str(before.index(new) + 1))
+    console.print(table)
+
+
+@contextmanager
+def _timed(times: dict[str, float], what: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times[what] = time.perf_counter() - start

@@ -1,0 +1,163 @@
+"""The demo's documents: the docstrings of the standard library of the Python that runs it."""
+
+import ast
+import builtins
+import collections
+import csv
+import functools
+import inspect
+import itertools
+import math
+import os
+import pickle
+import re
+import struct
+import sys
+import sysconfig
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: What is not for users of the library: tests, programs, data.
+LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "pydoc_data"}
+
+#: Written in C, in whole or in part, so that there is no source to read. They are imported above, and
+#: importing them does nothing else; most are in memory before any program starts.
+COMPILED = (builtins, collections, csv, functools, itertools, math, os, pickle, re, struct, sys, time, zlib)
+
+#: Where docstrings are written, and where people look for them: the Python twins of C modules, and
+#: private modules and base classes. What a package imports from its own modules
+#: (``asyncio.tasks.gather``) need not be here.
+KNOWN_AS = {
+    "_collections_abc": "collections.abc",
+    "_pydatetime": "datetime",
+    "_pydecimal": "decimal",
+    "_pyio": "io",
+    "argparse._ActionsContainer": "argparse.ArgumentParser",
+    "concurrent.futures.process": "concurrent.futures",
+    "concurrent.futures.thread": "concurrent.futures",
+    "contextlib._BaseExitStack": "contextlib.ExitStack",
+    "email._policybase": "email.policy",
+    "genericpath": "os.path",
+    "getpass.unix_getpass": "getpass.getpass",
+    "ipaddress._BaseNetwork": "ipaddress.IPv4Network",
+    "multiprocessing.context.BaseContext": "multiprocessing",
+    "ntpath": "os.path",
+    "pathlib._abc.PathBase": "pathlib.Path",
+    "pathlib._abc.PurePathBase": "pathlib.PurePath",
+    "posixpath": "os.path",
+    "random.Random": "random",
+    "zoneinfo._tzpath": "zoneinfo",
+}
+
+_FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def read() -> Iterator[tuple[str, str]]:
+    """Read the documented modules, classes, functions and methods, by name.
+
+    Python source is parsed and not imported: ``import this`` prints a poem.
+
+    Yields
+    ------
+    docid : str
+        The name that people use: ``pathlib.Path.read_text``, and ``sorted`` or ``str.split`` for
+        what is built in.
+    text : str
+        The name with the parameters, and the docstring.
+    """
+    written: dict[str, str] = {}
+    known_as = dict(KNOWN_AS)
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in _sources(library):
+        module = ".".join(path.relative_to(library).with_suffix("").parts).removesuffix(".__init__")
+        tree = ast.parse(path.read_bytes())
+        if path.name == "__init__.py":
+            known_as |= _imported_by(module, tree)
+        for name, text in _in_source(tree, module):
+            written.setdefault(name, text)
+
+    documents: dict[str, str] = {}
+    # What is written under its own name comes first, and posixpath before genericpath, pathlib._local
+    # before the abstract pathlib._abc.
+    public = {name: _public(name, known_as) for name in written}
+    for name in sorted(written, key=lambda name: (public[name] == name, name), reverse=True):
+        documents.setdefault(public[name], written[name])
+    for module in COMPILED:
+        for name, text in _in_memory(module):
+            documents.setdefault(name, text)
+    for name in sorted(documents):
+        if not any(part.startswith("_") for part in name.split(".")):
+            yield name, name + documents[name]
+
+
+def _sources(library: Path) -> Iterator[Path]:
+    for folder, folders, files in library.walk():
+        # The names of site-packages and config-3.13-x86_64-linux-gnu cannot be imported.
+        folders[:] = sorted(name for name in folders if name.isidentifier() and name not in LEFT_OUT)
+        yield from (folder / name for name in sorted(files) if name.endswith(".py"))
+
+
+def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
+    names = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = f"{package}.{node.module}" if node.level == 1 else node.module
+            if module.startswith(f"{package}."):
+                for alias in node.names:
+                    if alias.name == "*":
+                        # Without asking __all__: few of the other public names have a docstring.
+                        names[module] = package
+                    else:
+                        names[f"{module}.{alias.name}"] = f"{package}.{alias.name}"
+    return names
+
+
+def _public(name: str, known_as: dict[str, str]) -> str:
+    if name in known_as:
+        return known_as[name]
+    outer, _, own = name.rpartition(".")
+    return f"{_public(outer, known_as)}.{own}" if outer else name
+
+
+def _in_source(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.Module | ast.ClassDef | _FUNCTION):
+        docstring = ast.get_docstring(node)
+        if docstring:
+            yield name, f"{_parameters(node)}\n{docstring}"
+    if not isinstance(node, _FUNCTION):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | _FUNCTION):
+                yield from _in_source(child, f"{name}.{child.name}")
+            elif isinstance(child, ast.If | ast.Try | ast.ExceptHandler):
+                yield from _in_source(child, name)
+
+
+def _parameters(node: ast.AST) -> str:
+    if isinstance(node, ast.ClassDef):
+        node = next((child for child in node.body if getattr(child, "name", None) == "__init__"), node)
+    return f"({ast.unparse(node.args)})" if isinstance(node, _FUNCTION) else ""
+
+
+def _in_memory(module: ModuleType) -> Iterator[tuple[str, str]]:
+    prefix = "" if module is builtins else f"{module.__name__}."
+    for name in getattr(module, "__all__", vars(module)):
+        thing = getattr(module, name)
+        if inspect.isbuiltin(thing) or inspect.isclass(thing):
+            yield from _compiled(thing, prefix + name)
+        if inspect.isclass(thing):
+            for own in vars(thing):
+                if not own.startswith("_") and inspect.isroutine(getattr(thing, own)):
+                    yield from _compiled(getattr(thing, own), f"{prefix}{name}.{own}")
+    yield from _compiled(module, module.__name__)
+
+
+def _compiled(thing: Any, name: str) -> Iterator[tuple[str, str]]:
+    if thing.__doc__:
+        # Such as "($self, sep=None)" and "($module, /, path)"; nobody passes the module.
+        signature = getattr(thing, "__text_signature__", None) or ""
+        parameters = re.sub(r"\$module(, /)?(, )?", "", signature).replace("$", "")
+        yield name, f"{parameters}\n{inspect.cleandoc(thing.__doc__)}"

@@ -1,0 +1,37 @@
+"""The order and the scores of a reranked list."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def arrange(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Order a list of hits by what the model says of the first of them.
+
+    Parameters
+    ----------
+    scores : float32 (n,)
+        The model's scores of the first n hits in first-stage order; NaN for one that was not scored.
+    count : int
+        How many hits there are, n or more.
+
+    Returns
+    -------
+    positions : int (count,)
+        First-stage positions, from 0, in the new order: what was scored, by falling score and at
+        equal scores as in the first stage; then the rest as in the first stage.
+    scores : float32 (count,)
+        Their scores. Those of the rest lie below the lowest that the model gave and fall strictly,
+        in float32 and as Pyserini's run files print them (``%.6f``).
+    """
+    scored = np.flatnonzero(~np.isnan(scores))
+    best_first = scored[np.argsort(-scores[scored], kind="stable")]
+    rest = np.setdiff1d(np.arange(count), scored)
+    lowest = float(scores[best_first[-1]]) if len(best_first) else 0.0
+    return np.concatenate([best_first, rest]), np.concatenate([scores[best_first], _below(lowest, len(rest))])
+
+
+def _below(lowest: float, count: int) -> NDArray[np.float32]:
+    # Two float32 steps at the far end of the tail, and two units of the last printed digit.
+    far = abs(lowest) + 2e-6 * count
+    step = max(2e-6, 2 * float(np.spacing(np.float32(2 * far))))
+    return (lowest - step * np.arange(1, count + 1)).astype(np.float32)

@@ -1,0 +1,126 @@
+"""The three methods that Pyserini's searchers gain, and the import hook that adds them.
+
+Importing this imports neither Pyserini nor Java. The hook waits for Pyserini's own modules: it
+starts the JVM right before Pyserini asks for it, and adds the methods once the searchers are there.
+"""
+
+import sys
+import urllib.error
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+from .retrieval import jvm
+
+#: The classes that gain the methods, by module. SlimSearcher, BinaryDenseFaissSearcher and users'
+#: own subclasses inherit them.
+SEARCHERS = {
+    "pyserini.search.lucene": (
+        "LuceneSearcher",
+        "LuceneImpactSearcher",
+        "LuceneFusionSearcher",
+        "LuceneHnswDenseSearcher",
+        "LuceneFlatDenseSearcher",
+    ),
+    "pyserini.search.faiss": ("FaissSearcher",),
+    "pyserini.search.hybrid": ("HybridSearcher",),
+}
+BEFORE_JAVA = "pyserini.pyclass"
+CATALOGUE = "pyserini.prebuilt_index_info"
+
+
+def set_reranker(self: Any, reranker: Any, *, depth: int = 100, texts: Any = None, **options: Any) -> None:
+    """Rerank what this searcher finds, from now on and on this instance only.
+
+    Parameters
+    ----------
+    reranker : str, path or Reranker
+        A checkpoint's hub name, a local folder, ``"bundled"``, or what `pyserini_rerank.load` gave.
+    depth : int
+        How many candidates the first stage is asked for; all of them are rescored.
+    texts : optional
+        Where the documents' text is found if the hits do not store it: another searcher, the path
+        or prebuilt name of an index, a mapping or callable from docid to text, or a `Template`.
+    **options
+        Passed on to `pyserini_rerank.load` where `reranker` is a name or a folder.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        A depth below 1, a model that cannot be loaded, a text source that does not exist. The
+        searcher is then as it was.
+    """
+    from .retrieval.first_stage import FirstStage
+    from .searcher import RerankingSearcher
+
+    first_stage = self._reranking.first_stage if is_using_reranker(self) else FirstStage(self)
+    reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, **options)
+    vars(self)["_reranking"] = reranking
+    for name in first_stage.methods:
+        vars(self)[name] = getattr(reranking, name)
+
+
+def unset_reranker(self: Any) -> None:
+    """Stop reranking: the searcher is Pyserini's own again."""
+    if is_using_reranker(self):
+        first_stage = vars(self).pop("_reranking").first_stage
+        for name in first_stage.methods:
+            del vars(self)[name]
+        vars(self).update(first_stage.patched)
+
+
+def is_using_reranker(self: Any) -> bool:
+    """Check if what this searcher finds is being reranked."""
+    return "_reranking" in vars(self)
+
+
+def install() -> None:
+    """Add the methods to Pyserini's searchers, now or as soon as they are imported."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    for name in SEARCHERS:
+        if name in sys.modules:
+            _register(sys.modules[name])
+
+
+def _register(module: ModuleType) -> None:
+    for name in SEARCHERS[module.__name__]:
+        for method in (set_reranker, unset_reranker, is_using_reranker):
+            setattr(getattr(module, name), method.__name__, method)
+
+
+class _Finder(MetaPathFinder):
+    """Sees Pyserini's modules being imported and acts right before or right after."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == BEFORE_JAVA:
+            jvm.start()
+            return None
+        if fullname not in SEARCHERS and fullname != CATALOGUE:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec and spec.loader:
+            around = _import_catalogue if fullname == CATALOGUE else _import_searchers
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: around(execute, module)  # type: ignore[method-assign]
+        return spec
+
+
+def _import_searchers(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    execute(module)
+    _register(module)
+
+
+def _import_catalogue(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Import Pyserini's index catalogue, which since 2.4.0 is fetched from GitHub on import."""
+    try:
+        execute(module)
+    except urllib.error.URLError as error:
+        raise ImportError(
+            f"this Pyserini fetches its catalogue of prebuilt indexes at import, and the network cannot be "
+            f"reached ({error.reason}). Without a network, run `pip install pyserini==2.3.0`."
+        ) from None

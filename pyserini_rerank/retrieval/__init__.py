@@ -1,0 +1,1 @@
+"""Everything that touches Pyserini and Java; nothing here touches a model."""

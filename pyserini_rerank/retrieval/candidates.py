@@ -1,0 +1,140 @@
+"""Reading what the first stage found, in bulk.
+
+A crossing into Java costs a hit several times what the GPU costs it, so the stored fields of a
+thousand hits come over as one JSON string (Jackson is in Anserini's jar), and only the hits that are
+returned become objects in Python. ``benchmarks`` in the README has the figures.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from .hits import rescored
+
+#: Bounds of one crossing: hits, and characters of JSON (a Java string holds fewer than 2**31).
+MOST_HITS = 20_000
+MOST_CHARACTERS = 64_000_000
+#: Hits of a list's first crossing, from which the size of the next one is reckoned.
+FIRST_HITS = 128
+
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the first stage found for one query, best first."""
+
+    count: int
+    """How many hits there are."""
+    docids: list[str]
+    """The docids of the first `depth` hits, as the first stage gives them."""
+    documents: list[Fields | None]
+    """Their stored fields by name; None for a hit that has no stored document."""
+    hit: Callable[[int], Any]
+    """The hit at a first-stage rank, from 0."""
+    rescored: Callable[[Any, float], Any]
+    """The same hit with another score: in place where nobody else can hold it, else a copy."""
+
+
+def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
+    """Read a list of hits that somebody else may hold: they are never changed."""
+    head = hits[:depth]
+    if head and hasattr(head[0], "lucene_document"):
+        docids, documents = _read_java(_as_java_list(head), len(head))
+    else:
+        docids, documents = [hit.docid for hit in head], [None] * len(head)
+    return Candidates(len(hits), docids, documents, hits.__getitem__, rescored)
+
+
+def from_java(hits: Any, depth: int) -> Candidates:
+    """Read a Java list of ScoredDocs that only we hold."""
+    count = hits.size()
+    docids, documents = _read_java(hits, min(count, depth))
+    # pyjnius binds a method on the class, not on the object: a kept `hits.get` would ask the last list
+    # whose `get` was looked up.
+    return Candidates(count, docids, documents, lambda rank: hits.get(rank), _rescore_in_place)
+
+
+def java_lists(results: Any) -> dict[str, Any]:
+    """Take a Java map from qid to ScoredDoc[] apart without turning any hit into a Python object.
+
+    pyjnius makes a Python list of proxies of every array that it sees, so no array is shown to it:
+    Arrays.asList runs in Java, on a list that holds the one array.
+    """
+    from jnius import autoclass
+
+    array_list = autoclass("java.util.ArrayList")
+    arrays = array_list(results.values())
+    qids = array_list(results.keySet()).toArray()
+    return {qid: _as_list().invokeWithArguments(arrays.subList(i, i + 1)) for i, qid in enumerate(qids)}
+
+
+def read_documents(documents: Any) -> dict[str, Fields]:
+    """Read the stored fields out of a Java map from docid to Lucene document."""
+    return {docid: _fields(document) for docid, document in json.loads(_mapper().writeValueAsString(documents)).items()}
+
+
+def _rescore_in_place(hit: Any, score: float) -> Any:
+    hit.score = score
+    return hit
+
+
+def _read_java(hits: Any, count: int) -> tuple[list[str], list[Fields | None]]:
+    docids: list[str] = []
+    documents: list[Fields | None] = []
+    step = FIRST_HITS
+    while len(docids) < count:
+        start, stop = len(docids), min(len(docids) + step, count)
+        text = _mapper().writeValueAsString(hits.subList(start, stop))
+        for hit in json.loads(text):
+            docids.append(hit["docid"])
+            documents.append(_fields(hit["lucene_document"]) if hit["lucene_document"] else None)
+        step = max(1, min(MOST_HITS, MOST_CHARACTERS * (stop - start) // len(text)))
+    return docids, documents
+
+
+def _fields(document: dict[str, Any]) -> Fields:
+    """Keep a document's text fields; of a repeated field the first, as Lucene's own get does."""
+    fields: Fields = {}
+    for field in document["fields"]:
+        if isinstance(field["fieldsData"], str):
+            fields.setdefault(field["name"], field["fieldsData"])
+    return fields
+
+
+def _as_java_list(hits: Sequence[Any]) -> Any:
+    from jnius import autoclass
+
+    java = autoclass("java.util.ArrayList")(len(hits))
+    for hit in hits:
+        java.add(hit)
+    return java
+
+
+@cache
+def _as_list() -> Any:
+    """Make a handle on Java's Arrays.asList."""
+    from jnius import autoclass
+
+    find = autoclass("java.lang.Class").forName
+    handles, types = autoclass("java.lang.invoke.MethodHandles"), autoclass("java.lang.invoke.MethodType")
+    signature = types.methodType(find("java.util.List"), find("[Ljava.lang.Object;"))
+    return handles.publicLookup().findStatic(find("java.util.Arrays"), "asList", signature).asFixedArity()
+
+
+@cache
+def _mapper() -> Any:
+    """Make the JSON writer: fields as they are (getters would read indexes), without Lucene's types."""
+    from jnius import autoclass
+
+    accessor = autoclass("com.fasterxml.jackson.annotation.PropertyAccessor")
+    visibility = autoclass("com.fasterxml.jackson.annotation.JsonAutoDetect$Visibility")
+    mapper = autoclass("com.fasterxml.jackson.databind.ObjectMapper")()
+    mapper.setVisibility(accessor.FIELD, visibility.ANY)
+    mapper.setVisibility(accessor.GETTER, visibility.NONE)
+    mapper.setVisibility(accessor.IS_GETTER, visibility.NONE)
+    field_type = autoclass("java.lang.Class").forName("org.apache.lucene.index.IndexableFieldType")
+    mapper.configOverride(field_type).setIsIgnoredType(autoclass("java.lang.Boolean")("true"))
+    return mapper

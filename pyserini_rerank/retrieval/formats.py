@@ -1,0 +1,143 @@
+"""The formats in which Pyserini's indexes store documents, and the text in each.
+
+| stored as                   | collections                           | text                          |
+| --------------------------- | ------------------------------------- | ----------------------------- |
+| JSON with ``contents``      | MS MARCO v1, most prebuilt indexes    | contents                      |
+| JSON with ``text``          | BEIR, MIRACL                          | title and text                |
+| JSON with ``passage``       | MS MARCO v2 passages                  | passage                       |
+| JSON with ``segment``       | MS MARCO v2 segmented documents       | title and segment             |
+| JSON with ``body``          | MS MARCO v2 documents                 | title and body                |
+| SGML, HTML                  | TREC collections, web pages           | what is between the tags      |
+| anything else               |                                       | as it is                      |
+"""
+
+import json
+import re
+import string
+from html.parser import HTMLParser
+from typing import Any
+
+#: Fields with a document's text; the first that is there counts.
+MAIN = ("contents", "text", "passage", "segment", "body")
+#: Main fields that repeat the title.
+WITH_TITLE = ("contents",)
+#: Elements of TREC's and the web's documents that are no text.
+NO_TEXT = ("script", "style", "docno", "docid", "dochdr", "docoldno")
+
+_JSON = re.compile(r'\s*\{\s*"')
+_MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
+
+
+class Template:
+    """Text put together from the fields of one's own JSON documents.
+
+    Parameters
+    ----------
+    template
+        A format string with the names of fields, such as ``"{title}. {abstract}"``. A field that is
+        null or missing counts as empty; a list of strings is joined by spaces.
+    index : optional
+        Where the documents are, as for ``texts=``, if the hits do not store them.
+
+    Raises
+    ------
+    ValueError
+        The template names no field.
+    """
+
+    def __init__(self, template: str, index: Any = None) -> None:
+        self.names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+        if not self.names:
+            raise ValueError(f"the template {template!r} names no field: write it as in '{{title}} {{abstract}}'.")
+        self.template = template
+        self.index = index
+
+    def __call__(self, fields: dict[str, str]) -> str | None:
+        if "raw" not in fields:
+            return None
+        values = _load(fields["raw"])
+        if not any(name in values for name in self.names):
+            raise ValueError(f"has none of the template's fields {self.names}; its own are {sorted(values)}.")
+        return self.template.format(**{name: _string(values, name) or "" for name in self.names}).strip()
+
+
+def text_of_fields(fields: dict[str, str]) -> str | None:
+    """Give the text of a stored document.
+
+    Parameters
+    ----------
+    fields
+        The document's stored fields; `raw` is read, and where there is none, `contents` is the text.
+
+    Returns
+    -------
+    str or None
+        None where no text is stored; "" where the document itself has none.
+
+    Raises
+    ------
+    ValueError
+        JSON that does not parse, or whose text is neither a string nor a list of strings.
+    """
+    raw = fields.get("raw")
+    if raw is None:
+        return fields.get("contents")
+    if _JSON.match(raw):
+        return _text_of_json(_load(raw))
+    if _MARKUP.match(raw):
+        return _between_tags(raw)
+    return raw.strip()
+
+
+def _text_of_json(values: dict[str, Any]) -> str | None:
+    for name in MAIN:
+        text = _string(values, name)
+        if text is not None:
+            title = None if name in WITH_TITLE else _string(values, "title")
+            return f"{title} {text}".strip() if title else text.strip()
+    return None
+
+
+def _load(raw: str) -> dict[str, Any]:
+    try:
+        values = json.loads(raw)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its stored JSON does not parse ({error}): index it again, or pass texts=.") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"its stored JSON is a {type(values).__name__}, not an object: pass texts=.")
+    return values
+
+
+def _string(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = " ".join(value)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"its field {name!r} is a {type(value).__name__}, not text: pass texts=Template(...).")
+    return value
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.skipping = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if not self.skipping and tag in NO_TEXT:
+            self.skipping = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self.skipping:
+            self.skipping = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self.skipping:
+            self.parts.append(data)
+
+
+def _between_tags(markup: str) -> str:
+    parser = _Text()
+    parser.feed(markup)
+    parser.close()
+    return " ".join(" ".join(parser.parts).split())

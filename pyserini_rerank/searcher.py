@@ -1,0 +1,173 @@
+"""Reranking a search: the first stage, cut into shards, and the reranker."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from .reranker import Reranker, load
+from .retrieval.first_stage import FirstStage
+from .retrieval.hits import Hits
+from .retrieval.queries import check_batch, query_text
+from .retrieval.texts import resolve
+
+#: Candidates of one shard of a batch. Shards are cut by this alone, so that the model's batches, and
+#: with them the last bit of every score, depend on nothing but the queries and what they found.
+SHARD = 20_000
+
+
+class RerankingSearcher:
+    """A searcher whose hits are reranked: has the interface of the searcher that it wraps.
+
+    What is not `search` or `batch_search` (`doc`, `set_bm25`, `close` ...) reaches the searcher below.
+    `set_reranker` makes one of these and puts its two methods onto the searcher itself.
+
+    Parameters
+    ----------
+    searcher
+        Any object with Pyserini's `search`, or `search` and `batch_search`.
+    reranker : str, path or Reranker
+        See `pyserini_rerank.load`.
+    depth : int
+        How many candidates the first stage is asked for; all of them are rescored.
+    texts : optional
+        See `pyserini_rerank.retrieval.texts.resolve`.
+    **options
+        Passed on to `load` where `reranker` is a name or a folder.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        A depth below 1, a model that cannot be loaded, a text source that does not exist.
+    """
+
+    def __init__(self, searcher: Any, reranker: Any, *, depth: int = 100, texts: Any = None, **options: Any) -> None:
+        if depth < 1:
+            raise ValueError(f"depth is {depth}: rerank at least 1 candidate.")
+        self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
+        self.depth = depth
+        self.texts = resolve(texts, self.first_stage.searcher)
+        self.reranker = load(reranker, **options) if not isinstance(reranker, Reranker) else reranker
+        for name, method in self.first_stage.methods.items():
+            # The signature that help() and the next RerankingSearcher see is the searcher's own.
+            setattr(self, name, functools.wraps(method)(functools.partial(getattr(type(self), name), self)))
+
+    def search(self, *args: Any, rerank_query: str | None = None, **kwargs: Any) -> Any:
+        """Search, and rerank what was found.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The searcher's own; k hits come back.
+        rerank_query : str, optional
+            The text to rerank with, where the query is none (a Lucene query, a vector, a dict).
+
+        Returns
+        -------
+        Hits
+            A list of the searcher's own hits; what it gives along with vectors (`return_vector`) is
+            passed through.
+
+        Raises
+        ------
+        ValueError, TypeError
+            k below 1; a query that is empty or no text.
+        MissingText
+            A hit has no text.
+        """
+        stage = self.first_stage
+        if stage.running:
+            return stage.methods["search"](*args, **kwargs)
+        call = stage.prepare("search", self.depth, args, kwargs)
+        if call.returns_vectors:
+            return stage.methods["search"](*args, **kwargs)
+        query = query_text(call.queries, rerank_query, stage.searcher)
+        candidates = stage.search(call, self.depth)
+        stage.warn_of_shortfall(call, [candidates.count])
+        with self.reranker.counting() as counts:
+            return self.reranker.rerank_candidates([query], [candidates], self.texts, call.k, counts)[0]
+
+    def batch_search(self, *args: Any, rerank_queries: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        """Search for many queries, and rerank what was found.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The searcher's own; k hits a query come back.
+        rerank_queries : sequence of str, optional
+            The texts to rerank with, one a query, where the queries are none.
+
+        Returns
+        -------
+        dict
+            From qid to `Hits`, in the order of the qids.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `search`; queries and qids of different number, a qid that comes twice or is no string.
+        MissingText
+            A hit has no text.
+        """
+        stage = self.first_stage
+        if stage.running:
+            return stage.methods["batch_search"](*args, **kwargs)
+        call = stage.prepare("batch_search", self.depth, args, kwargs)
+        if call.returns_vectors:
+            return stage.methods["batch_search"](*args, **kwargs)
+        check_batch(call.queries, call.qids)
+        if rerank_queries is not None and len(rerank_queries) != len(call.qids):
+            raise ValueError(f"there are {len(rerank_queries)} rerank_queries for {len(call.qids)} queries.")
+        queries = [
+            query_text(query, rerank_queries[i] if rerank_queries is not None else None, stage.searcher)
+            for i, query in enumerate(call.queries)
+        ]
+        results: dict[str, Hits] = {}
+        found: list[int] = []
+        with self.reranker.counting() as counts:
+            for shard in shards(queries, call.wanted):
+                candidates = stage.batch_search(call, shard, self.depth)
+                found += [some.count for some in candidates]
+                hits = self.reranker.rerank_candidates(
+                    [queries[i] for i in shard], candidates, self.texts, call.k, counts
+                )
+                results.update(zip((call.qids[i] for i in shard), hits, strict=True))
+        stage.warn_of_shortfall(call, found)
+        return {qid: results[qid] for qid in call.qids}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.first_stage.searcher, name)
+
+    def __enter__(self) -> "RerankingSearcher":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a searcher with a reranker cannot be pickled: make one in each process.")
+
+
+def shards(queries: Sequence[str], candidates: int) -> list[list[int]]:
+    """Cut a batch's queries into shards of about `SHARD` candidates.
+
+    Parameters
+    ----------
+    queries
+        The texts of the queries. Equal ones share a shard, so that equal pairs are scored once.
+    candidates : int
+        How many candidates a query has at most.
+
+    Returns
+    -------
+    list of lists of int
+        The positions of each shard's queries.
+    """
+    same: dict[str, list[int]] = {}
+    for position, query in enumerate(queries):
+        same.setdefault(query, []).append(position)
+    cut: list[list[int]] = []
+    for positions in same.values():
+        if not cut or (len(cut[-1]) + len(positions)) * candidates > SHARD:
+            cut.append([])
+        cut[-1] += positions
+    return cut

