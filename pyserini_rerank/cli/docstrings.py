@@ -86,8 +86,8 @@ def read() -> Iterator[tuple[str, str]]:
     public = {name: _public(name, known_as) for name in written}
     for name in sorted(written, key=lambda name: (public[name] == name, name), reverse=True):
         documents.setdefault(public[name], written[name])
-    for module in COMPILED:
-        for name, text in _in_memory(module):
+    for compiled in COMPILED:
+        for name, text in _in_memory(compiled):
             documents.setdefault(name, text)
     for name in sorted(documents):
         if not any(part.startswith("_") for part in name.split(".")):

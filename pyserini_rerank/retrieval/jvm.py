@@ -8,6 +8,7 @@ Started here first, with that module only where the Java has it, any Java will d
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -19,6 +20,9 @@ OLDEST = 21
 VECTOR_MODULE = "jdk.incubator.vector"
 USUAL_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/Library/Java/JavaVirtualMachines")
 LIBRARIES = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
+
+
+_vector_logger = None
 
 
 class JavaNotFound(RuntimeError):
@@ -75,7 +79,7 @@ def choose() -> Java:
     for origin, home in _homes():
         java = _read(home)
         if java and java.version >= OLDEST:
-            if rejected and "JAVA_HOME" in os.environ:
+            if rejected and os.environ.get("JAVA_HOME"):
                 warnings.warn(f"{rejected[0]}; {home} is used instead. Correct or unset JAVA_HOME.", stacklevel=2)
             return java
         rejected.append(f"{origin} is {home}, which holds {f'Java {java.version}' if java else 'no Java'}")
@@ -86,7 +90,7 @@ def choose() -> Java:
 
 
 def _homes() -> Iterator[tuple[str, Path]]:
-    if "JAVA_HOME" in os.environ:
+    if os.environ.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(os.environ["JAVA_HOME"])
     on_path = shutil.which("java")
     if on_path:
@@ -103,13 +107,15 @@ def _homes() -> Iterator[tuple[str, Path]]:
 
 def _read(home: Path) -> Java | None:
     """Read what a folder's ``release`` file says of the Java in it; None where there is none."""
-    release = home / "release"
-    if not release.is_file() or not any((home / library).is_file() for library in LIBRARIES):
+    try:
+        text = (home / "release").read_text(encoding="utf-8", errors="replace")
+        if not any((home / library).is_file() for library in LIBRARIES):
+            return None
+    except OSError:
         return None
-    lines = (line.partition("=") for line in release.read_text().splitlines())
-    facts = {key: value.strip('"') for key, _, value in lines}
-    version = int(facts["JAVA_VERSION"].partition(".")[0])
-    return Java(home, version, frozenset(facts.get("MODULES", "").split()))
+    facts = {key: value.strip('"') for key, _, value in (line.partition("=") for line in text.splitlines())}
+    version = re.match(r"(?:1\.)?(\d+)", facts.get("JAVA_VERSION", ""))  # "25.0.2", "26-ea", "1.8.0_412"
+    return Java(home, int(version[1]), frozenset(facts.get("MODULES", "").split())) if version else None
 
 
 def _pyserini_folder() -> Path:
@@ -132,7 +138,7 @@ def _boot() -> None:
     Java's word on its incubator module is kept off stderr, as Pyserini does; PYSERINI_VERBOSE_JVM shows it.
     """
     if os.environ.get("PYSERINI_VERBOSE_JVM"):
-        import jnius  # noqa: F401
+        import jnius
 
         return
     sys.stderr.flush()
@@ -140,6 +146,10 @@ def _boot() -> None:
     os.dup2(nowhere, 2)
     try:
         import jnius  # noqa: F401
+    except SystemError as error:
+        raise JavaNotFound(
+            f"Java does not start ({error}): set PYSERINI_VERBOSE_JVM=1 to see why; JAVA_TOOL_OPTIONS may be at fault."
+        ) from None
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -152,12 +162,17 @@ def _require_anserini(started_at: str) -> None:
     try:
         autoclass("io.anserini.search.SimpleSearcher")
     except JavaException:
-        where = started_at.strip().splitlines()[-2:] if started_at else ["an unknown place"]
         raise JavaNotFound(
-            "a JVM is running already, without Anserini on its class path "
-            f"(started at: {' '.join(line.strip() for line in where)}). "
+            f"a JVM is running already, without Anserini on its class path (started at: {_place(started_at)}). "
             "Import pyserini_rerank and Pyserini before whatever starts that JVM, or add Anserini's jar to it."
         ) from None
+
+
+def _place(stack: str | None) -> str:
+    """Name the last line of a stack that is neither pyjnius's nor the import system's."""
+    lines = re.findall(r'^  File "(.+)", line (\d+)', stack or "", re.MULTILINE)
+    own = [f"{file}, line {line}" for file, line in lines if "jnius" not in Path(file).parts and "<frozen" not in file]
+    return own[-1] if own else "an unknown place"
 
 
 def _silence_vector_warning() -> None:
@@ -171,4 +186,5 @@ def _silence_vector_warning() -> None:
     logger = autoclass("java.util.logging.Logger").getLogger(name)
     logger.setLevel(autoclass("java.util.logging.Level").SEVERE)
     # Java's log manager holds its loggers weakly, and would forget the level with the object.
-    setattr(sys.modules[__name__], "_vector_logger", logger)
+    global _vector_logger
+    _vector_logger = logger

@@ -56,7 +56,7 @@ def checked_query(query: Any) -> str:
         query.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the query {ascii(query)} holds half of a surrogate pair at character {error.start}: "
+            f"the query {query!a} holds half of a surrogate pair at character {error.start}: "
             "clean it with query.encode('utf-8', 'replace').decode()."
         ) from None
     return query

@@ -197,7 +197,10 @@ def _open(index: Any) -> Any:
             f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's: "
             "LuceneSearcher.list_prebuilt_indexes() lists those."
         )
-    return LuceneSearcher.from_prebuilt_index(index)
+    searcher = LuceneSearcher.from_prebuilt_index(index)
+    if searcher is None:  # Pyserini has printed why
+        raise ConnectionError(f"the prebuilt index {index!r} cannot be fetched: texts= takes the path of a local one.")
+    return searcher
 
 
 def _pairs(candidates: Candidates) -> Any:

