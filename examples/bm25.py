@@ -2,10 +2,9 @@
 
 import tempfile
 
+import pyserini_rerank  # registers with Pyserini's searchers
 from pyserini.search.lucene import LuceneSearcher
 from small_library import lucene_index
-
-import pyserini_rerank  # registers with Pyserini's searchers
 
 with tempfile.TemporaryDirectory() as folder:
     searcher = LuceneSearcher(lucene_index(folder))  # or LuceneSearcher.from_prebuilt_index("msmarco-v1-passage")

@@ -2,10 +2,9 @@
 
 import tempfile
 
+import pyserini_rerank
 from pyserini.search.faiss import FaissSearcher
 from small_library import Bge, faiss_index, lucene_index
-
-import pyserini_rerank
 
 with tempfile.TemporaryDirectory() as folder:
     encoder = Bge()

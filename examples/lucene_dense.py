@@ -3,10 +3,9 @@
 import json
 import tempfile
 
+import pyserini_rerank  # noqa: F401
 from pyserini.search.lucene import LuceneHnswDenseSearcher
 from small_library import Bge, documents, hnsw_index
-
-import pyserini_rerank  # noqa: F401
 
 with tempfile.TemporaryDirectory() as folder:
     encoder = Bge()

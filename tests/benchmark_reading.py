@@ -5,19 +5,16 @@ docstrings, each stored four times over so that 1,000 hits a query are there), r
 alternate, and the figures are medians over the rounds after one that warms Java up.
 """
 
-import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 
-from pyserini.index.lucene import LuceneIndexer
-from pyserini.search.lucene import LuceneSearcher
-
 import pyserini_rerank  # noqa: F401  (starts Java)
+from pyserini.search.lucene import LuceneSearcher
 from pyserini_rerank.cli.demo import _questions
-from pyserini_rerank.cli.docstrings import read
+from pyserini_rerank.cli.docstrings import index, read
 from pyserini_rerank.retrieval.first_stage import FirstStage
 
 K = 1000
@@ -26,11 +23,7 @@ THREADS = 2
 
 def main(queries: int = 90, rounds: int = 5) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
-        for copy in range(4):
-            for docid, text in read():
-                indexer.add_doc_raw(json.dumps({"id": f"{docid}.{copy}", "contents": text}))
-        indexer.close()
+        index({f"{docid}.{copy}": text for copy in range(4) for docid, text in read()}, folder)
         searcher = LuceneSearcher(folder)
         asked = ([question["question"] for question in _questions()] * 2)[:queries]
         qids = [str(i) for i in range(len(asked))]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from pyserini_rerank.scoring.backend import Batch, Plan
 
 #: Modules of the standard library whose docstrings are the collection.

@@ -9,10 +9,9 @@ from typing import Any
 
 import collection
 import numpy as np
+import pyserini_rerank
 import pytest
 from collection import Bge, BinaryBge, HashBackend, SlimWordEncoder, WordEncoder
-
-import pyserini_rerank
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

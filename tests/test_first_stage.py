@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyserini_rerank.searcher
 import pytest
 from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, words
-
-import pyserini_rerank.searcher
 from pyserini_rerank import Reranker, RerankingSearcher, ShortfallWarning
 
 QIDS = ["q6", "q1", "q5", "q2", "q4", "q3"]
@@ -670,14 +669,19 @@ def test_the_rerankers_of_a_hybrids_parts_come_first(
     make_searcher: Any, query: str, documents: dict[str, str], hashing: Reranker
 ) -> None:
     plain, hybrid = make_searcher("hybrid"), make_searcher("hybrid")
-    dense, sparse = HashBackend(lambda q, t: -len(t)), HashBackend(lambda q, t: hashed(t, q))
+
+    def one(query: str, text: str) -> float:
+        return hashed(text, query)
+
+    def other(query: str, text: str) -> float:
+        return hashed(text, query.upper())
+
+    dense, sparse = HashBackend(one), HashBackend(other)
     hybrid.dense_searcher.set_reranker(Reranker(dense, "dense"), depth=40, texts=documents)
     hybrid.sparse_searcher.set_reranker(Reranker(sparse, "sparse"), depth=30)
     parts = {
-        "dense": expected(query, docids(plain.dense_searcher.search(query, 40)), documents, 20, lambda q, t: -len(t)),
-        "sparse": expected(
-            query, docids(plain.sparse_searcher.search(query, 30)), documents, 20, lambda q, t: hashed(t, q)
-        ),
+        "dense": expected(query, docids(plain.dense_searcher.search(query, 40)), documents, 20, one),
+        "sparse": expected(query, docids(plain.sparse_searcher.search(query, 30)), documents, 20, other),
     }
     lowest = {name: hits[-1][1] for name, hits in parts.items()}
     both = {name: dict(hits) for name, hits in parts.items()}

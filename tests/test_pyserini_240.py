@@ -18,9 +18,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
-
 import pyserini_rerank
+import pytest
 
 VERSION = "2.4.0"
 ROOT = Path(pyserini_rerank.__file__).parents[1]

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyserini_rerank
 import pytest
 from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, words
-
-import pyserini_rerank
 from pyserini_rerank import Hits, Reranker, RerankingSearcher, Trace, trace
 
 QIDS = ["1", "2", "3", "4", "5", "6"]
@@ -360,20 +359,21 @@ def test_eight_threads_on_one_searcher_of_any_kind(
 def test_threads_with_text_indexes_of_their_own(
     make_searcher: Any, query: str, hashing: Reranker, documents: dict[str, str], lucene_index: str, tmp_path: Any
 ) -> None:
+    from pyserini.search.lucene import LuceneSearcher
+
     shouted = {docid: text.upper() for docid, text in documents.items()}
-    index = build_lucene_index(tmp_path / "index", shouted)
-    searchers = make_searcher("faiss"), make_searcher("faiss")
-    for searcher, texts in zip(searchers, (lucene_index, index), strict=True):
-        searcher.set_reranker(hashing, depth=5, texts=texts)
-    found = docids(type(searchers[0]).search(searchers[0], query, 5))
-    wanted = [expected(query, found, texts, 5) for texts in (documents, shouted)]
+    hits = make_searcher("faiss").search(query, 2)
+    indexes = LuceneSearcher(lucene_index), LuceneSearcher(build_lucene_index(tmp_path / "index", shouted))
+    wanted = [expected(query, docids(hits), texts, 2) for texts in (documents, shouted)]
     often = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        results = threaded(8, lambda i: listed(searchers[i % 2].search(query, 5)), list(range(200)))
+        results = threaded(8, lambda i: listed(hashing.rerank(query, hits, texts=indexes[i % 2])), list(range(800)))
     finally:
         sys.setswitchinterval(often)
     assert sum(result != wanted[i % 2] for i, result in enumerate(results)) == 0
+    for index in indexes:
+        index.close()
 
 
 def test_counts_of_several_threads_add_up(hashing: Reranker) -> None:

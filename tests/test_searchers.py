@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyserini_rerank
 import pytest
 from collection import HashBackend, docids, expected, hashed, listed, words
-
-import pyserini_rerank
 from pyserini_rerank import Reranker, RerankingSearcher
 
 THREE = {"set_reranker", "unset_reranker", "is_using_reranker"}

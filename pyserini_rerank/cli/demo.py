@@ -43,7 +43,8 @@ def demo(
     with tempfile.TemporaryDirectory() as folder:
         with _timed(times, "read and index the documents"):
             documents = dict(docstrings.read())
-            searcher = _index(documents, folder)
+            docstrings.index(documents, folder)
+            searcher = _open(folder)
         where = getattr(reranker.backend, "device", "its own device")
         console.print(f"{len(documents):,} documents: the docstrings of Python's standard library.")
         console.print(f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked.\n")
@@ -77,17 +78,9 @@ def _load(model: str | None, device: str | None, console: "Console") -> "Reranke
         return load("bundled", device=device)
 
 
-def _index(documents: dict[str, str], folder: str) -> Any:
-    from pyserini.index.lucene import LuceneIndexer
-    from pyserini.pyclass import autoclass
+def _open(folder: str) -> Any:
     from pyserini.search.lucene import LuceneSearcher
 
-    configurator, level = "org.apache.logging.log4j.core.config.Configurator", "org.apache.logging.log4j.Level"
-    autoclass(configurator).setLevel("io.anserini", autoclass(level).WARN)
-    indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
-    for docid, text in documents.items():
-        indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
-    indexer.close()
     return LuceneSearcher(folder)
 
 

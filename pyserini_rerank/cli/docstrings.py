@@ -7,6 +7,7 @@ import csv
 import functools
 import inspect
 import itertools
+import json
 import math
 import os
 import pickle
@@ -16,7 +17,7 @@ import sys
 import sysconfig
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,6 +93,25 @@ def read() -> Iterator[tuple[str, str]]:
     for name in sorted(documents):
         if not any(part.startswith("_") for part in name.split(".")):
             yield name, name + documents[name]
+
+
+def index(documents: Mapping[str, str], folder: str) -> None:
+    """Index documents with their text, in a new Lucene index in `folder`; Anserini's own log is kept quiet.
+
+    Parameters
+    ----------
+    documents : mapping
+        From docid to text.
+    """
+    from pyserini.index.lucene import LuceneIndexer
+    from pyserini.pyclass import autoclass
+
+    configurator, level = "org.apache.logging.log4j.core.config.Configurator", "org.apache.logging.log4j.Level"
+    autoclass(configurator).setLevel("io.anserini", autoclass(level).WARN)
+    indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
+    for docid, text in documents.items():
+        indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
+    indexer.close()
 
 
 def _sources(library: Path) -> Iterator[Path]:

@@ -5,7 +5,6 @@ import sys
 from importlib.resources import files
 
 import pytest
-
 from pyserini_rerank.cli import docstrings
 
 QUESTIONS = [

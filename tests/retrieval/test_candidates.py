@@ -5,9 +5,8 @@ import struct
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
-
 import pyserini_rerank  # noqa: F401  # before Pyserini
+import pytest
 from pyserini_rerank.retrieval import candidates
 from pyserini_rerank.retrieval.candidates import from_hits, from_java, java_lists, read_documents
 

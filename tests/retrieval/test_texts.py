@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import faiss
 import numpy as np
-import pytest
-
 import pyserini_rerank
+import pytest
 from pyserini_rerank import EmptyDocumentWarning, MissingText, Template
 from pyserini_rerank.retrieval import texts
 from pyserini_rerank.retrieval.candidates import from_hits

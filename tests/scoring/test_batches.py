@@ -4,7 +4,6 @@ import inspect
 
 import numpy as np
 import pytest
-
 from pyserini_rerank.scoring.batches import pack
 
 

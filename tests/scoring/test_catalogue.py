@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyserini_rerank
 import pytest
 import reference
 import tiny_checkpoints
@@ -16,8 +17,6 @@ import torch
 from tiny_checkpoints import NAMES, build, change_weights, weights_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizerFast, DistilBertConfig
-
-import pyserini_rerank
 
 # Texts too long and in an unknown script are here on purpose.
 pytestmark = [
