@@ -15,9 +15,13 @@ from tqdm.auto import tqdm
 from .ranking import arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
+from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query
 from .retrieval.texts import Source, read, resolve
 from .scoring.backend import Backend, Pair, create
+
+#: Pairs that are tokenized and planned together, at most; more would be held in memory for nothing.
+SHARD = 20_000
 
 
 class CutWarning(UserWarning):
@@ -180,18 +184,21 @@ class Reranker:
         if self.backend is None:
             raise RuntimeError(f"the reranker {self.name} is closed: load it again.")
         unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
-        plan = self.backend.plan(list(unique))
+        distinct = list(unique)
         scores = np.empty(len(unique), dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            for batch in plan.batches:
-                with self._lock:
-                    scores[batch.positions] = self.backend.run(batch)
-                progress.update(len(batch.positions))
-        counts.add(Counts(len(pairs), len(unique), plan.cut_passages, plan.cut_queries, plan.unknown))
+            for start in range(0, len(distinct), SHARD):
+                plan = self.backend.plan(distinct[start : start + SHARD])
+                for batch in plan.batches:
+                    with self._lock:
+                        scores[start + batch.positions] = self.backend.run(batch)
+                    progress.update(len(batch.positions))
+                counts.add(Counts(0, 0, plan.cut_passages, plan.cut_queries, plan.unknown))
+        counts.add(Counts(len(pairs), len(unique)))
         wrong = np.flatnonzero(~np.isfinite(scores))
         if len(wrong):
-            query, text = list(unique)[wrong[0]]
+            query, text = distinct[wrong[0]]
             raise FloatingPointError(
                 f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {query!r} and "
                 f"the passage {text[:40]!r}: its weights are damaged or too large for this dtype; load it with "
@@ -244,8 +251,9 @@ def _hits(candidates: Candidates, scores: NDArray[np.float32], k: int) -> Hits:
     """Make the k best hits, each with its new score, and remember their places in the first stage."""
     positions, new_scores = arrange(scores, candidates.count)
     hits, traces = [], []
-    for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
-        hit = candidates.hit(position)
-        traces.append(Trace(hit.docid, score, position + 1, float(hit.score)))
-        hits.append(candidates.rescored(hit, score))
+    with JAVA_LOCK:
+        for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
+            hit = candidates.hit(position)
+            traces.append(Trace(hit.docid, score, position + 1, float(hit.score)))
+            hits.append(candidates.rescored(hit, score))
     return Hits(hits, traces)

@@ -4,15 +4,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from .reranker import Reranker, load
+from .reranker import SHARD, Reranker, load
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
 from .retrieval.texts import resolve
-
-#: Candidates of one shard of a batch. Shards are cut by this alone, so that the model's batches, and
-#: with them the last bit of every score, depend on nothing but the queries and what they found.
-SHARD = 20_000
 
 
 class RerankingSearcher:
@@ -49,7 +45,9 @@ class RerankingSearcher:
         self.reranker = load(reranker, **options) if not isinstance(reranker, Reranker) else reranker
         for name, method in self.first_stage.methods.items():
             # The signature that help() and the next RerankingSearcher see is the searcher's own.
-            setattr(self, name, functools.wraps(method)(functools.partial(getattr(type(self), name), self)))
+            reranked = functools.wraps(method)(functools.partial(getattr(type(self), name), self))
+            reranked.reranks = True  # type: ignore[attr-defined]
+            setattr(self, name, reranked)
 
     def search(self, *args: Any, rerank_query: str | None = None, **kwargs: Any) -> Any:
         """Search, and rerank what was found.
@@ -75,13 +73,11 @@ class RerankingSearcher:
             A hit has no text.
         """
         stage = self.first_stage
-        if stage.running:
-            return stage.methods["search"](*args, **kwargs)
         call = stage.prepare("search", self.depth, args, kwargs)
         if call.returns_vectors:
             return stage.methods["search"](*args, **kwargs)
         query = query_text(call.queries, rerank_query, stage.searcher)
-        candidates = stage.search(call, self.depth)
+        candidates = stage.search(call, self.depth, **({"rerank_query": query} if stage.reranks else {}))
         stage.warn_of_shortfall(call, [candidates.count])
         with self.reranker.counting() as counts:
             return self.reranker.rerank_candidates([query], [candidates], self.texts, call.k, counts)[0]
@@ -109,8 +105,6 @@ class RerankingSearcher:
             A hit has no text.
         """
         stage = self.first_stage
-        if stage.running:
-            return stage.methods["batch_search"](*args, **kwargs)
         call = stage.prepare("batch_search", self.depth, args, kwargs)
         if call.returns_vectors:
             return stage.methods["batch_search"](*args, **kwargs)
@@ -125,11 +119,11 @@ class RerankingSearcher:
         found: list[int] = []
         with self.reranker.counting() as counts:
             for shard in shards(queries, call.wanted):
-                candidates = stage.batch_search(call, shard, self.depth)
+                texts = [queries[i] for i in shard]
+                extra = {"rerank_queries": texts} if stage.reranks else {}
+                candidates = stage.batch_search(call, shard, self.depth, **extra)
                 found += [some.count for some in candidates]
-                hits = self.reranker.rerank_candidates(
-                    [queries[i] for i in shard], candidates, self.texts, call.k, counts
-                )
+                hits = self.reranker.rerank_candidates(texts, candidates, self.texts, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
         stage.warn_of_shortfall(call, found)
         return {qid: results[qid] for qid in call.qids}
@@ -141,7 +135,8 @@ class RerankingSearcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        if hasattr(self.first_stage.searcher, "close"):  # Faiss's have none
+            self.first_stage.searcher.close()
 
     def __reduce__(self) -> Any:
         raise TypeError("a searcher with a reranker cannot be pickled: make one in each process.")
@@ -149,6 +144,9 @@ class RerankingSearcher:
 
 def shards(queries: Sequence[str], candidates: int) -> list[list[int]]:
     """Cut a batch's queries into shards of about `SHARD` candidates.
+
+    They are cut by this alone, so that the model's batches, and with them the last bit of every score,
+    depend on nothing but the queries and what they found.
 
     Parameters
     ----------

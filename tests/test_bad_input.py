@@ -20,7 +20,14 @@ from tiny_checkpoints import build, change_weights
 TINY = "cross-encoder/ms-marco-MiniLM-L-2-v2"
 LONG = 100_000
 LONE = "half \ud83d of a pair"
-ODD = ["😺 a cat's emoji 🏳️‍🌈", "قطة وبرغوث", "שלום עולם", "nul \0 inside", "\u202eright to left\u202c", "e\u0301 \ufeff \u2028"]
+ODD = [
+    "😺 a cat's emoji 🏳️‍🌈",
+    "قطة وبرغوث",
+    "שלום עולם",
+    "nul \0 inside",
+    "\u202eright to left\u202c",
+    "e\u0301 \ufeff \u2028",
+]
 
 
 class Hit:
@@ -84,7 +91,7 @@ def falls(scores):
     return all(np.diff(singles) < 0) and all(np.diff(printed) < 0)
 
 
-# ----------------------------------------------------------------------------------------------------- depth, k, tail
+# ------------------------------------------------------------------------------------------------------ depth, k, tail
 
 
 @pytest.mark.parametrize("depth", [0, -1, -100])
@@ -306,7 +313,7 @@ def test_an_empty_batch(searcher, hashing):
     assert searcher.batch_search([], []) == expected == {}
 
 
-# ---------------------------------------------------------------------------------------------------------- checkpoints
+# --------------------------------------------------------------------------------------------------------- checkpoints
 
 
 def both(searcher, name, kind, *parts, **options):
@@ -424,7 +431,7 @@ def test_what_is_no_reranker(searcher, wrong):
     assert not searcher.is_using_reranker()
 
 
-# --------------------------------------------------------------------------------------------------------------- logits
+# -------------------------------------------------------------------------------------------------------------- logits
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -452,7 +459,7 @@ def test_a_nan_for_a_long_query_is_still_a_line_that_can_be_read(hashing, backen
     refused(FloatingPointError, lambda: hashing.score("long\n" * 20_000, ["text\n" * 20_000]), "scored nan")
 
 
-# ------------------------------------------------------------------------------------------------------ closed searchers
+# ---------------------------------------------------------------------------------------------------- closed searchers
 
 
 @pytest.fixture
@@ -520,7 +527,7 @@ def test_one_failing_query_of_a_dense_batch(make_searcher, hashing, vector_query
     assert "bad" in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
-# ------------------------------------------------------------------------------------------------------ queries and qids
+# ---------------------------------------------------------------------------------------------------- queries and qids
 
 
 @pytest.mark.parametrize(("queries", "qids"), [(["a"], ["1", "2"]), (["a", "b"], ["1"]), ([], ["1"]), (["a"], [])])
@@ -564,7 +571,7 @@ def test_qids_are_kept_as_they_are(searcher, hashing, queries, qids):
     assert list(searcher.batch_search(queries[:2], qids)) == qids
 
 
-# ---------------------------------------------------------------------------------------------------------------- texts=
+# -------------------------------------------------------------------------------------------------------------- texts=
 
 
 @pytest.mark.parametrize("name", ["no-such-index", "/no/such/index", "msmarco-v1-pasage"])
@@ -580,7 +587,7 @@ def test_a_text_index_that_does_not_exist_is_refused_before_a_model_is_loaded(se
     refused(FileNotFoundError, lambda: searcher.set_reranker("/no/such/model", texts="no-such-index"), "no-such-index")
 
 
-# ------------------------------------------------------------------------------------------------------- after an error
+# ------------------------------------------------------------------------------------------------------ after an error
 
 
 def test_a_searcher_works_after_an_error(searcher, hashing, query, documents):
@@ -596,6 +603,6 @@ def test_a_searcher_works_after_an_error(searcher, hashing, query, documents):
         with pytest.raises((ValueError, TypeError)):
             call()
         assert [(hit.docid, hit.score) for hit in searcher.search(query)] == expected
-    assert list(inspect.signature(searcher.search).parameters)[0] == "q"
+    assert next(iter(inspect.signature(searcher.search).parameters)) == "q"
     searcher.unset_reranker()
     assert len(searcher.search(query)) == 10

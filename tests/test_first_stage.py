@@ -300,7 +300,9 @@ def test_hybrid_k0_that_is_given_and_too_small_is_warned_of(
             assert listed(use()) == expected(queries[0], first, documents, 40)
         assert f"k0=5 kept the first stage to {len(first)} of 40 candidates for 1 of 1" in str(record[0].message)
         assert len(record) == 1
-    with pytest.warns(ShortfallWarning, match=r"k0=5 kept the first stage to \d+ of 40 .* for 6 of 6 queries") as record:
+    with pytest.warns(
+        ShortfallWarning, match=r"k0=5 kept the first stage to \d+ of 40 .* for 6 of 6 queries"
+    ) as record:
         searcher.batch_search(queries, QIDS, k0=5)
     assert len(record) == 1
 
@@ -443,7 +445,9 @@ def test_a_batch_in_bulk_equals_searches_one_by_one(
     searcher = make_searcher(kind)
     dense = kind in ("hnsw", "flat")
     searcher.set_reranker(hashing, depth=20, texts=documents if dense else None)
-    assert searcher._reranking.first_stage._java, "this is about the bulk path"
+    from pyserini_rerank.retrieval.first_stage import _java_object
+
+    assert _java_object(searcher._reranking.first_stage._plain()), "this is about the bulk path"
     batch = [vector_query(query) for query in queries] if dense else queries
     results = searcher.batch_search(batch, QIDS, k=30, threads=2, **({"rerank_queries": queries} if dense else {}))
     for qid, asked, query in zip(QIDS, batch, queries, strict=True):
@@ -565,7 +569,9 @@ def test_a_batch_search_that_calls_search_is_reranked_once(
             if not pool:
                 return {qid: self.search(query, k) for qid, query in zip(qids, queries, strict=True)}
             with ThreadPoolExecutor(2) as executor:
-                return dict(zip(qids, executor.map(lambda query: detached(self.search, query, k), queries), strict=True))
+                return dict(
+                    zip(qids, executor.map(lambda query: detached(self.search, query, k), queries), strict=True)
+                )
 
     searcher, plain = Mine(lucene_index), make_searcher("bm25")
     searcher.set_reranker(hashing, depth=15)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from .hits import rescored
+from .jvm import JAVA_LOCK
 
 #: Bounds of one crossing: hits, and characters of JSON (a Java string holds fewer than 2**31).
 MOST_HITS = 20_000
@@ -42,7 +43,8 @@ def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
     """Read a list of hits that somebody else may hold: they are never changed."""
     head = hits[:depth]
     if head and hasattr(head[0], "lucene_document"):
-        docids, documents = _read_java(_as_java_list(head), len(head))
+        with JAVA_LOCK:
+            docids, documents = _read_java(_as_java_list(head), len(head))
     else:
         docids, documents = [hit.docid for hit in head], [None] * len(head)
     return Candidates(len(hits), docids, documents, hits.__getitem__, rescored)
@@ -73,7 +75,8 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 def read_documents(documents: Any) -> dict[str, Fields]:
     """Read the stored fields out of a Java map from docid to Lucene document."""
-    return {docid: _fields(document) for docid, document in json.loads(_mapper().writeValueAsString(documents)).items()}
+    text = _mapper().writeValueAsString(documents)
+    return {docid: _fields(document) for docid, document in json.loads(text).items()}
 
 
 def _rescore_in_place(hit: Any, score: float) -> Any:

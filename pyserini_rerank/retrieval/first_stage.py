@@ -3,16 +3,16 @@
 import copy
 import inspect
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
 from .candidates import Candidates, from_hits, from_java, java_lists
+from .jvm import JAVA_LOCK
 
 METHODS = ("search", "batch_search")
 #: Parameters that limit how many hits a searcher can give, whatever its k.
@@ -86,19 +86,17 @@ class FirstStage:
         if "search" not in self.methods:
             raise TypeError(f"{type(searcher).__name__} has no `search` method: a reranker needs a Pyserini searcher.")
         self.patched = {name: vars(searcher)[name] for name in METHODS if name in vars(searcher)}
-        self._java = _java_object(searcher)
-        self._local = threading.local()
-
-    @property
-    def running(self) -> bool:
-        """Is this thread inside the first stage? Then the searcher's methods are its own.
-
-        A subclass whose `batch_search` calls `self.search` would be reranked twice otherwise.
-        """
-        return getattr(self._local, "running", False)
+        #: Does what is below rerank as well? Then it needs the query's text, too.
+        self.reranks = getattr(self.methods["search"], "reranks", False)
+        # Where a method is somebody's own, it may have threads of its own, which must not wait for this one.
+        pyserinis = type(searcher).__module__.startswith("pyserini.")
+        self._size = 0
+        self._lock: AbstractContextManager[Any] = JAVA_LOCK if pyserinis else nullcontext()
 
     def prepare(self, method: str, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Bind a call to the searcher's signature and have it ask for max(k, depth) hits."""
+        if method not in self.methods:
+            raise AttributeError(f"{type(self.searcher).__name__} has no {method}, so there is none to rerank.")
         bound = inspect.signature(self.methods[method]).bind(*args, **kwargs)
         parameters = bound.signature.parameters
         if "k" not in parameters:
@@ -116,62 +114,66 @@ class FirstStage:
                 limit = f"{name}={bound.arguments[name]}" if bound.arguments[name] < wanted else limit
             elif name in parameters:
                 bound.arguments[name] = min(max(parameters[name].default, wanted), size)
-        if type(self.searcher).__name__ == "LuceneHnswDenseSearcher":
+        if is_a(self.searcher, "LuceneHnswDenseSearcher"):
             limit = "ef_search"  # fixed when the searcher was made
         return Call(method, bound, k, limit)
 
-    def search(self, call: Call, depth: int) -> Candidates:
-        """Run a `search` call."""
-        return from_hits(_found(self.run(call.bound, "search"))[: call.wanted], depth)
+    def search(self, call: Call, depth: int, **extra: Any) -> Candidates:
+        """Run a `search` call; `extra` is for what is below if that reranks, too."""
+        with self._lock:
+            hits = self._run(self._plain(), call.method, call.bound, extra)
+            return from_hits(_found(hits)[: call.wanted], depth)
 
-    def batch_search(self, call: Call, positions: Sequence[int], depth: int) -> list[Candidates]:
+    def batch_search(self, call: Call, positions: Sequence[int], depth: int, **extra: Any) -> list[Candidates]:
         """Run a `batch_search` call for the queries at `positions`, in their order."""
         part = call.part(positions)
         qids = [call.qids[i] for i in positions]
-        # Python's own RM3 and Rocchio search again after the Java batch.
-        if self._java and not getattr(self.searcher, "rm3", None) and not getattr(self.searcher, "rocchio", None):
-            lists = java_lists(self._java_results(part))
-            return [from_java(lists[qid], depth) for qid in qids]
-        results = self.run(part, "batch_search")
-        return [from_hits(_found(results[qid])[: call.wanted], depth) for qid in qids]
+        searcher = self._plain()
+        java = _java_object(searcher)
+        with self._lock:
+            if java:
+                lists = java_lists(self._java_results(searcher, java, part))
+                return [from_java(lists[qid], depth) for qid in qids]
+            results = self._run(searcher, call.method, part, extra)
+            return [from_hits(_found(results[qid])[: call.wanted], depth) for qid in qids]
 
-    def run(self, bound: inspect.BoundArguments, method: str) -> Any:
-        """Call the searcher's own method."""
-        self._local.running = True
+    def _plain(self) -> Any:
+        """Give the searcher without what `set_reranker` put onto it, in case its methods call one another.
+
+        A subclass whose `batch_search` calls `self.search` would be reranked twice otherwise.
+        """
+        if all(vars(self.searcher).get(name) == self.patched.get(name) for name in METHODS):
+            return self.searcher
+        plain = copy.copy(self.searcher)
+        for name in METHODS:
+            vars(plain).pop(name, None)
+        vars(plain).update(self.patched)
+        return plain
+
+    def _run(self, searcher: Any, method: str, bound: inspect.BoundArguments, extra: dict[str, Any]) -> Any:
+        before = dict(vars(searcher))
         try:
-            return self.methods[method](*bound.args, **bound.kwargs)
+            return getattr(searcher, method)(*bound.args, **bound.kwargs, **extra)
         except Exception as error:
-            raise self._explained(error, bound) from None
+            raise _explained(error, searcher, bound) from None
         finally:
-            self._local.running = False
+            # What a method sets on its searcher is set on the searcher, though a copy ran it.
+            after = vars(searcher).items()
+            vars(self.searcher).update({name: value for name, value in after if before.get(name, self) is not value})
 
-    def _java_results(self, bound: inspect.BoundArguments) -> Any:
+    def _java_results(self, searcher: Any, attribute: str, bound: inspect.BoundArguments) -> Any:
         """Run Pyserini's own `batch_search`, but keep its hits in Java: one map, and no object a hit.
 
         It runs on a copy of the searcher whose Java object hands over the map that it returns.
         """
-        handover = _Handover(getattr(self.searcher, self._java))
-        searcher = copy.copy(self.searcher)
-        setattr(searcher, self._java, handover)
+        handover = _Handover(getattr(searcher, attribute))
+        handing = copy.copy(searcher)
+        setattr(handing, attribute, handover)
         try:
-            type(searcher).batch_search(searcher, *bound.args, **bound.kwargs)
+            type(handing).batch_search(handing, *bound.args, **bound.kwargs)
         except Exception as error:
-            raise self._explained(error, bound) from None
+            raise _explained(error, searcher, bound) from None
         return handover.results
-
-    def _explained(self, error: Exception, bound: inspect.BoundArguments) -> Exception:
-        """Give the error to raise for one of the first stage's: a clear one where the searcher is closed.
-
-        A batch only says that not all of its queries ended, so the first query is asked alone for the cause.
-        """
-        if "completedTaskCount" in str(error):
-            try:
-                self.methods["search"](next(iter(bound.arguments.values()))[0], k=1)
-            except Exception as cause:
-                error = cause
-        if "AlreadyClosedException" in str(error):
-            return RuntimeError(f"this {type(self.searcher).__name__} is closed: open the index again.")
-        return error
 
     def warn_of_shortfall(self, call: Call, found: Sequence[int]) -> None:
         """Say once a call how many queries got fewer candidates than asked for, and why.
@@ -181,16 +183,18 @@ class FirstStage:
         found
             How many candidates each query got.
         """
-        if call.limit is None:
-            return
-        wanted = min(call.wanted, _size(self.searcher)) if call.limit == "ef_search" else call.wanted
-        short = [count for count in found if count < wanted]
-        if short:
+        short = [count for count in found if count < call.wanted]
+        wanted = call.wanted
+        if short and call.limit == "ef_search":
+            self._size = self._size or _count_documents(self.searcher)
+            wanted = min(wanted, self._size)
+            short = [count for count in short if count < wanted]
+        if short and call.limit:
             warnings.warn(
                 f"{call.limit} kept the first stage to {min(short)} of {wanted} candidates "
                 f"for {len(short)} of {len(found)} queries: raise it, or lower the depth.",
                 ShortfallWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 
@@ -202,35 +206,59 @@ class _Handover:
         self.results: Any = None
 
     def __getattr__(self, name: str) -> Any:
+        method = getattr(self._java, name)
         if not name.startswith("batch_search"):
-            return getattr(self._java, name)
+            return method
 
         def call(*args: Any) -> Any:
             from pyserini.pyclass import JHashMap
 
-            # pyjnius binds a method on the class, not on the object: between a look-up and a call of
-            # Python's another thread could bind it to its own searcher. This does both at once.
-            self.results = methodcaller(name, *args)(self._java)
+            self.results = method(*args)
             return JHashMap()  # leaves the caller nothing to convert
 
         return call
 
 
 def _found(hits: Any) -> Any:
-    """Leave out the padding that Faiss gives, with the largest float32 as score, where an index has too little."""
+    """Leave out the padding that Faiss gives where an index has too little: its score is the largest float32.
+
+    Normalised to (1 + score) / 2, it is half of that.
+    """
     if hits and isinstance(hits[0].score, np.float32):
-        return [hit for hit in hits if abs(hit.score) < np.finfo(np.float32).max]
+        return [hit for hit in hits if abs(hit.score) < np.finfo(np.float32).max / 4]
     return hits
 
 
+def is_a(searcher: Any, name: str) -> bool:
+    """Is a searcher of Pyserini's class of that name? Asked without importing Pyserini."""
+    return any(kind.__name__ == name for kind in type(searcher).__mro__)
+
+
+def _explained(error: Exception, searcher: Any, bound: inspect.BoundArguments) -> Exception:
+    """Give the error to raise for one of the first stage's: a clear one where the searcher is closed.
+
+    A batch only says that not all of its queries ended, so its first query is asked alone for the cause.
+    """
+    if "completedTaskCount" in str(error):
+        try:
+            searcher.search(next(iter(bound.arguments.values()))[0], k=1)
+        except Exception as cause:
+            error = cause
+    if "AlreadyClosedException" in str(error):
+        return RuntimeError(f"this {type(searcher).__name__} is closed: open the index again.")
+    return error
+
+
 def _java_object(searcher: Any) -> str:
-    """Name the attribute with the Java object; empty where a method may be somebody else's."""
+    """Name the attribute with the Java object whose batch search has all; empty where Python has a hand in it."""
     kind = type(searcher)
     own = kind.__module__.startswith("pyserini.search.lucene") and not vars(searcher).keys() & vars(kind).keys()
-    return JAVA_OBJECT.get(kind.__name__, "") if own else ""
+    # Python's own RM3 and Rocchio search again after the Java batch.
+    feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
+    return JAVA_OBJECT.get(kind.__name__, "") if own and not feedback else ""
 
 
-def _size(searcher: Any) -> int:
+def _count_documents(searcher: Any) -> int:
     """Count the documents of a Lucene index, which its dense searchers do not tell."""
     from pyserini.index.lucene import LuceneIndexReader
 

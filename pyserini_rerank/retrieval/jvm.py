@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ VECTOR_MODULE = "jdk.incubator.vector"
 USUAL_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/Library/Java/JavaVirtualMachines")
 LIBRARIES = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 
+
+#: pyjnius keeps the object that a Java method is called on with the method, on its class: two threads can
+#: mix up each other's, get wrong answers and crash Java. Whatever touches Java here holds this lock.
+JAVA_LOCK = threading.RLock()
 
 _vector_logger = None
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from .first_stage import is_a
+
 
 def query_text(query: Any, given: Any, searcher: Any) -> str:
     """Give the text to rerank with.
@@ -82,9 +84,12 @@ def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:
 
 
 def _no_language(query: str, searcher: Any) -> str:
+    while hasattr(searcher, "first_stage"):  # one that reranks already
+        searcher = searcher.first_stage.searcher
     if type(getattr(searcher, "query_encoder", None)).__name__ == "TokFreqQueryEncoder":
         return "pre-tokenized (an impact searcher without an encoder takes wordpieces)"
-    if "DenseSearcher" in type(searcher).__name__ and query.lstrip().startswith("["):
+    dense = any(is_a(searcher, f"Lucene{kind}DenseSearcher") for kind in ("Hnsw", "Flat"))
+    if dense and query.lstrip().startswith("["):
         try:
             json.loads(query)
         except json.JSONDecodeError:

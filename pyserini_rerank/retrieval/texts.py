@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from .candidates import Candidates, Fields, read_documents
 from .formats import Template, text_of_fields
+from .jvm import JAVA_LOCK
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -91,7 +92,7 @@ class Stored:
     def __init__(self, searcher: Any, fields_to_text: Read) -> None:
         self.searcher = searcher
         self.fields_to_text = fields_to_text
-        self.place = f"the index of {type(searcher).__name__}"
+        self.place = f"the index of {type(searcher).__name__}" if searcher else "its stored document"
         self._index: Index | None = None
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
@@ -124,17 +125,19 @@ class Index:
         if hasattr(self.searcher, "batch_doc"):
             from pyserini.pyclass import JArrayList
 
-            java = JArrayList()
-            for docid in dict.fromkeys(docids):
-                java.add(docid)
-            return read_documents(self.searcher.object.batch_get_docs(java, os.cpu_count()))
-        documents = ((docid, self.searcher.doc(docid)) for docid in docids)
-        names = ("raw", "contents")
-        return {
-            docid: {name: document.get(name) for name in names if document.get(name) is not None}
-            for docid, document in documents
-            if document is not None
-        }
+            threads = os.cpu_count()
+            with JAVA_LOCK:
+                java = JArrayList()
+                for docid in dict.fromkeys(docids):
+                    java.add(docid)
+                return read_documents(self.searcher.object.batch_get_docs(java, threads))
+        with JAVA_LOCK:
+            documents = {docid: self.searcher.doc(docid) for docid in docids}
+            return {
+                docid: {name: document.get(name) for name in ("raw", "contents") if document.get(name) is not None}
+                for docid, document in documents.items()
+                if document is not None
+            }
 
 
 class Function:

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pyserini_rerank  # noqa: F401  # before Pyserini
 import pytest
+from pyserini.index.lucene import LuceneIndexer
+from pyserini.pyclass import JArrayList, autoclass
+from pyserini.search.lucene import LuceneSearcher
 from pyserini_rerank.retrieval import candidates
 from pyserini_rerank.retrieval.candidates import from_hits, from_java, java_lists, read_documents
-
-from pyserini.index.lucene import LuceneIndexer  # isort: skip
-from pyserini.pyclass import JArrayList, autoclass  # isort: skip
-from pyserini.search.lucene import LuceneSearcher  # isort: skip
 
 ScoredDoc = autoclass("io.anserini.search.ScoredDoc")
 Document = autoclass("org.apache.lucene.document.Document")

@@ -10,17 +10,16 @@ import faiss
 import numpy as np
 import pyserini_rerank
 import pytest
+from pyserini import prebuilt_index_info as catalogue
+from pyserini.index.lucene import LuceneIndexer
+from pyserini.pyclass import autoclass
+from pyserini.search.faiss import FaissSearcher
+from pyserini.search.hybrid import HybridSearcher
+from pyserini.search.lucene import LuceneImpactSearcher, LuceneSearcher
 from pyserini_rerank import EmptyDocumentWarning, MissingText, Template
 from pyserini_rerank.retrieval import texts
 from pyserini_rerank.retrieval.candidates import from_hits
 from pyserini_rerank.retrieval.texts import read, resolve, text_index
-
-from pyserini import prebuilt_index_info as catalogue  # isort: skip
-from pyserini.index.lucene import LuceneIndexer  # isort: skip
-from pyserini.pyclass import autoclass  # isort: skip
-from pyserini.search.faiss import FaissSearcher  # isort: skip
-from pyserini.search.hybrid import HybridSearcher  # isort: skip
-from pyserini.search.lucene import LuceneImpactSearcher, LuceneSearcher  # isort: skip
 
 DOCUMENTS = {
     "d1": "The life cycle of a flea takes 30 to 75 days.",
@@ -306,8 +305,12 @@ def test_any_object_with_doc(bare):
 def test_many_documents_are_looked_up_in_one_call(bare, stored, monkeypatch):
     calls = []
     real = stored.object
-    spy = SimpleNamespace(batch_get_docs=lambda ids, threads: calls.append(ids.size()) or real.batch_get_docs(ids, threads))
-    monkeypatch.setattr(stored, "object", spy)
+
+    def look_up(ids, threads):
+        calls.append(ids.size())
+        return real.batch_get_docs(ids, threads)
+
+    monkeypatch.setattr(stored, "object", SimpleNamespace(batch_get_docs=look_up))
     hits = bare.search(QUERY)
     assert _read(stored, bare, hits + hits) == [DOCUMENTS[hit.docid] for hit in hits + hits]
     assert calls == [3], "docids that come twice are looked up once"

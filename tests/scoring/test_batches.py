@@ -79,5 +79,3 @@ def test_positions_index_arrays():
 def test_a_million_pairs_take_seconds():
     lengths = random_lengths(11, 1_000_000)
     assert len(pack(lengths, 65_536)) > 3000
-
-

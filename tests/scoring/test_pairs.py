@@ -8,7 +8,45 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoTokenizer
 
 MAX_LENGTH = 512
-WORDS = ["the", "of", "flea", "life", "cycle", "is", "how", "long", "population", "berlin", "3,520,031", "inhabitants", "AND", "unbelievable", "Tokenization", "café", "naïve", "straße", "柏林", "北京", "a", "a", "a", ",", ".", "!", "?", "[SEP]", "[MASK]", "½", "ﬁn", "museum's", "rock'n'roll", "x²+y²", "http://a.b/c?d=e", "😺", "قطة"]
+WORDS = [
+    "the",
+    "of",
+    "flea",
+    "life",
+    "cycle",
+    "is",
+    "how",
+    "long",
+    "population",
+    "berlin",
+    "3,520,031",
+    "inhabitants",
+    "AND",
+    "unbelievable",
+    "Tokenization",
+    "café",
+    "naïve",
+    "straße",
+    "柏林",
+    "北京",
+    "a",
+    "a",
+    "a",
+    ",",
+    ".",
+    "!",
+    "?",
+    "[SEP]",
+    "[MASK]",
+    "½",
+    "ﬁn",
+    "museum's",
+    "rock'n'roll",
+    "x²+y²",
+    "http://a.b/c?d=e",
+    "😺",
+    "قطة",
+]
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +184,8 @@ def test_templates(name, max_length):
     tokenizer = word_level(template, specials)
     encoder = PairEncoder(tokenizer, max_length)
     random = np.random.default_rng(1)
-    pairs = [(" ".join(f"w{i}" for i in random.integers(0, 60, n)), repeated(m)) for n, m in random.integers(1, 60, (200, 2))]
+    lengths = random.integers(1, 60, (200, 2))
+    pairs = [(" ".join(f"w{i}" for i in random.integers(0, 60, n)), repeated(m)) for n, m in lengths]
     given = laid_out(encoder, pairs)
     reference = word_level(template, specials)
     reference.enable_truncation(max_length, strategy="longest_first")

@@ -10,7 +10,7 @@ import pyserini_rerank
 import pytest
 import torch
 from pyserini_rerank.scoring.torch import BATCH_TOKENS, TorchBackend
-from tiny_checkpoints import build, change_weights
+from tiny_checkpoints import build, change_weights, read_weights, weights_file
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19" / "bm25-top100.json.gz"
 TINY = "cross-encoder/ms-marco-MiniLM-L-2-v2"
@@ -35,7 +35,8 @@ def pairs(documents, queries):
 def few(pairs):
     """A dozen pairs, two longer ones and some very short ones among them."""
     query, long = pairs[0][0], " ".join(text for _, text in pairs[:6])
-    return [*pairs[:140:20], (query, long), (long[:300], "flea"), (query, "flea"), ("a", "b"), ("x", "?"), ("flea", "cat")]
+    short = [(query, "flea"), ("a", "b"), ("x", "?"), ("flea", "cat")]
+    return [*pairs[:140:20], (query, long), (long[:300], "flea"), *short]
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +108,7 @@ def test_sentence_transformers_agrees(pairs, scores, reranker):
     from sentence_transformers import CrossEncoder
 
     assert len(pairs) == 200
-    model = CrossEncoder(
-        str(bundled.folder()), device="cpu", max_length=512, model_kwargs={"dtype": torch.float32}
-    )
+    model = CrossEncoder(str(bundled.folder()), device="cpu", max_length=512, model_kwargs={"dtype": torch.float32})
     expected = model.predict(pairs, batch_size=16, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     assert np.abs(scores - expected).max() < 1e-3
     assert scores.std() > 1
@@ -200,7 +199,10 @@ def test_half_precision_runs_on_the_cpu_with_the_head_in_float32(few, together, 
 def test_the_dtype_that_is_stored_does_not_count(tiny, few, tmp_path):
     """transformers 5 loads the dtype that is stored."""
     folder = build(TINY, tmp_path)
-    change_weights(folder, lambda weights: weights.update({k: v.half() for k, v in weights.items() if v.is_floating_point()}))
+    halves = {
+        key: value.half() for key, value in read_weights(weights_file(folder)).items() if value.dtype.is_floating_point
+    }
+    change_weights(folder, lambda weights: weights.update(halves))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16", "dtype": "float16"}))
     reranker = pyserini_rerank.load(folder, device="cpu")

@@ -1,0 +1,1 @@
+"""Runs, topics, collections, evaluation, and experiments that can be interrupted."""

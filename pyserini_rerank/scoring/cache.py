@@ -1,0 +1,130 @@
+"""Scores that were computed before, kept on disk.
+
+Do not use it to hide a slow first run: a look-up costs about as much as tokenizing. It pays when the
+same pairs come again: another depth, another first stage, an experiment that was interrupted.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from .backend import Backend, Batch, Pair, Plan
+
+#: The most that a cache may grow to; the file itself is as large as what is in it.
+MAP_SIZE = 2**36
+#: A score, and a checksum over its key and itself.
+RECORD = struct.Struct("<fI")
+
+
+class CachedBackend:
+    """A backend that looks scores up before it computes them: has the interface of the one that it wraps.
+
+    The batches are those of the backend below. One of which all scores are known is not run; of the others
+    every row is run again, so that no score depends on what was known, but the known ones are kept: a run
+    that was interrupted goes on to the same bits. Several processes may share a cache.
+
+    Parameters
+    ----------
+    backend : Backend
+        It has to have a `fingerprint`, which stands for all that changes its scores.
+    folder : path
+        Where the scores are kept; made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The backend has no fingerprint, or the cache is damaged.
+    OSError
+        The folder cannot be written.
+    """
+
+    def __init__(self, backend: Backend, folder: str | os.PathLike[str]) -> None:
+        if not getattr(backend, "fingerprint", ""):
+            raise ValueError(f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached.")
+        self.backend = backend
+        self.max_length = backend.max_length
+        self.fingerprint = backend.fingerprint
+        self.store = Store(folder)
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        plan = self.backend.plan(pairs)
+        salt = self.fingerprint.encode()
+        keys = [_key(salt, pair) for pair in pairs]
+        batches = [Batch(batch.positions, ([keys[i] for i in batch.positions], batch)) for batch in plan.batches]
+        return Plan(batches, plan.cut_passages, plan.cut_queries, plan.unknown)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        keys, inner = batch.inputs
+        known = self.store.get(keys)
+        lacking = np.isnan(known)
+        if not lacking.any():
+            return known
+        scores = np.where(lacking, self.backend.run(inner), known)
+        self.store.put({key: float(score) for key, score, new in zip(keys, scores, lacking, strict=True) if new})
+        return scores
+
+    def close(self) -> None:
+        self.store.close()
+        self.backend.close()
+
+
+class Store:
+    """Scores by key, in an LMDB file."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # Without metasync the last commit may be lost when the machine (not the process) dies, no more.
+            self._lmdb = lmdb.open(str(self.folder), map_size=MAP_SIZE, metasync=False)
+        except lmdb.Error as error:
+            raise self._damaged(error) from None
+
+    def get(self, keys: Sequence[bytes]) -> NDArray[np.float32]:
+        """Look scores up: float32 (n,), NaN where there is none."""
+        scores = np.full(len(keys), np.nan, dtype=np.float32)
+        with self._lmdb.begin(buffers=False) as transaction:
+            for position, key in enumerate(keys):
+                record = transaction.get(key)
+                if record is not None:
+                    scores[position] = self._read(key, record)
+        return scores
+
+    def put(self, scores: dict[bytes, float]) -> None:
+        """Keep scores, all or none of them."""
+        with self._lmdb.begin(write=True) as transaction:
+            for key, score in scores.items():
+                transaction.put(key, _record(key, score), overwrite=False)
+
+    def __len__(self) -> int:
+        return int(self._lmdb.stat()["entries"])
+
+    def close(self) -> None:
+        self._lmdb.close()
+
+    def _read(self, key: bytes, record: bytes) -> float:
+        score: float = RECORD.unpack(record)[0] if len(record) == RECORD.size else 0.0
+        if record != _record(key, score):
+            raise self._damaged("a score's checksum is wrong")
+        return score
+
+    def _damaged(self, reason: object) -> ValueError:
+        return ValueError(f"the score cache {self.folder} is damaged ({reason}): delete the folder.")
+
+
+def _key(salt: bytes, pair: Pair) -> bytes:
+    """Hash a pair to 128 bits; the salt is the backend's fingerprint."""
+    query, text = (part.encode() for part in pair)
+    return blake2b(b"%d %b%b" % (len(query), query, text), digest_size=16, key=salt[:64]).digest()
+
+
+def _record(key: bytes, score: float) -> bytes:
+    value = struct.pack("<f", score)
+    return value + struct.pack("<I", zlib.crc32(key + value))
