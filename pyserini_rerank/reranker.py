@@ -16,7 +16,7 @@ from .ranking import arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
-from .retrieval.queries import checked_query
+from .retrieval.queries import checked_query, shown
 from .retrieval.texts import Source, read, resolve
 from .scoring.backend import Backend, Pair, create
 
@@ -96,6 +96,8 @@ class Reranker:
         FloatingPointError
             The model gave NaN or an infinite score.
         """
+        if isinstance(texts, str):
+            raise TypeError("score() takes a list of texts, not one string.")
         checked_query(query)
         scores = self.predict([(query, text) for text in texts])
         return (1 / (1 + np.exp(-scores))).astype(np.float32) if probability else scores
@@ -200,8 +202,8 @@ class Reranker:
         if len(wrong):
             query, text = distinct[wrong[0]]
             raise FloatingPointError(
-                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {query!r} and "
-                f"the passage {text[:40]!r}: its weights are damaged or too large for this dtype; load it with "
+                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {shown(query)} and "
+                f"the passage {shown(text)}: its weights are damaged or too large for this dtype; load it with "
                 "dtype='float32'."
             )
         return scores[[unique[pair] for pair in pairs]]

@@ -39,6 +39,8 @@ class RerankingSearcher:
     def __init__(self, searcher: Any, reranker: Any, *, depth: int = 100, texts: Any = None, **options: Any) -> None:
         if depth < 1:
             raise ValueError(f"depth is {depth}: rerank at least 1 candidate.")
+        if options and isinstance(reranker, Reranker):
+            raise TypeError(f"{', '.join(options)}: give these to load(), which has loaded this reranker already.")
         self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
         self.depth = depth
         self.texts = resolve(texts, self.first_stage.searcher)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import orjson
+
 from .hits import rescored
 from .jvm import JAVA_LOCK
 
@@ -75,8 +77,7 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 def read_documents(documents: Any) -> dict[str, Fields]:
     """Read the stored fields out of a Java map from docid to Lucene document."""
-    text = _mapper().writeValueAsString(documents)
-    return {docid: _fields(document) for docid, document in json.loads(text).items()}
+    return {docid: _fields(document) for docid, document in _loads(_json(documents)).items()}
 
 
 def _rescore_in_place(hit: Any, score: float) -> Any:
@@ -90,12 +91,25 @@ def _read_java(hits: Any, count: int) -> tuple[list[str], list[Fields | None]]:
     step = FIRST_HITS
     while len(docids) < count:
         start, stop = len(docids), min(len(docids) + step, count)
-        text = _mapper().writeValueAsString(hits.subList(start, stop))
-        for hit in json.loads(text):
+        text = _json(hits.subList(start, stop))
+        for hit in _loads(text):
             docids.append(hit["docid"])
             documents.append(_fields(hit["lucene_document"]) if hit["lucene_document"] else None)
-        step = max(1, min(MOST_HITS, MOST_CHARACTERS * (stop - start) // len(text)))
+        # No more than eight times as many at once, since longer documents may follow.
+        step = max(1, min(MOST_HITS, 8 * step, MOST_CHARACTERS * (stop - start) // len(text)))
     return docids, documents
+
+
+def _json(java: Any) -> str:
+    text: str = _mapper().writeValueAsString(java)
+    return text
+
+
+def _loads(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # half of a surrogate pair, which Java's strings may hold
+        return json.loads(text)
 
 
 def _fields(document: dict[str, Any]) -> Fields:

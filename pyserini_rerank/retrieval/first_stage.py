@@ -121,21 +121,30 @@ class FirstStage:
     def search(self, call: Call, depth: int, **extra: Any) -> Candidates:
         """Run a `search` call; `extra` is for what is below if that reranks, too."""
         with self._lock:
-            hits = self._run(self._plain(), call.method, call.bound, extra)
+            try:
+                hits = self._run(self._plain(), call.method, call.bound, extra)
+            except Exception as error:
+                raise _clear(error, self.searcher, "the query") from None
             return from_hits(_found(hits)[: call.wanted], depth)
 
     def batch_search(self, call: Call, positions: Sequence[int], depth: int, **extra: Any) -> list[Candidates]:
         """Run a `batch_search` call for the queries at `positions`, in their order."""
         part = call.part(positions)
-        qids = [call.qids[i] for i in positions]
+        queries, qids = list(part.arguments.values())[:2]
         searcher = self._plain()
         java = _java_object(searcher)
         with self._lock:
+            try:
+                results = _in_java(searcher, java, part) if java else self._run(searcher, call.method, part, extra)
+            except Exception as error:
+                raise _failure(searcher, queries, qids) or error from None
+            if not results.keys() >= set(qids):  # Lucene's dense searchers drop a query that fails, in silence
+                failure = _failure(searcher, queries, qids)
+                if failure:
+                    raise failure
             if java:
-                lists = java_lists(self._java_results(searcher, java, part))
-                return [from_java(lists[qid], depth) for qid in qids]
-            results = self._run(searcher, call.method, part, extra)
-            return [from_hits(_found(results[qid])[: call.wanted], depth) for qid in qids]
+                return [from_java(results[qid], depth) for qid in qids]
+            return [from_hits(_found(results.get(qid, []))[: call.wanted], depth) for qid in qids]
 
     def _plain(self) -> Any:
         """Give the searcher without what `set_reranker` put onto it, in case its methods call one another.
@@ -154,26 +163,10 @@ class FirstStage:
         before = dict(vars(searcher))
         try:
             return getattr(searcher, method)(*bound.args, **bound.kwargs, **extra)
-        except Exception as error:
-            raise _explained(error, searcher, bound) from None
         finally:
             # What a method sets on its searcher is set on the searcher, though a copy ran it.
             after = vars(searcher).items()
             vars(self.searcher).update({name: value for name, value in after if before.get(name, self) is not value})
-
-    def _java_results(self, searcher: Any, attribute: str, bound: inspect.BoundArguments) -> Any:
-        """Run Pyserini's own `batch_search`, but keep its hits in Java: one map, and no object a hit.
-
-        It runs on a copy of the searcher whose Java object hands over the map that it returns.
-        """
-        handover = _Handover(getattr(searcher, attribute))
-        handing = copy.copy(searcher)
-        setattr(handing, attribute, handover)
-        try:
-            type(handing).batch_search(handing, *bound.args, **bound.kwargs)
-        except Exception as error:
-            raise _explained(error, searcher, bound) from None
-        return handover.results
 
     def warn_of_shortfall(self, call: Call, found: Sequence[int]) -> None:
         """Say once a call how many queries got fewer candidates than asked for, and why.
@@ -234,18 +227,39 @@ def is_a(searcher: Any, name: str) -> bool:
     return any(kind.__name__ == name for kind in type(searcher).__mro__)
 
 
-def _explained(error: Exception, searcher: Any, bound: inspect.BoundArguments) -> Exception:
-    """Give the error to raise for one of the first stage's: a clear one where the searcher is closed.
+def _in_java(searcher: Any, attribute: str, bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Run Pyserini's own `batch_search`, but leave its hits in Java: no object a hit.
 
-    A batch only says that not all of its queries ended, so its first query is asked alone for the cause.
+    It runs on a copy of the searcher whose Java object hands over the map that it returns.
     """
-    if "completedTaskCount" in str(error):
+    handover = _Handover(getattr(searcher, attribute))
+    handing = copy.copy(searcher)
+    setattr(handing, attribute, handover)
+    type(handing).batch_search(handing, *bound.args, **bound.kwargs)
+    return java_lists(handover.results)
+
+
+def _failure(searcher: Any, queries: Sequence[Any], qids: Sequence[str]) -> Exception | None:
+    """Find out why a batch failed, which Pyserini does not say: by asking its queries one by one."""
+    for query, qid in zip(queries, qids, strict=True):
         try:
-            searcher.search(next(iter(bound.arguments.values()))[0], k=1)
-        except Exception as cause:
-            error = cause
+            searcher.search(query, k=1)
+        except Exception as error:
+            return _clear(error, searcher, f"query {qid}")
+    return None
+
+
+def _clear(error: Exception, searcher: Any, query: str) -> Exception:
+    """Give a clear error for those of Lucene's that have a remedy; others are passed on as they are."""
     if "AlreadyClosedException" in str(error):
         return RuntimeError(f"this {type(searcher).__name__} is closed: open the index again.")
+    if "TooManyClauses" in str(error) or "TooManyNestedClauses" in str(error):
+        return ValueError(
+            f"{query} has more than the 1024 different words that Lucene takes: search with fewer, and pass the "
+            "whole text as rerank_query=."
+        )
+    if type(error).__name__ == "JavaException":
+        return RuntimeError(f"{type(searcher).__name__} failed on {query}: {str(error).splitlines()[0]}")
     return error
 
 

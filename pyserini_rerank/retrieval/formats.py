@@ -24,7 +24,7 @@ WITH_TITLE = ("contents",)
 #: Elements of TREC's and the web's documents that are no text.
 NO_TEXT = ("script", "style", "docno", "docid", "dochdr", "docoldno")
 
-_JSON = re.compile(r'\s*\{\s*"')
+_JSON = re.compile(r'\s*\{\s*("|\}\s*$)')
 _MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
 
 
@@ -46,8 +46,8 @@ class Template:
     """
 
     def __init__(self, template: str, index: Any = None) -> None:
-        self.names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
-        if not self.names:
+        self.names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        if not self.names or not all(name.isidentifier() for name in self.names):
             raise ValueError(f"the template {template!r} names no field: write it as in '{{title}} {{abstract}}'.")
         self.template = template
         self.index = index
@@ -83,7 +83,8 @@ def text_of_fields(fields: dict[str, str]) -> str | None:
     if raw is None:
         return fields.get("contents")
     if _JSON.match(raw):
-        return _text_of_json(_load(raw))
+        text = _text_of_json(_load(raw))
+        return fields.get("contents") if text is None else text
     if _MARKUP.match(raw):
         return _between_tags(raw)
     return raw.strip()

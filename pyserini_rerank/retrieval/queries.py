@@ -58,7 +58,7 @@ def checked_query(query: Any) -> str:
         query.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the query {query!a} holds half of a surrogate pair at character {error.start}: "
+            f"the query {shown(query)} holds half of a surrogate pair at character {error.start}: "
             "clean it with query.encode('utf-8', 'replace').decode()."
         ) from None
     return query
@@ -96,3 +96,8 @@ def _no_language(query: str, searcher: Any) -> str:
             return ""
         return "a JSON vector"
     return ""
+
+
+def shown(text: str) -> str:
+    """Show the beginning of a text in an error, in ASCII."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")

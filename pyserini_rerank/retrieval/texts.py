@@ -46,9 +46,11 @@ def read(source: Source, candidates: Candidates) -> list[str]:
         if text is None:
             raise MissingText(
                 f"hit {docid} has no text in {source.place}: pass texts=, with an index that stores text "
-                "(a searcher, a path or a prebuilt name), or a mapping or callable from docid to text."
+                "(a searcher, a path or a prebuilt name), a mapping or callable from docid to text, or a Template "
+                "for JSON of your own."
             )
-    return texts  # type: ignore[return-value]
+    # Half of a surrogate pair is no character, and no tokenizer takes it.
+    return [_LONE_SURROGATE.sub("\ufffd", text).strip() for text in texts if text is not None]
 
 
 def resolve(texts: Any, searcher: Any) -> Source:
@@ -105,7 +107,7 @@ class Stored:
             self.place = self._index.place
             looked_up = self._index.read([docids[i] for i in lacking], [])
             for i, text in zip(lacking, looked_up, strict=True):
-                texts[i] = text
+                texts[i] = texts[i] if text is None else text  # an empty document stays one
         return texts
 
 
@@ -158,9 +160,10 @@ class Function:
 def text_index(searcher: Any) -> Any:
     """Find the index that has the texts of a searcher's documents; None where nothing says which.
 
-    A hybrid searcher's is that of its parts. A prebuilt index's is the one that Pyserini's catalogue
-    names, else the one with the stem of its name (the catalogue names none for MS MARCO's impact
-    indexes: ``msmarco-v1-passage.splade-v3`` has its text in ``msmarco-v1-passage``).
+    A hybrid searcher's is that of its parts, a Faiss searcher's the one that Pyserini opened with it. That
+    of a prebuilt index is the one that Pyserini's catalogue names, else the one with the stem of its name
+    (the catalogue names none for MS MARCO's impact indexes: ``msmarco-v1-passage.splade-v3`` has its text
+    in ``msmarco-v1-passage``).
     """
     if hasattr(searcher, "sparse_searcher"):
         sparse = searcher.sparse_searcher
@@ -172,13 +175,14 @@ def text_index(searcher: Any) -> Any:
         return None
     from pyserini import prebuilt_index_info as catalogue
 
-    dense_and_impact = (
+    infos = (
+        catalogue.TF_INDEX_INFO,
         catalogue.FAISS_INDEX_INFO,
         catalogue.IMPACT_INDEX_INFO,
         catalogue.LUCENE_HNSW_INDEX_INFO,
         catalogue.LUCENE_FLAT_INDEX_INFO,
     )
-    named = [entries[name].get("texts") for entries in dense_and_impact if name in entries]
+    named = [entries[name].get("texts") for entries in infos if name in entries]
     for candidate in (*named, name.split(".")[0]):
         if candidate and candidate != name and candidate in catalogue.TF_INDEX_INFO:
             return _open(candidate)
@@ -192,7 +196,13 @@ def _open(index: Any) -> Any:
     from pyserini.search.lucene import LuceneSearcher
 
     if os.path.isdir(index):
-        return LuceneSearcher(os.fspath(index))
+        try:
+            return LuceneSearcher(os.fspath(index))
+        except Exception as error:
+            raise FileNotFoundError(
+                f"texts= names the folder {os.fspath(index)}, which Lucene cannot open as an index "
+                f"({str(error).splitlines()[0]})."
+            ) from None
     from pyserini.prebuilt_index_info import TF_INDEX_INFO
 
     if index not in TF_INDEX_INFO:
@@ -216,8 +226,6 @@ def _stored_id(docid: str, fields: Fields | None) -> str:
 
 def _text(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
     try:
-        text = fields_to_text(fields) if fields else None
+        return fields_to_text(fields) if fields else None
     except ValueError as error:
         raise ValueError(f"document {docid}: {error}") from None
-    # Half of a surrogate pair is no character, and no tokenizer takes it.
-    return text and _LONE_SURROGATE.sub("\ufffd", text)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,14 @@ def folder() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pyserini-rerank"
     target = cache / f"bundled-{SHA256[:12]}"
     if not target.is_dir():
+        origin = source()
         cache.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=cache))
-        convert(source(), made)
-        try:
-            made.rename(target)
-        except OSError:  # another process was first
-            shutil.rmtree(made)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            made = Path(folder, "made")
+            made.mkdir()
+            convert(origin, made)
+            with suppress(OSError):  # another process was first
+                made.rename(target)
     return target
 
 

@@ -50,7 +50,7 @@ class CachedBackend:
             raise ValueError(f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached.")
         self.backend = backend
         self.max_length = backend.max_length
-        self.fingerprint = backend.fingerprint
+        self.fingerprint: str = backend.fingerprint  # type: ignore[attr-defined]
         self.store = Store(folder)
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:

@@ -132,10 +132,14 @@ def _load_classifier(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, A
 
 def _config(checkpoint: Checkpoint) -> Any:
     """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are."""
-    facts = json.loads((checkpoint.folder / "config.json").read_text())
-    if checkpoint.row.type and "model_type" not in facts:
-        return AutoConfig.for_model(checkpoint.row.type, **facts)
-    return AutoConfig.from_pretrained(checkpoint.folder)
+    path = checkpoint.folder / "config.json"
+    try:
+        facts = json.loads(path.read_text())
+        if checkpoint.row.type and "model_type" not in facts:
+            return AutoConfig.for_model(checkpoint.row.type, **facts)
+        return AutoConfig.from_pretrained(checkpoint.folder)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 @contextmanager

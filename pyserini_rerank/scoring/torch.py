@@ -81,7 +81,7 @@ class TorchBackend:
         return Plan(
             batches=[Batch(some, [encoded[i] for i in some]) for some in pack(lengths, self.budget)],
             cut_passages=sum(pair.passage_was_cut for pair in encoded),
-            cut_queries=sum(pair.query_was_cut for pair in encoded),
+            cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
             unknown=sum(self.encoder.is_unknown(pair) for pair in encoded),
         )
 

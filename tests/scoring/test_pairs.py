@@ -8,45 +8,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoTokenizer
 
 MAX_LENGTH = 512
-WORDS = [
-    "the",
-    "of",
-    "flea",
-    "life",
-    "cycle",
-    "is",
-    "how",
-    "long",
-    "population",
-    "berlin",
-    "3,520,031",
-    "inhabitants",
-    "AND",
-    "unbelievable",
-    "Tokenization",
-    "café",
-    "naïve",
-    "straße",
-    "柏林",
-    "北京",
-    "a",
-    "a",
-    "a",
-    ",",
-    ".",
-    "!",
-    "?",
-    "[SEP]",
-    "[MASK]",
-    "½",
-    "ﬁn",
-    "museum's",
-    "rock'n'roll",
-    "x²+y²",
-    "http://a.b/c?d=e",
-    "😺",
-    "قطة",
-]
+SOME = """the of flea life cycle is how long population berlin 3,520,031 inhabitants AND unbelievable Tokenization café
+naïve straße 柏林 北京 a a a , . ! ? [SEP] [MASK] ½ ﬁn museum's rock'n'roll x²+y² http://a.b/c?d=e 😺 قطة"""
+WORDS = SOME.split()
 
 
 @pytest.fixture(scope="module")
