@@ -175,6 +175,12 @@ class Reranker:
             text = f"{counts.empty} documents have no text and stay below the {counts.pairs} that were reranked."
             warnings.warn(text + seen, EmptyDocumentWarning, stacklevel=4)
 
+    def __enter__(self) -> "Reranker":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Free the device; the reranker cannot be used afterwards."""
         if self.backend:
@@ -209,7 +215,13 @@ class Reranker:
         return scores[[unique[pair] for pair in pairs]]
 
 
-def load(name: str | os.PathLike[str], *, backend: str = "torch", **options: Any) -> Reranker:
+def load(
+    name: str | os.PathLike[str],
+    *,
+    backend: str = "torch",
+    cache: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Reranker:
     """Load a checkpoint.
 
     Parameters
@@ -220,6 +232,9 @@ def load(name: str | os.PathLike[str], *, backend: str = "torch", **options: Any
     backend : str
         What computes the scores: ``"torch"``, or a backend that another package brings (entry points
         of the group ``pyserini_rerank.backends``).
+    cache : path, optional
+        A folder where scores are kept, and looked up before they are computed; see
+        `pyserini_rerank.scoring.cache.CachedBackend`.
     **options
         The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device`, `dtype`,
         `max_length`, `batch_tokens`, `head`, `known_as`.
@@ -232,7 +247,14 @@ def load(name: str | os.PathLike[str], *, backend: str = "torch", **options: Any
         The checkpoint cannot be read without guessing (pass `head=`), it lacks weights, the device is
         not there, or there is no such backend.
     """
-    return Reranker(create(backend)(name, **options), os.fspath(name))
+    made = create(backend)(name, **options)
+    return Reranker(made if cache is None else _cached(made, cache), os.fspath(name))
+
+
+def _cached(backend: Backend, folder: str | os.PathLike[str]) -> Backend:
+    from .scoring.cache import CachedBackend
+
+    return CachedBackend(backend, folder)
 
 
 def _check_text(text: Any, position: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PREFERRED = "cross-encoder/ms-marco-MiniLM-L-6-v2"
 SHOWN = 5
+#: Tokens beyond which passages are cut: a quarter of what the models read, so that a laptop is done in a minute or two.
+MAX_LENGTH = 128
 
 #: What the search found: qid -> docids, best first.
 Ranking = dict[str, list[str]]
@@ -28,15 +31,17 @@ def demo(
         str | None,
         typer.Option(help=f"A hub name, a folder or 'bundled'. Default: {PREFERRED} if it can be had, else 'bundled'."),
     ] = None,
-    depth: Annotated[int, typer.Option(help="How many candidates are reranked.")] = 20,
+    depth: Annotated[int, typer.Option(min=1, help="How many candidates are reranked.")] = 30,
     device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
 ) -> None:
     """Search the documentation of Python's standard library with BM25, rerank it, and say what that changed."""
     from rich.console import Console
 
+    from ..reranker import CutWarning
     from . import docstrings
 
-    console = Console(highlight=False)
+    warnings.simplefilter("ignore", CutWarning)  # said below, once and for all
+    console = Console(highlight=False, soft_wrap=True)
     times: dict[str, float] = {}
     with _timed(times, "load the model"):
         reranker = _load(model, device, console)
@@ -47,7 +52,9 @@ def demo(
             searcher = _open(folder)
         where = getattr(reranker.backend, "device", "its own device")
         console.print(f"{len(documents):,} documents: the docstrings of Python's standard library.")
-        console.print(f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked.\n")
+        console.print(
+            f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked, cut to {MAX_LENGTH} tokens.\n"
+        )
         questions = [{"question": query, "answers": []}] if query else _questions()
         asked = {str(i): question["question"] for i, question in enumerate(questions)}
         answers = {str(i): question["answers"] for i, question in enumerate(questions)}
@@ -70,12 +77,12 @@ def _load(model: str | None, device: str | None, console: "Console") -> "Reranke
     from .. import load
 
     if model:
-        return load(model, device=device)
+        return load(model, device=device, max_length=MAX_LENGTH)
     try:
-        return load(PREFERRED, device=device)
+        return load(PREFERRED, device=device, max_length=MAX_LENGTH)
     except ConnectionError:
         console.print(f"{PREFERRED} is not in the cache and the hub cannot be reached: the bundled model is used.")
-        return load("bundled", device=device)
+        return load("bundled", device=device, max_length=MAX_LENGTH)
 
 
 def _open(folder: str) -> Any:

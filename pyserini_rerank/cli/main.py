@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import demo, models
+from . import demo, models, rerank
 
 app = typer.Typer(
     name="pyserini-rerank",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(models.models)
+app.command()(rerank.rerank)
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
+        print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
         sys.exit(130)
     except (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         print(f"pyserini-rerank: {error}", file=sys.stderr)

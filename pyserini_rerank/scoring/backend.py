@@ -46,6 +46,8 @@ class Backend(Protocol):
 
     max_length: int
     """Tokens of a pair beyond which it is cut."""
+    fingerprint: str
+    """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be

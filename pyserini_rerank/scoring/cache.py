@@ -46,11 +46,11 @@ class CachedBackend:
     """
 
     def __init__(self, backend: Backend, folder: str | os.PathLike[str]) -> None:
-        if not getattr(backend, "fingerprint", ""):
+        if not backend.fingerprint:
             raise ValueError(f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached.")
         self.backend = backend
         self.max_length = backend.max_length
-        self.fingerprint: str = backend.fingerprint  # type: ignore[attr-defined]
+        self.fingerprint = backend.fingerprint
         self.store = Store(folder)
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
@@ -98,10 +98,13 @@ class Store:
         return scores
 
     def put(self, scores: dict[bytes, float]) -> None:
-        """Keep scores, all or none of them."""
-        with self._lmdb.begin(write=True) as transaction:
-            for key, score in scores.items():
-                transaction.put(key, _record(key, score), overwrite=False)
+        """Keep scores, all or none of them; one that is there already stays."""
+        try:
+            with self._lmdb.begin(write=True) as transaction:
+                for key, score in scores.items():
+                    transaction.put(key, _record(key, score), overwrite=False)
+        except lmdb.Error as error:
+            raise OSError(f"the score cache {self.folder} cannot be written ({error}): is the disk full?") from None
 
     def __len__(self) -> int:
         return int(self._lmdb.stat()["entries"])

@@ -13,6 +13,7 @@ from . import bundled
 
 FILES = ("*.json", "*.txt", "*.model")
 SAFETENSORS, BIN = "*.safetensors", "*.bin"
+ALL_FILES = (*FILES, SAFETENSORS, BIN)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b, file_digest
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,19 @@ class TorchBackend:
             )
         self.budget = _budget(batch_tokens, self.device)
         self.pad_id = limits.pad_id
+        self._facts = f"{checkpoint.row.head or head} {self.max_length} {self.dtype}"
+        self._folder = checkpoint.folder
         self.takes_types = limits.takes_types
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the checkpoint's files and of what else changes its scores: head, max_length, dtype."""
+        digest = blake2b(self._facts.encode(), digest_size=16)
+        for path in sorted(path for pattern in checkpoints.ALL_FILES for path in self._folder.glob(pattern)):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(file_digest(file, blake2b).digest())
+        return digest.hexdigest()
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs and put those of similar length together."""
