@@ -3,17 +3,14 @@
 import inspect
 import json
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pyserini_rerank
 import pytest
 import torch
 from collection import docids
-
-sys.path.insert(0, str(Path(__file__).parent / "scoring"))
-import pyserini_rerank
 from pyserini_rerank import Reranker, RerankingSearcher
 from tiny_checkpoints import build, change_weights
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import checked_query
@@ -85,7 +86,8 @@ def rerank_run(
         work.commit(written, notes)
     report = {
         "settings": work.settings,
-        "versions": {name: version(name) for name in PACKAGES},
+        "fingerprint": reranker.backend.fingerprint if reranker.backend else None,
+        "versions": {"pyserini-rerank": __version__, **{name: version(name) for name in PACKAGES}},
         "counts": vars(counts),
         "skipped": {**(bad_lines.reasons if bad_lines else {}), **(unknown.reasons if unknown else {})},
         "seconds": round(seconds, 3),

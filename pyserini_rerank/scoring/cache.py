@@ -67,7 +67,8 @@ class CachedBackend:
         if not lacking.any():
             return known
         scores = np.where(lacking, self.backend.run(inner), known)
-        self.store.put({key: float(score) for key, score, new in zip(keys, scores, lacking, strict=True) if new})
+        new = lacking & np.isfinite(scores)
+        self.store.put({key: float(score) for key, score, keep in zip(keys, scores, new, strict=True) if keep})
         return scores
 
     def close(self) -> None:

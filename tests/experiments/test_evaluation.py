@@ -1,0 +1,55 @@
+"""Figures against trec_eval's own code, on DL19 where it is there."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import pytrec_eval
+from pyserini_rerank.experiments.evaluation import compare, per_query
+
+DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
+
+
+@pytest.fixture(scope="module")
+def dl19():
+    if not DL19.is_dir():
+        pytest.skip(f"the data are not in {DL19}")
+    run = {}
+    with gzip.open(DL19 / "bm25-top100.json.gz", "rt") as file:
+        for query in json.load(file):
+            for hit in query["hits"]:
+                run.setdefault(str(hit["qid"]), {})[str(hit["docid"])] = float(hit["score"])
+    qrels = {}
+    for line in (DL19 / "qrels.txt").read_text().splitlines():
+        qid, _, docid, grade = line.split()
+        qrels.setdefault(qid, {})[docid] = int(grade)
+    return run, qrels
+
+
+def test_dl19_agrees_with_trec_eval(dl19):
+    run, qrels = dl19
+    ours = per_query(run, qrels, level=2)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
+    binary = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recall_100", "recall_1000"}, relevance_level=2).evaluate(
+        run
+    )
+    for qid in qrels:
+        assert ours["nDCG@10"][qid] == pytest.approx(theirs[qid]["ndcg_cut_10"], abs=5e-5)
+        assert ours["AP(rel=2)"][qid] == pytest.approx(binary[qid]["map"], abs=5e-5)
+        assert ours["R(rel=2)@100"][qid] == pytest.approx(binary[qid]["recall_100"], abs=5e-5)
+        assert ours["R(rel=2)@1000"][qid] == pytest.approx(binary[qid]["recall_1000"], abs=5e-5)
+    assert sum(ours["nDCG@10"].values()) / len(qrels) == pytest.approx(0.5058, abs=5e-5)
+
+
+def test_compare_counts_and_tests_in_pairs():
+    from scipy.stats import ttest_1samp
+
+    qrels = {str(q): {"a": 1, "b": 0} for q in range(6)}
+    baseline = {str(q): {"b": 2.0, "a": 1.0} for q in range(6)}
+    run = {str(q): ({"a": 2.0, "b": 1.0} if q < 4 else {"b": 2.0, "a": 1.0}) for q in range(5)}
+    (row,) = [row for row in compare(run, baseline, qrels) if row["measure"] == "RR@10"]
+    assert (row["better"], row["worse"]) == (4, 1), "the query that the run lacks counts 0"
+    assert row["baseline"] == 0.5 and row["run"] == pytest.approx((4 * 1 + 0.5 + 0) / 6)
+    assert row["p"] == pytest.approx(ttest_1samp([0.5] * 4 + [0, -0.5], 0).pvalue)
+    assert compare(baseline, baseline, qrels)[0]["p"] is None
