@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import demo, models, rerank
+from . import demo, models, rerank, search
 
 app = typer.Typer(
     name="pyserini-rerank",
@@ -16,6 +16,8 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(rerank.rerank)
+# What is not ours goes on to Pyserini.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(search.search)
 
 
 def main() -> None:

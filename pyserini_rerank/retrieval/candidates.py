@@ -2,7 +2,7 @@
 
 A crossing into Java costs a hit several times what the GPU costs it, so the stored fields of a
 thousand hits come over as one JSON string (Jackson is in Anserini's jar), and only the hits that are
-returned become objects in Python. ``benchmarks`` in the README has the figures.
+returned become objects in Python. ``tests/benchmark_reading.py`` measures what that saves.
 """
 
 import json
@@ -154,4 +154,11 @@ def _mapper() -> Any:
     mapper.setVisibility(accessor.IS_GETTER, visibility.NONE)
     field_type = autoclass("java.lang.Class").forName("org.apache.lucene.index.IndexableFieldType")
     mapper.configOverride(field_type).setIsIgnoredType(autoclass("java.lang.Boolean")("true"))
+    # Read off the hits that are returned, which are few.
+    unread = autoclass("java.util.HashSet")()
+    unread.add("lucene_docid")
+    unread.add("score")
+    ignored = autoclass("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value").forIgnoredProperties(unread)
+    scored_doc = autoclass("java.lang.Class").forName("io.anserini.search.ScoredDoc")
+    mapper.configOverride(scored_doc).setIgnorals(ignored)
     return mapper

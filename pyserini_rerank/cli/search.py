@@ -1,0 +1,123 @@
+"""`pyserini-rerank search`: Pyserini's own search commands, with a reranker on the searchers that they make."""
+
+import argparse
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..reranker import Reranker
+
+#: The command's searchers by kind: those that it makes itself, not those that a searcher makes for its texts.
+KINDS = {
+    "lucene": ("LuceneSearcher", "LuceneImpactSearcher", "LuceneHnswDenseSearcher", "LuceneFlatDenseSearcher"),
+    "faiss": ("FaissSearcher",),
+    "hybrid": ("HybridSearcher",),
+}
+NO_INDEX = 2
+
+
+def search(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help=f"Which of Pyserini's commands: {', '.join(KINDS)}.")],
+    reranker: Annotated[str | None, typer.Option(help="A checkpoint; without one it is Pyserini's own search.")] = None,
+    reranker_depth: Annotated[int, typer.Option(min=1, help="How many candidates are rescored.")] = 100,
+    reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
+    reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
+    reranker_backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
+    reranker_device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'.")] = None,
+    reranker_dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
+) -> None:
+    """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds."""
+    from .. import load
+
+    if kind not in KINDS:
+        raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
+    if reranker is None:
+        sys.exit(_run(kind, context.args))
+    options = {"device": reranker_device, "dtype": reranker_dtype, "cache": reranker_cache}
+    given = {name: value for name, value in options.items() if value is not None}
+    with load(reranker, backend=reranker_backend, **given) as loaded:
+        texts = _queries(context.args, reranker_topics)
+        with _reranked(kind, loaded, reranker_depth, reranker_texts, texts):
+            code = _run(kind, context.args)
+    sys.exit(code)
+
+
+def _run(kind: str, arguments: list[str]) -> int:
+    """Run Pyserini's module as its command; its `exit()` without a code is for an index that it does not have."""
+    module = f"pyserini.search.{kind}"
+    before, sys.argv = sys.argv, [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as stopped:
+        return NO_INDEX if stopped.code is None else int(stopped.code)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@contextmanager
+def _reranked(
+    kind: str, reranker: "Reranker", depth: int, texts: str | None, queries: dict[str, str]
+) -> Iterator[None]:
+    """Have the command's searchers rerank from the moment that they are made."""
+    from importlib import import_module
+
+    module = import_module(f"pyserini.search.{kind}")
+    made: list[Any] = []
+
+    def after(initialise: Callable[..., None]) -> Callable[..., None]:
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            initialise(self, *args, **kwargs)
+            if not made:  # what comes after the first is a text index
+                made.append(self)
+                self.set_reranker(reranker, depth=depth, texts=texts)
+                if queries:
+                    _translate(self, queries)
+
+        return init
+
+    classes = [getattr(module, name) for name in KINDS[kind]]
+    before = [cls.__init__ for cls in classes]
+    for cls in classes:
+        cls.__init__ = after(cls.__init__)
+    try:
+        yield
+    finally:
+        for cls, init in zip(classes, before, strict=True):
+            cls.__init__ = init
+
+
+def _queries(arguments: list[str], topics: str | None) -> dict[str, str]:
+    """Map the topics that the first stage searches with to those to rerank with, by their qids."""
+    if topics is None:
+        return {}
+    from pyserini.query_iterator import TopicsFormat, get_query_iterator
+
+    from ..experiments.topics import load_topics
+
+    texts = load_topics(topics)
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--topics", required=True)
+    parser.add_argument("--topics-format", default=TopicsFormat.DEFAULT.value)
+    own, _ = parser.parse_known_args(arguments)
+    searched = {str(qid): query for qid, query in get_query_iterator(own.topics, TopicsFormat(own.topics_format))}
+    lacking = [qid for qid in searched if qid not in texts]
+    if lacking:
+        raise ValueError(f"{topics} has no text for topic {lacking[0]} of {own.topics}: name the same topics' texts.")
+    return {query: texts[qid] for qid, query in searched.items()}
+
+
+def _translate(searcher: Any, queries: dict[str, str]) -> None:
+    """Have a searcher rerank with another text than it searches with."""
+    search, batch_search = searcher.search, searcher.batch_search
+    searcher.search = lambda query, *args, **kwargs: search(query, *args, rerank_query=queries[query], **kwargs)
+    searcher.batch_search = lambda asked, *args, **kwargs: batch_search(
+        asked, *args, rerank_queries=[queries[query] for query in asked], **kwargs
+    )
