@@ -111,7 +111,7 @@ def test_sentence_transformers_agrees(pairs, scores, reranker):
     model = CrossEncoder(str(bundled.folder()), device="cpu", max_length=512, model_kwargs={"dtype": torch.float32})
     expected = model.predict(pairs, batch_size=16, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     assert np.abs(scores - expected).max() < 1e-3
-    assert scores.std() > 1
+    assert scores.std() > 0.5, "or the comparison says nothing"
     assert reranker.backend.dtype == torch.float32
 
 
