@@ -32,7 +32,7 @@ def test_quickstart_notebook():
         resources={"metadata": {"path": str(EXAMPLES)}},
     ).execute()
     shown = _shown(run)
-    assert [text.split("\n")[0][:16] for text in shown] == [text.split("\n")[0][:16] for text in _shown(stored)]
+    assert [text.split("\n")[0][:9] for text in shown] == [text.split("\n")[0][:9] for text in _shown(stored)]
     assert "   1     0.7336  tempfile.TemporaryDirectory (was " in shown[1]
     assert shown[-2] == "array([ 9.08509  , -3.9343157], dtype=float32)"
     outputs = [output for cell in run.cells for output in cell.get("outputs", [])]
