@@ -202,8 +202,11 @@ class Reranker:
                     with self._lock:
                         scores[start + batch.positions] = self.backend.run(batch)
                     progress.update(len(batch.positions))
-                counts.add(Counts(0, 0, plan.cut_passages, plan.cut_queries, plan.unknown))
-        counts.add(Counts(len(pairs), len(unique)))
+                counts.cut_passages += plan.cut_passages
+                counts.cut_queries += plan.cut_queries
+                counts.unknown += plan.unknown
+        counts.pairs += len(pairs)
+        counts.scored += len(unique)
         wrong = np.flatnonzero(~np.isfinite(scores))
         if len(wrong):
             query, text = distinct[wrong[0]]

@@ -104,23 +104,25 @@ def _search(searcher: Any, asked: dict[str, str], k: int) -> Ranking:
 def _show_evaluation(
     console: "Console", asked: dict[str, str], answers: Ranking, before: Ranking, after: Ranking
 ) -> None:
-    from ir_measures import RR, iter_calc, nDCG
     from rich.table import Table
+
+    from ..experiments.evaluation import per_query
 
     qrels = {qid: dict.fromkeys(docids, 1) for qid, docids in answers.items()}
     figures = {}
     for name, ranking in (("BM25", before), ("reranked", after)):
         # Ranks count here, not scores.
         run = {qid: {docid: -float(rank) for rank, docid in enumerate(docids)} for qid, docids in ranking.items()}
-        figures[name] = {(m.measure, m.query_id): m.value for m in iter_calc([nDCG @ 10, RR @ 10], qrels, run)}
+        figures[name] = per_query(run, qrels)
     table = Table(title=f"{len(asked)} questions with known answers", title_justify="left")
     for heading in ("", "nDCG@10", "RR@10"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, values in figures.items():
-        means = [sum(values[measure, qid] for qid in asked) / len(asked) for measure in (nDCG @ 10, RR @ 10)]
+        means = (sum(values[measure].values()) / len(asked) for measure in ("nDCG@10", "RR@10"))
         table.add_row(name, *(f"{mean:.4f}" for mean in means))
     console.print(table)
-    gains = {qid: figures["reranked"][nDCG @ 10, qid] - figures["BM25"][nDCG @ 10, qid] for qid in asked}
+    old, new = (figures[name]["nDCG@10"] for name in ("BM25", "reranked"))
+    gains = {qid: new[qid] - old[qid] for qid in asked}
     better, worse = sum(gain > 0 for gain in gains.values()), sum(gain < 0 for gain in gains.values())
     console.print(f"better on {better} questions, worse on {worse}, the same on {len(asked) - better - worse}\n")
     for title, qid in (

@@ -89,18 +89,14 @@ def _stamp(path: Path) -> list[Any]:
 
 
 def _show_evaluation(console: Any, output: Path, run: Path, qrels: Path, level: int) -> None:
-    import ir_measures
     from rich.table import Table
 
-    from ..experiments.evaluation import compare, read_run
+    from ..experiments.evaluation import compare, read_qrels, read_run
 
-    judged: dict[str, dict[str, int]] = {}
-    for judgement in ir_measures.read_trec_qrels(str(qrels)):  # type: ignore[no-untyped-call]
-        judged.setdefault(judgement.query_id, {})[judgement.doc_id] = judgement.relevance
     table = Table(box=None)
     for heading in ("measure", "first stage", "reranked", "better", "worse", "p"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for row in compare(read_run(output), read_run(run), judged, level):
+    for row in compare(read_run(output), read_run(run), read_qrels(qrels), level):
         p = "" if row["p"] is None else f"{row['p']:.4f}"
         table.add_row(
             row["measure"], f"{row['baseline']:.4f}", f"{row['run']:.4f}", str(row["better"]), str(row["worse"]), p

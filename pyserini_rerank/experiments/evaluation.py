@@ -27,6 +27,14 @@ def read_run(path: str | Path) -> Run:
     return {qid: {hit.docid: hit.score for hit in hits} for qid, hits in runs.read(path, runs.Skipped())}
 
 
+def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
+    """Read qrels in trec_eval's format: qid -> docid -> grade."""
+    qrels: dict[str, dict[str, int]] = {}
+    for judgement in ir_measures.read_trec_qrels(str(path)):  # type: ignore[no-untyped-call]
+        qrels.setdefault(judgement.query_id, {})[judgement.doc_id] = judgement.relevance
+    return qrels
+
+
 def per_query(run: Run, qrels: dict[str, dict[str, int]], level: int = 1) -> dict[str, dict[str, float]]:
     """Evaluate a run: measure -> qid -> value, over the judged queries; one that the run lacks counts 0."""
     wanted = measures(level)

@@ -7,6 +7,7 @@ A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`):
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from .candidates import Candidates, Fields, read_documents
@@ -25,8 +26,9 @@ class MissingText(LookupError):
 class Source(Protocol):
     """Gives documents' texts: None where there is no text, "" where there is a document without any."""
 
-    place: str
-    """Where it looks, as an error says it."""
+    @property
+    def place(self) -> str:
+        """Where it looks, as an error says it."""
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]: ...
 
@@ -41,7 +43,8 @@ def read(source: Source, candidates: Candidates) -> list[str]:
     ValueError
         A document is there but cannot be read as text.
     """
-    texts = source.read([_stored_id(*hit) for hit in _pairs(candidates)], candidates.documents)
+    hits = zip(candidates.docids, candidates.documents, strict=True)
+    texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
     for docid, text in zip(candidates.docids, texts, strict=True):
         if text is None:
             raise MissingText(
@@ -94,18 +97,24 @@ class Stored:
     def __init__(self, searcher: Any, fields_to_text: Read) -> None:
         self.searcher = searcher
         self.fields_to_text = fields_to_text
-        self.place = f"the index of {type(searcher).__name__}" if searcher else "its stored document"
-        self._index: Index | None = None
+
+    @cached_property
+    def index(self) -> "Index | None":
+        """The index that belongs to the searcher's; looked for once, when a hit lacks its text."""
+        found = text_index(self.searcher)
+        return Index(found, self.fields_to_text) if found else None
+
+    @property
+    def place(self) -> str:
+        if self.index:
+            return self.index.place
+        return f"the index of {type(self.searcher).__name__}" if self.searcher else "its stored document"
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
         texts = [_text(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
         lacking = [i for i, text in enumerate(texts) if not text]
-        if lacking and self._index is None:
-            found = text_index(self.searcher)
-            self._index = Index(found, self.fields_to_text) if found else None
-        if lacking and self._index:
-            self.place = self._index.place
-            looked_up = self._index.read([docids[i] for i in lacking], [])
+        if lacking and self.index:
+            looked_up = self.index.read([docids[i] for i in lacking], [])
             for i, text in zip(lacking, looked_up, strict=True):
                 texts[i] = texts[i] if text is None else text  # an empty document stays one
         return texts
@@ -214,14 +223,6 @@ def _open(index: Any) -> Any:
     if searcher is None:  # Pyserini has printed why
         raise ConnectionError(f"the prebuilt index {index!r} cannot be fetched: texts= takes the path of a local one.")
     return searcher
-
-
-def _pairs(candidates: Candidates) -> Any:
-    return zip(candidates.docids, candidates.documents, strict=True)
-
-
-def _stored_id(docid: str, fields: Fields | None) -> str:
-    return fields.get("id", docid) if fields else docid
 
 
 def _text(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:

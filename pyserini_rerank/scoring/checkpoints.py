@@ -87,7 +87,9 @@ def _row(name: str) -> Row | None:
 
 
 def fetch(name: str, patterns: Sequence[str], cached: Sequence[str] = ()) -> Path:
-    """Fetch files from the hub; the network is not asked if its cache has one of each of the `cached` patterns.
+    """Fetch files from the hub; the network is not asked if its cache has a file of the `cached` patterns.
+
+    Without `cached`, a file of any of the `patterns` will do.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class PairEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
-        # Where the special tokens stand, learnt from a pair of one token each.
+        # Where the special tokens stand, learnt from a short pair.
         example = tokenizer.encode("a", "a")
         parts = example.sequence_ids
         query, passage = parts.index(0), parts.index(1)
@@ -47,8 +47,11 @@ class PairEncoder:
         ids = np.array(example.ids, dtype=np.int32)
         types = example.type_ids
         self.before, self.between, self.after = ids[:query], ids[after_query:passage], ids[after_passage:]
-        self.types = (types[:query], types[query], types[after_query:passage], types[passage], types[after_passage:])
         self.special = len(self.before) + len(self.between) + len(self.after)
+        # One type for each special token, the query and the passage.
+        pieces = types[:query], [types[query]], types[after_query:passage], [types[passage]], types[after_passage:]
+        self.types = np.array([kind for piece in pieces for kind in piece], dtype=np.int64)
+        self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
 
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """Tokenize and cut pairs."""
@@ -70,13 +73,13 @@ class PairEncoder:
         ids = np.full(shape, pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         types = np.zeros(shape, dtype=np.int64)
-        before, query_type, between, passage_type, after = self.types
+        repeats = np.ones(len(self.types), dtype=np.int64)
         for row, pair in enumerate(pairs):
             length = self.length(pair)
             ids[row, :length] = np.concatenate([self.before, pair.query, self.between, pair.passage, self.after])
             mask[row, :length] = 1
-            n, m = len(pair.query), len(pair.passage)
-            types[row, :length] = [*before, *[query_type] * n, *between, *[passage_type] * m, *after]
+            repeats[self.query_at], repeats[self.passage_at] = len(pair.query), len(pair.passage)
+            types[row, :length] = np.repeat(self.types, repeats)
         return ids, mask, types
 
     def _tokenize(self, texts: Sequence[str]) -> dict[str, Ids]:

@@ -64,7 +64,8 @@ class TorchBackend:
         self.dtype = _dtype(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
         self.model, limits = models.load_model(checkpoint, self.dtype, self.device)
-        self.head = heads.HEADS[heads.choose(head or checkpoint.row.head, limits.labels, checkpoint.name)]
+        head = heads.choose(head or checkpoint.row.head, limits.labels, checkpoint.name)
+        self.head = heads.HEADS[head]
         self.max_length = min(USUAL_LENGTH, limits.positions) if max_length is None else max_length
         self.encoder = PairEncoder(models.load_tokenizer(checkpoint), self.max_length)
         if not self.encoder.special + 2 <= self.max_length <= limits.positions:
@@ -74,7 +75,9 @@ class TorchBackend:
             )
         self.budget = _budget(batch_tokens, self.device)
         self.pad_id = limits.pad_id
-        self._facts = f"{checkpoint.row.head or head} {self.max_length} {self.dtype}"
+        # How the files are read counts as well: a folder is read otherwise with known_as= than without.
+        row = checkpoint.row
+        self._facts = f"{head} {self.max_length} {self.dtype} {row.body} {row.lower_case} {row.tokenizer}"
         self._folder = checkpoint.folder
         self.takes_types = limits.takes_types
 

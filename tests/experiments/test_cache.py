@@ -138,6 +138,17 @@ def test_whatever_changes_scores_changes_the_fingerprint(tmp_path):
     assert fingerprint() == fingerprint(batch_tokens=100) == prints[0]
 
 
+def test_how_a_folder_is_read_changes_the_fingerprint(tmp_path):
+    name = "amberoad/bert-multilingual-passage-reranking-msmarco"
+    folder = build(name, tmp_path).rename(tmp_path / "mine")
+    ways = ({"head": "margin"}, {"known_as": name}, {"known_as": name, "head": "margin"})
+    prints = []
+    for options in ways:
+        with pyserini_rerank.load(folder, device="cpu", **options) as reranker:
+            prints.append(reranker.backend.fingerprint)
+    assert prints[0] != prints[1] == prints[2]
+
+
 def test_load_with_a_cache(tmp_path):
     folder = build(NAME, tmp_path)
     with pyserini_rerank.load(folder, device="cpu") as plain:
