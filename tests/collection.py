@@ -181,7 +181,7 @@ def build_lucene_index(folder: Path, documents: dict[str, str]) -> str:
 
 def run_indexer(name: str, collection: str, folder: Path, rows: Iterable[dict[str, Any]], *options: str) -> str:
     """Write a collection of JSON lines and have one of Anserini's indexers read it, in this process."""
-    from jnius import autoclass
+    from pyserini.pyclass import autoclass
 
     source, target = folder / "collection", folder / "index"
     source.mkdir(parents=True)

@@ -285,6 +285,21 @@ def test_hybrid_k0_is_raised_unless_it_is_given(
     searcher.search(query, k0=38)
 
 
+def test_hybrid_ties_are_broken_by_docid(tmp_path):
+    """Pyserini leaves them in the order of a Python set, another one in every process."""
+    from pyserini.search.hybrid import HybridSearcher
+    from pyserini.search.lucene import LuceneSearcher
+
+    names = [f"d{number:02}" for number in range(30)]
+    folder = build_lucene_index(tmp_path / "index", dict.fromkeys(names, "the same text"))
+    searcher = HybridSearcher(LuceneSearcher(folder), LuceneSearcher(folder))
+    searcher.set_reranker(Reranker(HashBackend(lambda query, text: 0.0), "constant"), depth=10)
+    assert docids(searcher.search("same text", k0=30)) == names[:10]
+    assert docids(searcher.batch_search(["same text"], ["1"], k0=30)["1"]) == names[:10]
+    searcher.sparse_searcher.close()
+    searcher.dense_searcher.close()
+
+
 def test_hybrid_k0_that_is_given_and_too_small_is_warned_of(
     make_searcher: Any, hashing: Reranker, backend: HashBackend, queries: list[str], documents: dict[str, str]
 ) -> None:

@@ -37,6 +37,8 @@ class Call:
     method: str
     bound: inspect.BoundArguments
     k: int
+    wanted: int
+    """How many candidates the first stage is to give."""
     limit: str | None
     """The parameter, set by the user, that keeps the hits below what is asked for."""
 
@@ -53,11 +55,6 @@ class Call:
     def qids(self) -> Any:
         """A batch's second argument, which Pyserini names `qids` here and `q_ids` there."""
         return self.bound.arguments[self.names[1]]
-
-    @property
-    def wanted(self) -> int:
-        """How many candidates the first stage is asked for."""
-        return int(self.bound.arguments["k"])
 
     @property
     def returns_vectors(self) -> bool:
@@ -116,7 +113,9 @@ class FirstStage:
                 bound.arguments[name] = min(max(parameters[name].default, wanted), size)
         if is_a(self.searcher, "LuceneHnswDenseSearcher"):
             limit = "ef_search"  # fixed when the searcher was made
-        return Call(method, bound, k, limit)
+        if "k0" in bound.arguments:
+            bound.arguments["k"] = 2 * bound.arguments["k0"]  # all that a hybrid has: ties are broken before the cut
+        return Call(method, bound, k, wanted, limit)
 
     def search(self, call: Call, depth: int, **extra: Any) -> Candidates:
         """Run a `search` call; `extra` is for what is below if that reranks, too."""
@@ -125,10 +124,15 @@ class FirstStage:
                 hits = self._run(self._plain(), call.method, call.bound, extra)
             except Exception as error:
                 raise _clear(error, self.searcher, "the query") from None
-            return from_hits(_found(hits)[: call.wanted], depth)
+            return from_hits(self._found(hits)[: call.wanted], depth)
 
-    def batch_search(self, call: Call, positions: Sequence[int], depth: int, **extra: Any) -> list[Candidates]:
-        """Run a `batch_search` call for the queries at `positions`, in their order."""
+    def batch_search(
+        self, call: Call, positions: Sequence[int], depth: int, *, documents: bool = True, **extra: Any
+    ) -> list[Candidates]:
+        """Run a `batch_search` call for the queries at `positions`, in their order.
+
+        Without `documents`, those that Java holds are not read.
+        """
         part = call.part(positions)
         queries, qids = list(part.arguments.values())[:2]
         searcher = self._plain()
@@ -143,8 +147,8 @@ class FirstStage:
                 if failure:
                     raise failure
             if java:
-                return [from_java(results[qid], depth) for qid in qids]
-            return [from_hits(_found(results.get(qid, []))[: call.wanted], depth) for qid in qids]
+                return [from_java(results[qid], depth, documents=documents) for qid in qids]
+            return [from_hits(self._found(results.get(qid, []))[: call.wanted], depth) for qid in qids]
 
     def _plain(self) -> Any:
         """Give the searcher without what `set_reranker` put onto it, in case its methods call one another.
@@ -167,6 +171,19 @@ class FirstStage:
             # What a method sets on its searcher is set on the searcher, though a copy ran it.
             after = vars(searcher).items()
             vars(self.searcher).update({name: value for name, value in after if before.get(name, self) is not value})
+
+    def _found(self, hits: Any) -> Any:
+        """Leave out Faiss's padding, and break a hybrid's ties.
+
+        Faiss pads where an index has too little, with the largest float32 as score (half of that where it is
+        normalised to (1 + score) / 2). Hybrid search leaves ties in the order of a Python set, which is another
+        one in every process: they are ordered by docid.
+        """
+        if hits and isinstance(hits[0].score, np.float32):
+            hits = [hit for hit in hits if abs(hit.score) < np.finfo(np.float32).max / 4]
+        if is_a(self.searcher, "HybridSearcher"):
+            hits = sorted(hits, key=lambda hit: (-hit.score, hit.docid))
+        return hits
 
     def warn_of_shortfall(self, call: Call, found: Sequence[int]) -> None:
         """Say once a call how many queries got fewer candidates than asked for, and why.
@@ -210,16 +227,6 @@ class _Handover:
             return JHashMap()  # leaves the caller nothing to convert
 
         return call
-
-
-def _found(hits: Any) -> Any:
-    """Leave out the padding that Faiss gives where an index has too little: its score is the largest float32.
-
-    Normalised to (1 + score) / 2, it is half of that.
-    """
-    if hits and isinstance(hits[0].score, np.float32):
-        return [hit for hit in hits if abs(hit.score) < np.finfo(np.float32).max / 4]
-    return hits
 
 
 def is_a(searcher: Any, name: str) -> bool:
