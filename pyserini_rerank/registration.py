@@ -30,7 +30,9 @@ BEFORE_JAVA = "pyserini.pyclass"
 CATALOGUE = "pyserini.prebuilt_index_info"
 
 
-def set_reranker(self: Any, reranker: Any, *, depth: int = 100, texts: Any = None, **options: Any) -> None:
+def set_reranker(
+    self: Any, reranker: Any, *, depth: int = 100, texts: Any = None, tokens: Any = None, **options: Any
+) -> None:
     """Rerank what this searcher finds, from now on and on this instance only.
 
     Parameters
@@ -42,20 +44,22 @@ def set_reranker(self: Any, reranker: Any, *, depth: int = 100, texts: Any = Non
     texts : optional
         Where the documents' text is found if the hits do not store it: another searcher, the path
         or prebuilt name of an index, a mapping or callable from docid to text, or a `Template`.
+    tokens : path, optional
+        A folder that `pyserini-rerank index-tokens` wrote, which has the documents' tokens, instead of texts.
     **options
         Passed on to `pyserini_rerank.load` where `reranker` is a name or a folder.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        A depth below 1, a model that cannot be loaded, a text source that does not exist. The
-        searcher is then as it was.
+        A depth below 1, a model that cannot be loaded, a text source that does not exist, a token index
+        that is damaged, stale, or of another vocabulary. The searcher is then as it was.
     """
     from .retrieval.first_stage import FirstStage
     from .searcher import RerankingSearcher
 
     first_stage = self._reranking.first_stage if is_using_reranker(self) else FirstStage(self)
-    reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, **options)
+    reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, tokens=tokens, **options)
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:
         vars(self)[name] = getattr(reranking, name)

@@ -19,6 +19,7 @@ from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, shown
 from .retrieval.texts import Source, read, resolve
 from .scoring.backend import Backend, Pair, create
+from .scoring.tokens import TokenIndex
 
 #: Pairs that are tokenized and planned together, at most; more would be held in memory for nothing.
 SHARD = 20_000
@@ -110,7 +111,9 @@ class Reranker:
         with self.counting() as counts:
             return self._score(pairs, counts)
 
-    def rerank(self, query: str, hits: Sequence[Any], k: int | None = None, texts: Any = None) -> Hits:
+    def rerank(
+        self, query: str, hits: Sequence[Any], k: int | None = None, texts: Any = None, tokens: Any = None
+    ) -> Hits:
         """Rerank hits that one already has; the hits themselves are left as they are.
 
         Parameters
@@ -122,6 +125,8 @@ class Reranker:
             How many to return; all by default.
         texts : optional
             See `pyserini_rerank.retrieval.texts.resolve`.
+        tokens : path, optional
+            A token index of the documents, instead of texts.
 
         Returns
         -------
@@ -136,7 +141,8 @@ class Reranker:
             raise ValueError(f"k is {k}: ask for at least 1 hit.")
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
-            source = resolve(texts, None)
+            source = open_source(texts, tokens, None)
+            self.check(source)
             return self.rerank_candidates([checked_query(query)], [candidates], source, k or len(hits), counts)[0]
 
     def rerank_candidates(
@@ -153,6 +159,17 @@ class Reranker:
             own = np.array([next(scores) if text else np.nan for text in texts], dtype=np.float32)
             results.append(_hits(candidates, own, k))
         return results
+
+    def check(self, source: Source) -> None:
+        """Check that a source's passages are ones that the backend reads: texts always are.
+
+        Raises
+        ------
+        ValueError
+            It is a token index of another vocabulary, or the backend reads no tokens.
+        """
+        if isinstance(source, TokenIndex):
+            source.check(getattr(self.backend, "vocabulary", None), self.name)
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
@@ -212,7 +229,7 @@ class Reranker:
             query, text = distinct[wrong[0]]
             raise FloatingPointError(
                 f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {shown(query)} and "
-                f"the passage {shown(text)}: its weights are damaged or too large for this dtype; load it with "
+                f"the passage {shown(str(text))}: its weights are damaged or too large for this dtype; load it with "
                 "dtype='float32'."
             )
         return scores[[unique[pair] for pair in pairs]]
@@ -252,6 +269,22 @@ def load(
     """
     made = create(backend)(name, **options)
     return Reranker(made if cache is None else _cached(made, cache), os.fspath(name))
+
+
+def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
+    """Decide where the passages of a searcher's hits come from: texts, or a token index.
+
+    Raises
+    ------
+    TypeError
+        Both are given.
+    As `pyserini_rerank.retrieval.texts.resolve` and `pyserini_rerank.scoring.tokens.TokenIndex`.
+    """
+    if tokens is None:
+        return resolve(texts, searcher)
+    if texts is not None:
+        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
+    return TokenIndex(tokens)
 
 
 def _cached(backend: Backend, folder: str | os.PathLike[str]) -> Backend:

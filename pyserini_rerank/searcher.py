@@ -4,11 +4,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from .reranker import SHARD, Reranker, load
+from .reranker import SHARD, Reranker, load, open_source
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
-from .retrieval.texts import resolve
 
 
 class RerankingSearcher:
@@ -27,24 +26,30 @@ class RerankingSearcher:
         How many candidates the first stage is asked for; all of them are rescored.
     texts : optional
         See `pyserini_rerank.retrieval.texts.resolve`.
+    tokens : path, optional
+        A token index of the documents, instead of texts; see `pyserini_rerank.scoring.tokens.TokenIndex`.
     **options
         Passed on to `load` where `reranker` is a name or a folder.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        A depth below 1, a model that cannot be loaded, a text source that does not exist.
+        A depth below 1, a model that cannot be loaded, a text source that does not exist, a token index
+        that is damaged, stale, or of another vocabulary.
     """
 
-    def __init__(self, searcher: Any, reranker: Any, *, depth: int = 100, texts: Any = None, **options: Any) -> None:
+    def __init__(
+        self, searcher: Any, reranker: Any, *, depth: int = 100, texts: Any = None, tokens: Any = None, **options: Any
+    ) -> None:
         if depth < 1:
             raise ValueError(f"depth is {depth}: rerank at least 1 candidate.")
         if options and isinstance(reranker, Reranker):
             raise TypeError(f"{', '.join(options)}: give these to load(), which has loaded this reranker already.")
         self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
         self.depth = depth
-        self.texts = resolve(texts, self.first_stage.searcher)
+        self.texts = open_source(texts, tokens, self.first_stage.searcher)
         self.reranker = load(reranker, **options) if not isinstance(reranker, Reranker) else reranker
+        self.reranker.check(self.texts)
         for name, method in self.first_stage.methods.items():
             # The signature that help() and the next RerankingSearcher see is the searcher's own.
             reranked = functools.wraps(method)(functools.partial(getattr(type(self), name), self))
@@ -122,8 +127,8 @@ class RerankingSearcher:
         with self.reranker.counting() as counts:
             for shard in shards(queries, call.wanted):
                 texts = [queries[i] for i in shard]
-                extra = {"rerank_queries": texts} if stage.reranks else {}
-                candidates = stage.batch_search(call, shard, self.depth, **extra)
+                extra: dict[str, Any] = {"rerank_queries": texts} if stage.reranks else {}
+                candidates = stage.batch_search(call, shard, self.depth, documents=self.texts.reads_documents, **extra)
                 found += [some.count for some in candidates]
                 hits = self.reranker.rerank_candidates(texts, candidates, self.texts, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))

@@ -6,7 +6,7 @@ returned become objects in Python. ``tests/benchmark_reading.py`` measures what 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,7 +34,7 @@ class Candidates:
     docids: list[str]
     """The docids of the first `depth` hits, as the first stage gives them."""
     documents: list[Fields | None]
-    """Their stored fields by name; None for a hit that has no stored document."""
+    """Their stored fields by name; None for a hit that has no stored document, or whose is not wanted."""
     hit: Callable[[int], Any]
     """The hit at a first-stage rank, from 0."""
     rescored: Callable[[Any, float], Any]
@@ -52,13 +52,13 @@ def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
     return Candidates(len(hits), docids, documents, hits.__getitem__, rescored)
 
 
-def from_java(hits: Any, depth: int) -> Candidates:
-    """Read a Java list of ScoredDocs that only we hold."""
+def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:
+    """Read a Java list of ScoredDocs that only we hold; without their documents if those are not wanted."""
     count = hits.size()
-    docids, documents = _read_java(hits, min(count, depth))
+    docids, stored = _read_java(hits, min(count, depth), () if documents else ("lucene_document",))
     # pyjnius binds a method on the class, not on the object: a kept `hits.get` would ask the last list
     # whose `get` was looked up.
-    return Candidates(count, docids, documents, lambda rank: hits.get(rank), _rescore_in_place)
+    return Candidates(count, docids, stored, lambda rank: hits.get(rank), _rescore_in_place)
 
 
 def java_lists(results: Any) -> dict[str, Any]:
@@ -77,7 +77,41 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 def read_documents(documents: Any) -> dict[str, Fields]:
     """Read the stored fields out of a Java map from docid to Lucene document."""
-    return {docid: _fields(document) for docid, document in _loads(_json(documents)).items()}
+    return {docid: fields_of(document) for docid, document in _loads(_json(documents)).items()}
+
+
+def in_chunks(
+    part: Callable[[int, int], Any], start: int, stop: int, *, most: int, unread: tuple[str, ...] = ()
+) -> Iterator[list[Any]]:
+    """Read Java objects from `start` to `stop`, a bounded number with each crossing.
+
+    Parameters
+    ----------
+    part
+        Gives a Java list of the objects between two positions.
+    most : int
+        About how many characters of JSON come over at once.
+    unread
+        Fields of a ScoredDoc that are left in Java.
+    """
+    step = FIRST_HITS
+    while start < stop:
+        end = min(start + step, stop)
+        with JAVA_LOCK:
+            text = _json(part(start, end), *unread)
+        yield _loads(text)
+        # No more than eight times as many at once, since longer documents may follow.
+        step = max(1, min(MOST_HITS, 8 * step, most * (end - start) // len(text)))
+        start = end
+
+
+def fields_of(document: dict[str, Any]) -> Fields:
+    """Keep a document's text fields; of a repeated field the first, as Lucene's own get does."""
+    fields: Fields = {}
+    for field in document["fields"]:
+        if isinstance(field["fieldsData"], str):
+            fields.setdefault(field["name"], field["fieldsData"])
+    return fields
 
 
 def _rescore_in_place(hit: Any, score: float) -> Any:
@@ -85,23 +119,22 @@ def _rescore_in_place(hit: Any, score: float) -> Any:
     return hit
 
 
-def _read_java(hits: Any, count: int) -> tuple[list[str], list[Fields | None]]:
+def _read_java(hits: Any, count: int, unread: tuple[str, ...] = ()) -> tuple[list[str], list[Fields | None]]:
     docids: list[str] = []
     documents: list[Fields | None] = []
-    step = FIRST_HITS
-    while len(docids) < count:
-        start, stop = len(docids), min(len(docids) + step, count)
-        text = _json(hits.subList(start, stop))
-        for hit in _loads(text):
+    # pyjnius binds a method on the class, not on the object: see from_java.
+    for chunk in in_chunks(
+        lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=unread
+    ):
+        for hit in chunk:
             docids.append(hit["docid"])
-            documents.append(_fields(hit["lucene_document"]) if hit["lucene_document"] else None)
-        # No more than eight times as many at once, since longer documents may follow.
-        step = max(1, min(MOST_HITS, 8 * step, MOST_CHARACTERS * (stop - start) // len(text)))
+            document = hit.get("lucene_document")
+            documents.append(fields_of(document) if document else None)
     return docids, documents
 
 
-def _json(java: Any) -> str:
-    text: str = _mapper().writeValueAsString(java)
+def _json(java: Any, *unread: str) -> str:
+    text: str = _mapper(*unread).writeValueAsString(java)
     return text
 
 
@@ -110,15 +143,6 @@ def _loads(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:  # half of a surrogate pair, which Java's strings may hold
         return json.loads(text)
-
-
-def _fields(document: dict[str, Any]) -> Fields:
-    """Keep a document's text fields; of a repeated field the first, as Lucene's own get does."""
-    fields: Fields = {}
-    for field in document["fields"]:
-        if isinstance(field["fieldsData"], str):
-            fields.setdefault(field["name"], field["fieldsData"])
-    return fields
 
 
 def _as_java_list(hits: Sequence[Any]) -> Any:
@@ -142,8 +166,8 @@ def _as_list() -> Any:
 
 
 @cache
-def _mapper() -> Any:
-    """Make the JSON writer: fields as they are (getters would read indexes), without Lucene's types."""
+def _mapper(*unread: str) -> Any:
+    """Make a JSON writer: fields as they are (getters would read indexes), without Lucene's types."""
     from jnius import autoclass
 
     accessor = autoclass("com.fasterxml.jackson.annotation.PropertyAccessor")
@@ -154,11 +178,11 @@ def _mapper() -> Any:
     mapper.setVisibility(accessor.IS_GETTER, visibility.NONE)
     field_type = autoclass("java.lang.Class").forName("org.apache.lucene.index.IndexableFieldType")
     mapper.configOverride(field_type).setIsIgnoredType(autoclass("java.lang.Boolean")("true"))
-    # Read off the hits that are returned, which are few.
-    unread = autoclass("java.util.HashSet")()
-    unread.add("lucene_docid")
-    unread.add("score")
-    ignored = autoclass("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value").forIgnoredProperties(unread)
+    names = autoclass("java.util.HashSet")()
+    # The first two are read off the hits that are returned, which are few.
+    for name in ("lucene_docid", "score", *unread):
+        names.add(name)
+    ignored = autoclass("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value").forIgnoredProperties(names)
     scored_doc = autoclass("java.lang.Class").forName("io.anserini.search.ScoredDoc")
     mapper.configOverride(scored_doc).setIgnorals(ignored)
     return mapper

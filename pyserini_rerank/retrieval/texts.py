@@ -18,22 +18,39 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Read = Callable[[Fields], str | None]
 
+#: What to do about a hit without text.
+PASS_TEXTS = (
+    "pass texts=, with an index that stores text (a searcher, a path or a prebuilt name), a mapping or callable from "
+    "docid to text, or a Template for JSON of your own."
+)
+
 
 class MissingText(LookupError):
     """A hit has no text that could be scored."""
 
 
 class Source(Protocol):
-    """Gives documents' texts: None where there is no text, "" where there is a document without any."""
+    """Gives documents' texts: None where there is no text, "" where there is a document without any.
+
+    What is no string (a passage that was tokenized before) is passed on to the backend as it is.
+    """
 
     @property
     def place(self) -> str:
         """Where it looks, as an error says it."""
 
-    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]: ...
+    @property
+    def remedy(self) -> str:
+        """What to do about a document that it does not have."""
+
+    @property
+    def reads_documents(self) -> bool:
+        """Does it read the documents that the hits store?"""
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> Sequence[Any]: ...
 
 
-def read(source: Source, candidates: Candidates) -> list[str]:
+def read(source: Source, candidates: Candidates) -> list[Any]:
     """Read the candidates' texts, as many as have been read of them.
 
     Raises
@@ -47,13 +64,13 @@ def read(source: Source, candidates: Candidates) -> list[str]:
     texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
     for docid, text in zip(candidates.docids, texts, strict=True):
         if text is None:
-            raise MissingText(
-                f"hit {docid} has no text in {source.place}: pass texts=, with an index that stores text "
-                "(a searcher, a path or a prebuilt name), a mapping or callable from docid to text, or a Template "
-                "for JSON of your own."
-            )
-    # Half of a surrogate pair is no character, and no tokenizer takes it.
-    return [_LONE_SURROGATE.sub("\ufffd", text).strip() for text in texts if text is not None]
+            raise MissingText(f"hit {docid} has no text in {source.place}: {source.remedy}")
+    return [clean(text) if isinstance(text, str) else text for text in texts]
+
+
+def clean(text: str) -> str:
+    """Give a text as it is scored. Half of a surrogate pair is no character, and no tokenizer takes it."""
+    return _LONE_SURROGATE.sub("\ufffd", text).strip()
 
 
 def resolve(texts: Any, searcher: Any) -> Source:
@@ -78,13 +95,13 @@ def resolve(texts: Any, searcher: Any) -> Source:
     if texts is None:
         return Stored(searcher, text_of_fields)
     if isinstance(texts, Template):
-        return Stored(searcher, texts) if texts.index is None else Index(_open(texts.index), texts)
+        return Stored(searcher, texts) if texts.index is None else Index(open_index(texts.index), texts)
     if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
-        return Index(_open(texts), text_of_fields)
+        return Index(open_index(texts), text_of_fields)
     if isinstance(texts, Mapping):
-        return Function(texts.get, "the mapping given as texts=")
+        return _checked(texts.get, "the mapping given as texts=")
     if callable(texts):
-        return Function(texts, "what the callable given as texts= returns")
+        return _checked(texts, "what the callable given as texts= returns")
     raise TypeError(
         "texts= takes a searcher, an index's path or name, a mapping, a callable or a Template, "
         f"not {type(texts).__name__}."
@@ -93,6 +110,9 @@ def resolve(texts: Any, searcher: Any) -> Source:
 
 class Stored:
     """Texts from the hits' stored documents; for those without, from the index that belongs to them."""
+
+    remedy = PASS_TEXTS
+    reads_documents = True
 
     def __init__(self, searcher: Any, fields_to_text: Read) -> None:
         self.searcher = searcher
@@ -111,7 +131,7 @@ class Stored:
         return f"the index of {type(self.searcher).__name__}" if self.searcher else "its stored document"
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
-        texts = [_text(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
+        texts = [text_of(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
         lacking = [i for i, text in enumerate(texts) if not text]
         if lacking and self.index:
             looked_up = self.index.read([docids[i] for i in lacking], [])
@@ -123,6 +143,9 @@ class Stored:
 class Index:
     """Texts from the documents that an index stores."""
 
+    remedy = PASS_TEXTS
+    reads_documents = False
+
     def __init__(self, searcher: Any, fields_to_text: Read) -> None:
         self.searcher = searcher
         self.fields_to_text = fields_to_text
@@ -130,7 +153,7 @@ class Index:
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
         found = self._documents(docids)
-        return [_text(self.fields_to_text, docid, found.get(docid)) for docid in docids]
+        return [text_of(self.fields_to_text, docid, found.get(docid)) for docid in docids]
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
         if hasattr(self.searcher, "batch_doc"):
@@ -152,18 +175,29 @@ class Index:
 
 
 class Function:
-    """Texts from a user's own mapping or callable."""
+    """Passages by docid from a callable."""
+
+    remedy = PASS_TEXTS
+    reads_documents = False
 
     def __init__(self, get: Callable[[str], Any], place: str) -> None:
         self.get = get
         self.place = place
 
-    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
-        texts = [self.get(docid) for docid in docids]
-        for docid, text in zip(docids, texts, strict=True):
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"the text of {docid} in {self.place} is {type(text).__name__}, not str.")
-        return texts
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[Any]:
+        return [self.get(docid) for docid in docids]
+
+
+def _checked(get: Callable[[str], Any], place: str) -> Function:
+    """Make a source of a user's own mapping or callable, which may give anything."""
+
+    def checked(docid: str) -> str | None:
+        text = get(docid)
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"the text of {docid} in {place} is {type(text).__name__}, not str.")
+        return text
+
+    return Function(checked, place)
 
 
 def text_index(searcher: Any) -> Any:
@@ -194,11 +228,11 @@ def text_index(searcher: Any) -> Any:
     named = [entries[name].get("texts") for entries in infos if name in entries]
     for candidate in (*named, name.split(".")[0]):
         if candidate and candidate != name and candidate in catalogue.TF_INDEX_INFO:
-            return _open(candidate)
+            return open_index(candidate)
     return None
 
 
-def _open(index: Any) -> Any:
+def open_index(index: Any) -> Any:
     """Open the index at a path or of a prebuilt name; a searcher is one already."""
     if not isinstance(index, str | os.PathLike):
         return index
@@ -219,13 +253,17 @@ def _open(index: Any) -> Any:
             f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's: "
             "LuceneSearcher.list_prebuilt_indexes() lists those."
         )
-    searcher = LuceneSearcher.from_prebuilt_index(index)
+    try:
+        searcher = LuceneSearcher.from_prebuilt_index(index)
+    except AssertionError as error:  # a wrong checksum
+        raise ConnectionError(f"the prebuilt index {index!r} came damaged ({error}): fetch it again.") from None
     if searcher is None:  # Pyserini has printed why
         raise ConnectionError(f"the prebuilt index {index!r} cannot be fetched: texts= takes the path of a local one.")
     return searcher
 
 
-def _text(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
+def text_of(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
+    """Give a document's text; a failure names the document."""
     try:
         return fields_to_text(fields) if fields else None
     except ValueError as error:

@@ -4,13 +4,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+
+class Tokens(NamedTuple):
+    """A passage that was tokenized before; only backends with a `vocabulary` are given any."""
+
+    ids: bytes
+    """Its tokens' ids in little-endian int32, without special tokens and uncut; a text may have none."""
+    text: int
+    """A hash of its text. Texts with the same tokens ("Flea", "flea") stay different passages, as they are
+    untokenized: the batches, and with them the last bit of every score, are the same either way."""
+
+
 #: A query and a passage.
-Pair = tuple[str, str]
+Pair = tuple[str, str | Tokens]
 
 GROUP = "pyserini_rerank.backends"
 BUILT_IN = {"torch": "pyserini_rerank.scoring.torch:TorchBackend"}
@@ -41,7 +52,8 @@ class Backend(Protocol):
     """Computes the scores of pairs, in batches that it plans itself.
 
     A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
-    group ``pyserini_rerank.backends`` names.
+    group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has another attribute,
+    `vocabulary`: the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it.
     """
 
     max_length: int

@@ -19,6 +19,8 @@ from .backend import Backend, Batch, Pair, Plan
 
 #: The most that a cache may grow to; the file itself is as large as what is in it.
 MAP_SIZE = 2**36
+#: LMDB's files.
+DATA, LOCK = "data.mdb", "lock.mdb"
 #: A score, and a checksum over its key and itself.
 RECORD = struct.Struct("<fI")
 
@@ -51,7 +53,11 @@ class CachedBackend:
         self.backend = backend
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
+        self.vocabulary = getattr(backend, "vocabulary", None)
+        self.description = getattr(backend, "description", {})
         self.store = Store(folder)
+        #: How many scores were known.
+        self.known = 0
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         plan = self.backend.plan(pairs)
@@ -64,6 +70,7 @@ class CachedBackend:
         keys, inner = batch.inputs
         known = self.store.get(keys)
         lacking = np.isnan(known)
+        self.known += len(keys) - int(np.count_nonzero(lacking))
         if not lacking.any():
             return known
         scores = np.where(lacking, self.backend.run(inner), known)
@@ -110,6 +117,12 @@ class Store:
     def __len__(self) -> int:
         return int(self._lmdb.stat()["entries"])
 
+    def verify(self) -> None:
+        """Check every score's checksum; raises ValueError at the first that is wrong."""
+        with self._lmdb.begin() as transaction:
+            for key, record in transaction.cursor():
+                self._read(key, record)
+
     def close(self) -> None:
         self._lmdb.close()
 
@@ -123,10 +136,32 @@ class Store:
         return ValueError(f"the score cache {self.folder} is damaged ({reason}): delete the folder.")
 
 
+def clear(folder: str | os.PathLike[str]) -> None:
+    """Delete a cache, and its folder.
+
+    Raises
+    ------
+    ValueError
+        The folder is no score cache, or has other files as well.
+    """
+    path = Path(folder)
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if DATA not in names or names - {DATA, LOCK}:
+        raise ValueError(f"{folder} is no score cache, or holds more than one: delete it yourself.")
+    for name in names:
+        (path / name).unlink()
+    path.rmdir()
+
+
 def _key(salt: bytes, pair: Pair) -> bytes:
-    """Hash a pair to 128 bits; the salt is the backend's fingerprint."""
-    query, text = (part.encode() for part in pair)
-    return blake2b(b"%d %b%b" % (len(query), query, text), digest_size=16, key=salt[:64]).digest()
+    """Hash a pair to 128 bits; the salt is the backend's fingerprint. Tokens have keys of a kind of their own."""
+    query, passage = pair[0].encode(), pair[1]
+    if isinstance(passage, str):
+        kind, content = b"", passage.encode()
+    else:
+        kind, content = b"tokens", passage.text.to_bytes(4) + passage.ids
+    data = b"%d %b%b" % (len(query), query, content)
+    return blake2b(data, digest_size=16, key=salt[:64], person=kind).digest()
 
 
 def _record(key: bytes, score: float) -> bytes:

@@ -1,15 +1,26 @@
 """Query-passage pairs to tokens."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from .backend import Pair
+from .backend import Pair, Tokens
 
 Ids = NDArray[np.int32]
+
+#: The parts of a tokenizer's file that make a passage's tokens; special tokens and cutting come after them.
+MAKES_TOKENS = ("added_tokens", "normalizer", "pre_tokenizer", "model")
+
+
+def vocabulary(tokenizer: Tokenizer) -> str:
+    """Give the fingerprint of a tokenizer: equal where every passage has the same tokens."""
+    parts = json.loads(tokenizer.to_str())
+    return blake2b(json.dumps([parts[name] for name in MAKES_TOKENS]).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class PairEncoder:
         self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
 
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
-        """Tokenize and cut pairs."""
+        """Tokenize and cut pairs; passages may be tokenized already."""
         queries = self._tokenize([query for query, _ in pairs])
         passages = self._tokenize([passage for _, passage in pairs])
         return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
@@ -82,10 +93,15 @@ class PairEncoder:
             types[row, :length] = np.repeat(self.types, repeats)
         return ids, mask, types
 
-    def _tokenize(self, texts: Sequence[str]) -> dict[str, Ids]:
-        distinct = list(dict.fromkeys(texts))
-        encodings = self.tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
-        return {text: np.array(e.ids, dtype=np.int32) for text, e in zip(distinct, encodings, strict=True)}
+    def _tokenize(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
+        distinct = dict.fromkeys(passages)
+        ids: dict[str | Tokens, Ids] = {
+            tokens: np.frombuffer(tokens.ids, dtype="<i4") for tokens in distinct if isinstance(tokens, Tokens)
+        }
+        texts = [text for text in distinct if isinstance(text, str)]
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ids.update((text, np.array(e.ids, dtype=np.int32)) for text, e in zip(texts, encodings, strict=True))
+        return ids
 
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
         """Cut the longer of the two first, then both, as Hugging Face's "longest first" does.

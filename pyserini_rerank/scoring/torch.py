@@ -1,9 +1,11 @@
 """The torch backend: CUDA, MPS or CPU."""
 
 import os
+import platform
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from . import checkpoints, heads, models
 from .backend import Batch, Pair, Plan
 from .batches import pack
-from .pairs import EncodedPair, PairEncoder
+from .pairs import EncodedPair, PairEncoder, vocabulary
 
 #: Tokens of a pair beyond which it is cut unless more is asked for.
 USUAL_LENGTH = 512
@@ -91,6 +93,19 @@ class TorchBackend:
                 digest.update(file_digest(file, blake2b).digest())
         return digest.hexdigest()
 
+    @property
+    def description(self) -> dict[str, str]:
+        """What a report says of where the scores were computed: the device and the dtype."""
+        kind = self.device.type
+        name = torch.cuda.get_device_name(self.device) if kind == "cuda" else _processor()
+        threads = f", {torch.get_num_threads()} threads" if kind == "cpu" else ""
+        return {"device": f"{kind}: {name}{threads}", "dtype": str(self.dtype).removeprefix("torch.")}
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """The tokenizer's fingerprint, which says whose `Tokens` it takes."""
+        return vocabulary(self.encoder.tokenizer)
+
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs and put those of similar length together."""
         encoded = self.encoder.encode(pairs)
@@ -135,6 +150,16 @@ def _device(name: str | None) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps' is not there: this is no Mac with a GPU. Pass device='cpu'.")
     return device
+
+
+def _processor() -> str:
+    """Name the processor, as Linux does where it is Linux; `platform` knows no more than its family there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _budget(batch_tokens: int | str, device: torch.device) -> int:

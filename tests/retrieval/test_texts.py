@@ -492,7 +492,7 @@ def test_nothing_but_empty_documents(stored, hashing):
 def test_an_empty_document_whose_text_index_does_not_have_it_is_still_empty(articles, folder, monkeypatch):
     # Otherwise what was found empty would be an error, and only because an index belongs to the searcher.
     monkeypatch.setattr(articles, "prebuilt_index_name", "msmarco-v1-passage.mine", raising=False)
-    monkeypatch.setattr(texts, "_open", lambda name: LuceneSearcher(str(folder / "raw")))
+    monkeypatch.setattr(texts, "open_index", lambda name: LuceneSearcher(str(folder / "raw")))
     assert LuceneSearcher(str(folder / "raw")).doc("a2") is None
     assert found(articles, Template("{title} {abstract}"))["a2"] == ""
 
@@ -570,7 +570,7 @@ def test_hybrid_hits_have_the_text_of_the_sparse_part(folder, stored):
 
 def test_hybrid_with_an_impact_part(folder, stored, monkeypatch):
     opened = []
-    monkeypatch.setattr(texts, "_open", lambda name: opened.append(name) or stored)
+    monkeypatch.setattr(texts, "open_index", lambda name: opened.append(name) or stored)
     impact = LuceneImpactSearcher(str(folder / "bare"), None, prebuilt_index_name="msmarco-v1-passage.splade-v3")
     assert text_index(HybridSearcher(dense_searcher(folder / "faiss", DOCUMENTS), impact)) is stored
     assert opened == ["msmarco-v1-passage"]
@@ -582,7 +582,7 @@ def test_hybrid_with_an_impact_part(folder, stored, monkeypatch):
 
 def test_the_text_index_is_opened_once_and_only_when_a_text_is_lacking(bare, stored, monkeypatch):
     opened = []
-    monkeypatch.setattr(texts, "_open", lambda name: opened.append(name) or stored)
+    monkeypatch.setattr(texts, "open_index", lambda name: opened.append(name) or stored)
     monkeypatch.setattr(stored, "prebuilt_index_name", "msmarco-v1-passage.splade-v3")
     monkeypatch.setattr(bare, "prebuilt_index_name", "msmarco-v1-passage.splade-v3")
     assert found(stored) == DOCUMENTS
@@ -640,7 +640,7 @@ FOUND = {
 
 def prebuilt(name, monkeypatch):
     """The text index's name for a prebuilt index, without opening either."""
-    monkeypatch.setattr(texts, "_open", lambda index: index)
+    monkeypatch.setattr(texts, "open_index", lambda index: index)
     return text_index(SimpleNamespace(prebuilt_index_name=name))
 
 

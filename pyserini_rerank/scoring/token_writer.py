@@ -1,0 +1,178 @@
+"""Writing a token index, which takes hours for a large collection: what is done is kept, whatever kills the process."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm.auto import tqdm
+
+from .pairs import vocabulary
+from .tokens import DOCUMENTS, FILES, FORMAT, HASHES, META, STARTS, hashes_of, key_of, partial_of, record, stamp
+
+#: Where each record starts, by the hash of its docid, in the order of the documents.
+ROWS = "rows.bin"
+STATE = "state.json"
+ROW = np.dtype([("hash", "<u8"), ("start", "<u8")])
+
+Chunk = list[tuple[str, str | None]]
+
+
+class Documents(Protocol):
+    """All documents of an index or a collection, in an order that stays the same."""
+
+    place: Path
+    """The index or collection."""
+    file: Path
+    """The file that changes whenever the documents do."""
+    end: int
+    """The position behind the last document."""
+    unit: str
+    """What positions count."""
+
+    def read(self, start: int) -> Iterator[tuple[int, Chunk]]:
+        """Read (docid, text) in chunks that memory easily holds, each with the position behind it. The text is
+        None where there is none, and "" where a document is empty."""
+
+
+def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+    """Tokenize all documents into a new token index.
+
+    It grows in ``OUTPUT.partial``. A build that was killed goes on behind its last chunk, to the same bytes.
+
+    Parameters
+    ----------
+    output : path
+    documents : Documents
+    tokenizer
+        Its own truncation and padding are turned off.
+    name : str
+        The checkpoint that the tokenizer is of.
+
+    Returns
+    -------
+    dict
+        The contents of ``meta.json``; `without_text` counts the documents that are left out.
+
+    Raises
+    ------
+    FileExistsError
+        The output is there.
+    ValueError
+        The build was begun with other documents or another vocabulary; the documents changed meanwhile; none
+        has a text.
+    """
+    if output.exists():
+        raise FileExistsError(f"{output} exists: delete it, or name another output.")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    folder = partial_of(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = stamp(documents.place, documents.file)
+    begun = {"format": FORMAT, "source": source, "vocabulary": vocabulary(tokenizer)}
+    if not (folder / META).exists():  # else it was killed after its last step but one
+        state = _append(folder, begun, documents, tokenizer, name)
+        if stamp(documents.place, documents.file) != source:
+            raise ValueError(f"{documents.place} changed while it was read: delete {folder} and begin anew.")
+        if not state["documents"]:
+            shutil.rmtree(folder)
+            raise ValueError(
+                f"none of the {state['without_text']:,} documents of {documents.place} has a text: name the index or "
+                "the collection that has."
+            )
+        _sort(folder)
+        state["bytes"] = {file: (folder / file).stat().st_size for file in FILES}
+        del state["position"]
+        _replace(folder / META, state)
+    meta = _checked(folder / META, begun)
+    for file in (ROWS, STATE):
+        (folder / file).unlink(missing_ok=True)
+    folder.rename(output)
+    return meta
+
+
+def _append(
+    folder: Path, begun: dict[str, Any], documents: Documents, tokenizer: Tokenizer, name: str
+) -> dict[str, Any]:
+    """Write the records of all documents that are not there yet, and commit them chunk by chunk."""
+    # The narrowest type that holds the vocabulary.
+    dtype = np.min_scalar_type(max(tokenizer.get_vocab().values())).newbyteorder("<")
+    fresh = {"tokenizer": name, "dtype": dtype.str, "position": 0, "documents": 0, "without_text": 0}
+    state = begun | fresh | {"bytes": {DOCUMENTS: 0, ROWS: 0}}
+    if (folder / STATE).exists():
+        state = _checked(folder / STATE, begun)
+    with (
+        (folder / DOCUMENTS).open("ab") as records,
+        (folder / ROWS).open("ab") as rows,
+        tqdm(
+            total=documents.end, initial=state["position"], unit=documents.unit, unit_scale=True, disable=None,
+            desc=f"tokenizing {documents.place.name}",
+        ) as progress,
+    ):  # fmt: skip
+        # What was written after the last commit goes.
+        records.truncate(state["bytes"][DOCUMENTS])
+        rows.truncate(state["bytes"][ROWS])
+        for position, chunk in documents.read(state["position"]):
+            known = [(key_of(docid), text) for docid, text in chunk if text is not None]
+            made = [
+                record(key, text, ids)
+                for (key, text), ids in zip(known, _ids(tokenizer, [text for _, text in known], dtype), strict=True)
+            ]
+            table = np.empty(len(known), dtype=ROW)
+            table["hash"] = hashes_of([key for key, _ in known])
+            ends = np.cumsum([state["bytes"][DOCUMENTS], *map(len, made)])
+            table["start"] = ends[:-1]
+            _write(records, b"".join(made))
+            _write(rows, table.tobytes())
+            state["position"] = position
+            state["documents"] += len(known)
+            state["without_text"] += len(chunk) - len(known)
+            state["bytes"] = {DOCUMENTS: int(ends[-1]), ROWS: rows.tell()}
+            _replace(folder / STATE, state)
+            progress.update(position - progress.n)
+    return state
+
+
+def _ids(tokenizer: Tokenizer, texts: Sequence[str], dtype: np.dtype[Any]) -> list[bytes]:
+    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.array(encoding.ids, dtype=dtype).tobytes() for encoding in encodings]
+
+
+def _sort(folder: Path) -> None:
+    """Make the table that is looked up: of a docid that comes twice, the first document comes first."""
+    rows = np.fromfile(folder / ROWS, dtype=ROW)
+    order = np.argsort(rows["hash"], kind="stable")
+    for name, column in ((HASHES, "hash"), (STARTS, "start")):
+        with (folder / name).open("wb") as file:
+            _write(file, rows[column][order].tobytes())
+
+
+def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
+    """Read what was committed before, which has to be of the same documents and vocabulary."""
+    state: dict[str, Any] = json.loads(path.read_text())
+    different = [name for name, value in begun.items() if state[name] != value]
+    if different:
+        raise ValueError(
+            f"{path.parent} was begun with another {' and '.join(different)}: delete it to begin anew, or go on with "
+            "what it was begun with."
+        )
+    return state
+
+
+def _replace(path: Path, state: dict[str, Any]) -> None:
+    """Write a JSON file so that there is the old one or the new one, and never a part of it."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        _write(file, (json.dumps(state, indent=2) + "\n").encode())
+    os.replace(temporary, path)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """Write for good: what has been committed survives a machine that dies."""
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
