@@ -122,8 +122,8 @@ class InPlaceOfGitHub(urllib.request.BaseHandler):
     def https_open(self, request):
         assert request.host == "raw.githubusercontent.com", request.full_url
         owner, repository, commit, path = request.selector.lstrip("/").split("/", 3)
-        assert (owner, repository) == ("castorini", "prebuilt-indexes"), request.full_url
-        return self.parent.open(f"{self.base}/{path}", timeout=self.timeout)
+        folder = {("castorini", "prebuilt-indexes"): "", ("castorini", "eval"): "eval/"}[owner, repository]
+        return self.parent.open(f"{self.base}/{folder}{path}", timeout=self.timeout)
 
 def serve(behaviour, timeout=10):
     handlers = urllib.request.ProxyHandler({}), InPlaceOfGitHub(f"{os.environ['BASE']}/{behaviour}", timeout)
@@ -300,6 +300,25 @@ stats = searcher.index_reader.stats()
 slim = LuceneSearcher("without-text", prebuilt_index_name="msmarco-v1-passage.unicoil")
 slim.set_reranker(reranker, depth=10)
 tell(prebuilt=plain(slim.search(texts[0], k=3)), cached=sorted(path.name for path in Path("cache/indexes").iterdir()))
+
+# Topics and qrels by name, which 2.4.0 fetches in Python, and the whole of `reproduce` on them and the index.
+evaluation = Path("catalogue/eval")
+for part in ("topics", "qrels"):
+    (evaluation / part).mkdir(parents=True)
+(evaluation / "topics.json").write_text(json.dumps({
+    "dl19-passage": {"path": "dl19.tsv", "reader_class": "io.anserini.search.topicreader.TsvStringTopicReader"}
+}))
+(evaluation / "qrels.json").write_text(json.dumps({"dl19-passage": "dl19.txt"}))
+(evaluation / "topics" / "dl19.tsv").write_text("".join(f"{qid}\\t{query}\\n" for qid, query in QUERIES.items()))
+(evaluation / "qrels" / "dl19.txt").write_text("q1 0 flea 3\\nq2 0 people 2\\n")
+Path("topics.trec").write_text("<top>\\n<num> Number: 7\\n<title> a flea\\n<desc> Description:\\nx\\n</top>\\n")
+from pyserini_rerank.cli.main import app
+from pyserini_rerank.experiments.topics import load_qrels, load_topics
+
+tell(topics=load_topics("dl19-passage"), qrels=load_qrels("dl19-passage"), trec=load_topics("topics.trec"))
+app(["reproduce", "--test-set", "dl19-passage", "--first-stage", "bm25", "--model", "bundled", "--device", "cpu",
+     "--depth", "4", "--output", "runs"], standalone_mode=False)
+tell(run=Path("runs/dl19-passage.bm25-4.bundled.run").read_text(), report=Path("runs/report.md").read_text())
 try:
     searcher.set_reranker(reranker, texts="no-such-index")
 except FileNotFoundError as error:
@@ -343,4 +362,11 @@ def test_the_main_flow(tmp_path, pyserini_240, github):
     check(said["prebuilt"], "q2")
     assert len(said["cached"]) == 1
     assert said["cached"][0].startswith("msmarco-v1-passage.")
+    assert said["topics"] == {"q2": "How many people live in Berlin?", "q1": "How long is the life cycle of a flea?"}
+    assert said["qrels"] == {"q1": {"flea": 3}, "q2": {"people": 2}} and said["trec"] == {"7": "a flea"}
+    lines = [line.split() for line in said["run"].splitlines()]
+    for qid in ("q1", "q2"):
+        check([(line[2], float(line[4])) for line in lines if line[0] == qid][:3], qid)
+    assert "| bundled | dl19-passage | bm25 | 4 | nDCG@10 | 0.5058 |" in said["report"]
+    assert "| 1.0000 |" in said["report"], "the best of both queries comes first"
     assert said["unknown"].startswith("texts= names 'no-such-index', which is neither a folder nor a prebuilt index")

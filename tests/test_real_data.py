@@ -1,7 +1,8 @@
-"""Two real collections from search to evaluation; skipped where they are not, since they are not ours to give away."""
+"""CACM from index to evaluation; skipped where it is not, since it is not ours to give away.
 
-import gzip
-import json
+TREC DL 2019 is in experiments/test_reproduce.py.
+"""
+
 import re
 import tarfile
 import warnings
@@ -31,29 +32,6 @@ def qrels_of(file):
         qid, _, docid, grade = line.split()
         judged.setdefault(qid, {})[docid] = int(grade)
     return judged
-
-
-# ------------------------------------------------------------------------------------------------------- TREC DL 2019
-
-
-@here("dl19")
-def test_dl19(reranker):
-    """The hundred passages that BM25 found for each of the 43 queries, in one call."""
-    topics = json.loads(gzip.decompress((DATA / "dl19" / "bm25-top100.json.gz").read_bytes()))
-    qrels = qrels_of(DATA / "dl19" / "qrels.txt")
-    found = [(topic["query"], hit) for topic in topics for hit in topic["hits"]]
-    assert len(topics) == 43 and len(found) == 4300
-
-    bm25, reranked = {}, {}
-    scores = reranker.predict([(query, hit["content"]) for query, hit in found])
-    for (_, hit), score in zip(found, scores.tolist(), strict=True):
-        qid, docid = str(hit["qid"]), str(hit["docid"])
-        bm25.setdefault(qid, {})[docid] = hit["score"]
-        reranked.setdefault(qid, {})[docid] = score
-    assert reranker.backend.device.type == "cpu"
-    assert ndcg(qrels, bm25) == pytest.approx(0.5058, abs=5e-5)
-    print(f"DL19 nDCG@10: BM25 {ndcg(qrels, bm25):.4f}, its top 100 reranked {ndcg(qrels, reranked):.4f}")
-    assert ndcg(qrels, reranked) == pytest.approx(0.7216, abs=5e-4)
 
 
 # --------------------------------------------------------------------------------------------------------------- CACM

@@ -113,7 +113,7 @@ def _show_evaluation(
     for name, ranking in (("BM25", before), ("reranked", after)):
         # Ranks count here, not scores.
         run = {qid: {docid: -float(rank) for rank, docid in enumerate(docids)} for qid, docids in ranking.items()}
-        figures[name] = per_query(run, qrels)
+        figures[name] = per_query(run.items(), qrels)
     table = Table(title=f"{len(asked)} questions with known answers", title_justify="left")
     for heading in ("", "nDCG@10", "RR@10"):
         table.add_column(heading, justify="right" if heading else "left")

@@ -4,7 +4,9 @@ import sys
 
 import typer
 
-from . import demo, models, rerank, search
+from . import cache, demo, index_tokens, models, reproduce, rerank, search
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="pyserini-rerank",
@@ -14,8 +16,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo.demo)
+app.command(name="index-tokens")(index_tokens.index_tokens)
 app.command()(models.models)
+app.add_typer(cache.app, name="cache")
 app.command()(rerank.rerank)
+app.command()(reproduce.reproduce)
 # What is not ours goes on to Pyserini.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(search.search)
 
@@ -24,9 +29,14 @@ def main() -> None:
     """Run the command line; a failure is one line on stderr and exit code 1, and Ctrl-C is 130."""
     try:
         app()
-    except KeyboardInterrupt:
-        print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
-        sys.exit(130)
-    except (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:  # which is what Typer makes of Ctrl-C
+            print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
+        raise
+    except OSError as error:
+        # The system's own errors name a file and say what is wrong with it; ours are sentences.
+        print(f"pyserini-rerank: {f'{error.filename}: {error.strerror}' if error.filename else error}", file=sys.stderr)
+        sys.exit(1)
+    except (ImportError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         print(f"pyserini-rerank: {error}", file=sys.stderr)
         sys.exit(1)

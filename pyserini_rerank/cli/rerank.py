@@ -1,104 +1,177 @@
 """`pyserini-rerank rerank`: an existing run, reranked and evaluated."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..experiments.runs import Skipped
+    from ..experiments.topics import Qrels
     from ..retrieval.texts import Source
 
 Number = int | None
 Text = str | None
+File = Path | None
 
 
 def rerank(
-    run: Annotated[Path, typer.Option(help="The run: TREC's or MS MARCO's format, plain or gzipped.")],
-    topics: Annotated[str, typer.Option(help="A file (TSV or JSON lines), or a name that Pyserini knows.")],
+    run: Annotated[Path, typer.Option(help="The run: TREC's or MS MARCO's format, or MS MARCO's top-1000 with texts.")],
     model: Annotated[str, typer.Option(help="A checkpoint's hub name, a folder, or 'bundled'.")],
     output: Annotated[Path, typer.Option(help="The TREC run to write; a report goes to OUTPUT.json.")],
+    topics: Annotated[Text, typer.Option(help="A file, or a name that Pyserini or ir_datasets knows.")] = None,
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,
-    collection: Annotated[Path | None, typer.Option(help="Texts from a file: JSON lines, or TSV.")] = None,
+    collection: Annotated[File, typer.Option(help="Texts from a file: JSON lines, or TSV.")] = None,
+    tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are rescored. Default: all.")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
-    qrels: Annotated[Path | None, typer.Option(help="Evaluate the output beside the run.")] = None,
+    qrels: Annotated[Text, typer.Option(help="Evaluate beside the run: a file, or a name as for the topics.")] = None,
     level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
-    cache: Annotated[Path | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave bad lines, queries and documents out, and count them.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace an output that exists.")] = False,
+    only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out what --qrels does not judge.")] = False,
+    per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
+    plot: Annotated[File, typer.Option(help="Draw each query's gain into this file (.png, .svg, .pdf).")] = None,
+    cache: Annotated[File, typer.Option(help="A folder of scores, shared between runs.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count what is bad.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
     device: Annotated[Text, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
-) -> None:
+) -> None:  # fmt: skip
     """Rerank an existing run.
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
-    from rich.console import Console
-
     from .. import load
+    from ..experiments.official import is_official
     from ..experiments.rescoring import rerank_run
-    from ..experiments.topics import load_topics
+    from ..experiments.runs import Skipped
+    from ..experiments.topics import load_qrels
     from ..experiments.work import Work
 
-    if (index is None) == (collection is None):
-        raise ValueError("name the texts, by --index or by --collection.")
+    _check(is_official(run), topics, [index, collection, tokens], [depth, plot])
+    if qrels is None and (only_judged or per_query or plot):
+        raise ValueError("name the judgements to evaluate with, by --qrels.")
+    options = {"device": device, "dtype": dtype, "max_length": max_length}
     settings = {
-        "run": _stamp(run),
-        "topics": topics,
-        "texts": str(collection or index),
-        "model": model,
-        "backend": backend,
-        "device": device,
-        "dtype": dtype,
-        "max_length": max_length,
-        "depth": depth,
-        "tag": tag,
-        "skip_bad": skip_bad,
+        **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
+        **{"model": model, "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
+        "only_judged": qrels if only_judged else None,
     }
     work = Work(output, settings, overwrite=overwrite)
-    queries = load_topics(topics)
-    source = _source(index, collection)
-    options = {"device": device, "dtype": dtype, "max_length": max_length}
+    judged = load_qrels(qrels) if qrels else {}
+    skipped = Skipped() if skip_bad else None
+    queries, topics_by_qid = _candidates(run, topics, work.folder, skipped)
+    if only_judged:
+        queries = ((qid, hits) for qid, hits in queries if qid in judged)
     given = {name: value for name, value in options.items() if value is not None}
     with load(model, backend=backend, cache=cache or work.folder / "scores", **given) as reranker:
-        report = rerank_run(work, run, queries, source, reranker, depth=depth, tag=tag, skip_bad=skip_bad)
-    console = Console(highlight=False)
-    counts, skipped = report["counts"], report["skipped"]
-    console.print(f"{output}: {counts['pairs']:,} pairs, {report['pairs_per_second']} scored a second")
-    console.print("".join(f"left out: {count:,} ({reason})\n" for reason, count in skipped.items()), end="")
+        source = _source(index, collection, tokens)
+        if source:
+            reranker.check(source)
+        report = rerank_run(work, queries, topics_by_qid, source, reranker, depth=depth, tag=tag, skip_bad=skip_bad)
+    if not report["counts"]["pairs"]:
+        raise ValueError(f"no query of {run} is among the topics and the judgements: name those of the run.")
+    report["texts"] = source.place if source else f"the lines of {run}"
+    report["skipped"] |= skipped.reasons if skipped else {}
     if qrels:
-        _show_evaluation(console, output, run, qrels, level)
+        report["evaluation"] = _evaluate(work.path, run, qrels, judged, level, per_query, plot)
+    _show(work.finish(report), output, as_json)
 
 
-def _source(index: str | None, collection: Path | None) -> "Source":
-    from ..retrieval.texts import Function, resolve
+def _check(official: bool, topics: str | None, texts: list[object], of_order: list[object]) -> None:
+    named = len([source for source in texts if source is not None])
+    if official and (topics or named or any(of_order)):
+        raise ValueError(
+            "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
+            "--topics, --index, --collection, --tokens, --depth and --plot out."
+        )
+    if not official and (topics is None or named != 1):
+        raise ValueError("name the queries, by --topics, and the texts, by one of --index, --collection and --tokens.")
 
-    if collection is None:
-        return resolve(index, None)
+
+def _state(source: str | Path | None) -> Any:
+    """Tell one state of an input from another, where it is a file or a token index."""
+    from ..experiments.files import stamp
+    from ..scoring.tokens import META
+
+    path = Path(source or "")
+    file = path / META if (path / META).is_file() else path
+    return stamp(file) if file.is_file() else source and str(source)
+
+
+def _candidates(run: Path, topics: str | None, folder: Path, skipped: "Skipped | None") -> tuple[Any, dict[str, str]]:
+    """Open the run: its queries with their hits, and the queries' texts."""
+    from ..experiments.official import OfficialCandidates
+    from ..experiments.runs import read
+    from ..experiments.topics import load_topics
+
+    if topics:
+        return read(run, skipped), load_topics(topics)
+    official = OfficialCandidates(run, folder, skipped)
+    return official, official.queries
+
+
+def _source(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
     from ..experiments.collections import Collection
+    from ..reranker import open_source
+    from ..retrieval.texts import Function
 
-    return Function(Collection(collection).get, str(collection))
-
-
-def _stamp(path: Path) -> list[Any]:
-    """Tell one state of a file from another, without reading all of it."""
-    facts = path.stat()
-    return [str(path.resolve()), facts.st_size, facts.st_mtime_ns]
+    if collection:
+        return Function(Collection(collection).get, str(collection))
+    return open_source(index, tokens, None) if index or tokens else None
 
 
-def _show_evaluation(console: Any, output: Path, run: Path, qrels: Path, level: int) -> None:
+def _evaluate(
+    output: Path, run: Path, name: str, qrels: "Qrels", level: int, table: Path | None, plot: Path | None
+) -> dict[str, Any]:
+    """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
+    from ..experiments import plots
+    from ..experiments.evaluation import compare, per_query, query_table, read_run
+    from ..experiments.official import is_official
+
+    after = per_query(read_run(output), qrels, level)
+    before = None if is_official(run) else per_query(read_run(run), qrels, level)
+    if table:
+        table.write_text("".join(query_table(after, before)))
+    if plot and before:
+        plots.save(plots.gains(after["nDCG@10"], before["nDCG@10"], "nDCG@10"), plot)
+    return {"qrels": name, "level": level, "queries": len(qrels), "measures": compare(after, before)}
+
+
+def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{output}: {report['counts']['pairs']:,} pairs, {report['pairs_per_second']} scored a second")
+    console.print("".join(f"left out: {count:,} ({reason})\n" for reason, count in report["skipped"].items()), end="")
+    if "evaluation" in report:
+        _show_evaluation(console, report["evaluation"])
+
+
+def _show_evaluation(console: "Console", evaluation: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from ..experiments.evaluation import compare, read_qrels, read_run
-
+    rows = evaluation["measures"]
+    columns = {"measure": "measure", "baseline": "first stage", "run": "reranked"}
+    columns |= {"better": "better", "worse": "worse", "p": "p"}
     table = Table(box=None)
-    for heading in ("measure", "first stage", "reranked", "better", "worse", "p"):
+    shown = {name: heading for name, heading in columns.items() if name in rows[0]}
+    for heading in shown.values():
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for row in compare(read_run(output), read_run(run), read_qrels(qrels), level):
-        p = "" if row["p"] is None else f"{row['p']:.4f}"
-        table.add_row(
-            row["measure"], f"{row['baseline']:.4f}", f"{row['run']:.4f}", str(row["better"]), str(row["worse"]), p
-        )
+    for row in rows:
+        table.add_row(*(_shown(row[name]) for name in shown))
     console.print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if not 0 < value < 0.0001 else "<0.0001"
+    return "" if value is None else str(value)

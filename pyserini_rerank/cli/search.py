@@ -3,8 +3,10 @@
 import argparse
 import runpy
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,20 +35,56 @@ def search(
     reranker_dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
     reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
 ) -> None:
-    """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds."""
+    """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.
+
+    The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
+    was interrupted searches again, and computes only the scores that it had not got to.
+    """
     from .. import load
+    from ..experiments.provenance import provenance
+    from ..experiments.work import Work
 
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
+    output = _output(context.args)
+    # As Pyserini's, it replaces what is there.
+    work = Work(output, {"search": kind, "arguments": context.args}, overwrite=True)
+    arguments = _with_output(context.args, work.path)
+    start = time.perf_counter()
+    report: dict[str, Any] = {}
     if reranker is None:
-        sys.exit(_run(kind, context.args))
-    options = {"device": reranker_device, "dtype": reranker_dtype, "cache": reranker_cache}
-    given = {name: value for name, value in options.items() if value is not None}
-    with load(reranker, backend=reranker_backend, **given) as loaded:
-        texts = _queries(context.args, reranker_topics)
-        with _reranked(kind, loaded, reranker_depth, reranker_texts, texts):
-            code = _run(kind, context.args)
+        code = _run(kind, arguments)
+    else:
+        options = {"device": reranker_device, "dtype": reranker_dtype}
+        given = {name: value for name, value in options.items() if value is not None}
+        cache = reranker_cache or work.folder / "scores"
+        with load(reranker, backend=reranker_backend, cache=cache, **given) as loaded:
+            texts = _queries(arguments, reranker_topics)
+            with _reranked(kind, loaded, reranker_depth, reranker_texts, texts):
+                code = _run(kind, arguments)
+            report = {**provenance(loaded), "depth": reranker_depth, "counts": vars(loaded.counts)}
+    if code == 0:
+        work.finish({**report, "seconds": round(time.perf_counter() - start, 3)})
+    elif reranker is None:  # else there may be scores of another time
+        work.abandon()
     sys.exit(code)
+
+
+def _output(arguments: list[str]) -> Path:
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--output", type=Path)
+    output: Path | None = parser.parse_known_args(arguments)[0].output
+    if output is None:
+        raise ValueError("name the run to write, by --output.")
+    return output
+
+
+def _with_output(arguments: list[str], output: Path) -> list[str]:
+    """Name another output in the same place, since a hybrid search's belongs to one of its parts."""
+    changed = list(arguments)
+    last = max(i for i, word in enumerate(changed) if word.partition("=")[0] == "--output")
+    changed[last : last + (1 if "=" in changed[last] else 2)] = ["--output", str(output)]
+    return changed
 
 
 def _run(kind: str, arguments: list[str]) -> int:
@@ -57,6 +95,8 @@ def _run(kind: str, arguments: list[str]) -> int:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as stopped:
         return NO_INDEX if stopped.code is None else int(stopped.code)
+    except AssertionError as error:  # of Pyserini's, such as an index with a wrong checksum
+        raise RuntimeError(f"Pyserini's search stopped: {error}") from None
     finally:
         sys.argv = before
     return 0

@@ -1,4 +1,4 @@
-"""The texts of a collection file, by docid, without holding them in memory."""
+"""The documents of a collection file, without holding them in memory: by docid, or all in their order."""
 
 import json
 from collections.abc import Iterator
@@ -10,16 +10,18 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..retrieval.formats import text_of_fields
+from ..retrieval.texts import clean
+from .files import GZIP
 
 #: Fields of a JSON document that may hold its docid; the first that is there counts.
 IDS = ("id", "docid", "_id", "pid")
+#: What is read of a collection at once.
+MOST_BYTES = 4_000_000
+MOST_DOCUMENTS = 20_000
 
 
-class Collection:
-    """Documents of a JSON lines or TSV file (docid, text), looked up by docid.
-
-    Reading the file once makes a table of 16 bytes a document, sorted by a hash of the docid; a text is
-    read from the file when it is asked for.
+class _File:
+    """A JSON lines or TSV file (docid, text), a document a line.
 
     Parameters
     ----------
@@ -29,15 +31,49 @@ class Collection:
     Raises
     ------
     ValueError
+        The file is gzipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_json = path.suffix in (".jsonl", ".json")
+        with path.open("rb") as file:
+            if file.read(2) == GZIP:
+                raise ValueError(f"{path} is gzipped, and cannot be read from the middle: unpack it.")
+
+    def docid(self, line: bytes) -> str:
+        if self.is_json:
+            document: Any = json.loads(line)
+            docids = [document[name] for name in IDS if name in document] if isinstance(document, dict) else []
+            if not docids:
+                raise ValueError("it has no docid")
+            return str(docids[0])
+        docid, tab, _ = line.partition(b"\t")
+        if not tab:
+            raise ValueError("it has no docid (there is no tab)")
+        return docid.decode()
+
+    def text(self, line: bytes) -> str | None:
+        text = line.decode().rstrip("\r\n")
+        found = text_of_fields({"raw": text}) if self.is_json else text.partition("\t")[2]
+        return found if found is None else clean(found)
+
+
+class Collection(_File):
+    """Documents of such a file, looked up by docid.
+
+    Reading the file once makes a table of 16 bytes a document, sorted by a hash of the docid; a text is
+    read from the file when it is asked for.
+
+    Raises
+    ------
+    ValueError
         The file is gzipped, or a line has no docid.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.is_json = self.path.suffix in (".jsonl", ".json")
-        self._file = self.path.open("rb")
-        if self._file.read(2) == b"\x1f\x8b":
-            raise ValueError(f"{path} is gzipped, and a text cannot be looked up in it: unpack it.")
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._file = path.open("rb")
         rows = np.fromiter(self._rows(), dtype=[("hash", np.uint64), ("offset", np.uint64)])
         self._rows_by_hash = rows[np.argsort(rows["hash"], kind="stable")]
 
@@ -51,12 +87,11 @@ class Collection:
                 break
             self._file.seek(int(self._rows_by_hash["offset"][row]))
             line = self._file.readline()
-            if self._docid(line) == docid:
-                return self._text(line)
+            if self.docid(line) == docid:
+                return self.text(line)
         return None
 
     def _rows(self) -> Iterator[tuple[int, int]]:
-        self._file.seek(0)
         offset = 0
         with tqdm(
             total=self.path.stat().st_size, desc=f"reading {self.path.name}", unit="B", unit_scale=True, delay=2,
@@ -64,24 +99,49 @@ class Collection:
         ) as progress:  # fmt: skip
             for number, line in enumerate(self._file, 1):
                 try:
-                    yield _hash(self._docid(line)), offset
-                except (ValueError, KeyError, StopIteration) as error:
-                    raise ValueError(f"{self.path}, line {number}: has no docid ({error}): correct the line.") from None
+                    yield _hash(self.docid(line)), offset
+                except ValueError as error:
+                    raise ValueError(f"{self.path}, line {number}: {error}: correct the line.") from None
                 offset += len(line)
                 progress.update(len(line))
 
-    def _docid(self, line: bytes) -> str:
-        if self.is_json:
-            document: dict[str, Any] = json.loads(line)
-            return str(next(document[name] for name in IDS if name in document))
-        docid, tab, _ = line.partition(b"\t")
-        if not tab:
-            raise ValueError("no tab")
-        return docid.decode()
 
-    def _text(self, line: bytes) -> str | None:
-        text = line.decode().rstrip("\r\n")
-        return text_of_fields({"raw": text}) if self.is_json else text.partition("\t")[2].strip()
+class CollectedDocuments(_File):
+    """All documents of such a file, in their order; positions are bytes.
+
+    What `pyserini_rerank.scoring.token_writer.Documents` is.
+    """
+
+    unit = "B"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.place = self.file = path.resolve()
+        self.end = path.stat().st_size
+
+    def read(self, start: int) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+        """Read the documents from a position on: (docid, text) in chunks, each with the position behind it.
+
+        Raises
+        ------
+        ValueError
+            A line has no docid, or its JSON cannot be read as text.
+        """
+        with self.file.open("rb") as file:
+            file.seek(start)
+            chunk: list[tuple[str, str | None]] = []
+            before = position = start
+            for line in file:
+                try:
+                    chunk.append((self.docid(line), self.text(line)))
+                except ValueError as error:
+                    raise ValueError(f"{self.file}, line at byte {position}: {error}: correct the line.") from None
+                position += len(line)
+                if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
+                    yield position, chunk
+                    chunk, before = [], position
+            if chunk:
+                yield position, chunk
 
 
 def _hash(docid: str) -> int:

@@ -1,28 +1,26 @@
 """Reranking a run file: queries in shards, each scored and committed, so that it can be interrupted."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import __version__
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import checked_query
 from ..retrieval.texts import Function, MissingText, Source
-from .runs import RunHit, Skipped, lines, read
+from .provenance import provenance
+from .runs import RunHit, Skipped, lines
 from .work import Work
 
-#: What a report names the versions of.
-PACKAGES = ("pyserini", "torch", "transformers", "tokenizers", "numpy")
+#: Lines that are held in memory at once, whatever the depth.
+LINES = 10 * SHARD
 
 
 def rerank_run(
     work: Work,
-    run: Path,
-    topics: dict[str, str],
-    source: Source,
+    run: Iterable[tuple[str, list[RunHit]]],
+    topics: Mapping[str, str],
+    source: Source | None,
     reranker: Reranker,
     *,
     depth: int | None = None,
@@ -35,12 +33,12 @@ def rerank_run(
     ----------
     work : Work
         Where the output grows; what was committed there is not done again.
-    run : path
-        See `runs.read`.
-    topics : dict
+    run : iterable
+        The queries with their hits; see `runs.read` and `OfficialCandidates`.
+    topics : mapping
         qid -> query. A query of the run that is not among them is bad.
-    source : Source
-        Where the documents' texts are. A document without one is bad.
+    source : Source, optional
+        Where the documents' texts are; without one the hits have them. A document without one is bad.
     depth : int, optional
         How many of a query's hits are rescored; the others follow below. All by default.
     skip_bad : bool
@@ -49,23 +47,27 @@ def rerank_run(
     Returns
     -------
     dict
-        The report, which also lies beside the output.
+        What is to be known of the output: its `provenance`, and ``counts``, what was ``skipped``, how many
+        scores were ``known_scores`` of a cache, ``seconds`` of reading texts and scoring, and
+        ``pairs_per_second`` of those that were computed.
 
     Raises
     ------
     ValueError, LookupError
-        A bad line, an unknown qid, a document without text.
+        A bad line, an unknown qid, a document without text; a work that was begun with another checkpoint.
     """
-    bad_lines = Skipped() if skip_bad else None
+    facts = provenance(reranker)
+    if facts["fingerprint"] != work.notes.get("fingerprint", facts["fingerprint"]):
+        raise ValueError(f"{work.folder} was begun with another checkpoint or dtype: delete it to begin anew.")
     unknown = Skipped(dict(work.notes.get("unknown", {}))) if skip_bad else None
     counts = Counts(**work.notes.get("counts", {}))
-    seconds = float(work.notes.get("seconds", 0))
+    seconds, known_scores = work.notes.get("seconds", 0.0), work.notes.get("known_scores", 0)
     done = work.commits
-    for number, shard in enumerate(_shards(read(run, bad_lines), depth)):
+    for number, shard in enumerate(_shards(run, depth)):
         if number < done:
             continue
-        start = time.perf_counter()
-        texts: dict[str, str | None] = {}
+        start, cached = time.perf_counter(), _from_cache(reranker)
+        texts: dict[str, Any] = {}
         known = [
             (qid, topics[qid], hits)
             for qid, hits in (_with_text(qid, hits, topics, source, depth, texts, unknown) for qid, hits in shard)
@@ -81,43 +83,51 @@ def rerank_run(
             )
         counts.add(own)
         seconds += time.perf_counter() - start
+        known_scores += _from_cache(reranker) - cached
         written = (line for (qid, _, _), hits in zip(known, results, strict=True) for line in lines(qid, hits, tag))
-        notes = {"counts": vars(counts), "seconds": seconds, "unknown": unknown.reasons if unknown else {}}
-        work.commit(written, notes)
-    report = {
-        "settings": work.settings,
-        "fingerprint": reranker.backend.fingerprint if reranker.backend else None,
-        "versions": {"pyserini-rerank": __version__, **{name: version(name) for name in PACKAGES}},
+        notes = {
+            "counts": vars(counts),
+            "seconds": seconds,
+            "known_scores": known_scores,
+            "unknown": unknown.reasons if unknown else {},
+        }
+        work.commit(written, {"fingerprint": facts["fingerprint"], **notes})
+    return {
+        **facts,
         "counts": vars(counts),
-        "skipped": {**(bad_lines.reasons if bad_lines else {}), **(unknown.reasons if unknown else {})},
+        "skipped": unknown.reasons if unknown else {},
+        "known_scores": known_scores,
         "seconds": round(seconds, 3),
-        "pairs_per_second": round(counts.scored / seconds, 1) if seconds else None,
+        "pairs_per_second": round((counts.scored - known_scores) / seconds, 1) if seconds else None,
     }
-    work.finish(report)
-    return report
+
+
+def _from_cache(reranker: Reranker) -> int:
+    """How many scores the reranker has taken from its cache so far."""
+    return getattr(reranker.backend, "known", 0)
 
 
 def _shards(queries: Iterable[tuple[str, list[RunHit]]], depth: int | None) -> Iterator[list[tuple[str, list[RunHit]]]]:
-    """Cut a run into shards of about `SHARD` pairs, by nothing but its lines."""
+    """Cut a run into shards of about `SHARD` pairs and at most `LINES` lines, by nothing but its lines."""
     shard: list[tuple[str, list[RunHit]]] = []
-    pairs = 0
+    pairs = count = 0
     for qid, hits in queries:
         own = min(len(hits), depth or len(hits))
-        if shard and pairs + own > SHARD:
+        if shard and (pairs + own > SHARD or count + len(hits) > LINES):
             yield shard
-            shard, pairs = [], 0
+            shard, pairs, count = [], 0, 0
         shard.append((qid, hits))
-        pairs += own
+        pairs, count = pairs + own, count + len(hits)
     yield shard
 
 
 def _with_text(
     qid: str,
     hits: Sequence[RunHit],
-    topics: dict[str, str],
-    source: Source,
+    topics: Mapping[str, str],
+    source: Source | None,
     depth: int | None,
-    texts: dict[str, str | None],
+    texts: dict[str, Any],
     unknown: Skipped | None,
 ) -> tuple[str, list[RunHit]]:
     """Look the texts of a query's first hits up, and leave out what is bad if that is wished."""
@@ -126,14 +136,16 @@ def _with_text(
             raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
         unknown.add("query not among the topics")
         return qid, []
-    head = [hit.docid for hit in hits[: depth or len(hits)]]
-    found = dict(zip(head, source.read(head, [None] * len(head)), strict=True))
+    head = hits[: depth or len(hits)]
+    docids = [hit.docid for hit in head]
+    own = source.read(docids, [None] * len(docids)) if source else [hit.text for hit in head]
+    found = dict(zip(docids, own, strict=True))
     missing = {docid for docid, text in found.items() if text is None}
     if missing:
         if unknown is None:
             raise MissingText(
-                f"document {min(missing)} of query {qid} has no text in {source.place}: name another collection or "
-                "index, or pass --skip-bad."
+                f"document {min(missing)} of query {qid} has no text in {source.place if source else 'the run'}: name "
+                "another collection or index, or pass --skip-bad."
             )
         unknown.add("document without text", len(missing))
     texts |= found

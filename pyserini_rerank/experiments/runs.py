@@ -1,11 +1,11 @@
 """Run files: TREC's format and MS MARCO's, read a query at a time."""
 
-import gzip
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+
+from .files import open_text
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,8 @@ class RunHit:
 
     docid: str
     score: float
+    text: str | None = None
+    """The document's text, where the line has it (see `official`)."""
 
 
 @dataclass
@@ -58,7 +60,7 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
     hits: list[RunHit] = []
     docids: set[str] = set()
     tag = None
-    with _open(path) as lines:
+    with open_text(path) as lines:
         parse = None
         for number, line in enumerate(lines, 1):
             try:
@@ -66,16 +68,16 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
                 line_qid, hit, line_tag = parse(line)
                 tag = tag or line_tag
                 if line_tag != tag:
-                    raise _Bad(f"has the tag {line_tag!r} after {tag!r}", "keep one run a file")
+                    raise BadLine(f"has the tag {line_tag!r} after {tag!r}", "keep one run a file")
                 if line_qid in done:
-                    raise _Bad(f"goes back to query {line_qid}", "sort the run by query")
+                    raise BadLine(f"goes back to query {line_qid}", "sort the run by query")
                 if line_qid == qid and hit.docid in docids:
-                    raise _Bad(f"repeats document {hit.docid} of query {qid}", "keep one of the two")
+                    raise BadLine(f"repeats document {hit.docid} of query {qid}", "keep one of the two")
                 if line_qid == qid and hit.score > hits[-1].score:
-                    raise _Bad("has a better score or rank than the line before", "sort each query by score")
-            except _Bad as bad:
+                    raise BadLine("has a better score or rank than the line before", "sort each query by score")
+            except BadLine as bad:
                 if skipped is None:
-                    raise ValueError(f"{path}, line {number}: {bad.what}: {bad.remedy}, or pass --skip-bad.") from None
+                    raise bad.error(path, number) from None
                 skipped.add(bad.remedy)
                 continue
             if line_qid != qid:
@@ -96,16 +98,16 @@ def lines(qid: str, hits: Iterable[RunHit], tag: str) -> Iterator[str]:
         yield f"{qid} Q0 {hit.docid} {rank} {hit.score:.6f} {tag}\n"
 
 
-class _Bad(Exception):
+class BadLine(Exception):
+    """What is wrong with a line, and what to do about it."""
+
     def __init__(self, what: str, remedy: str) -> None:
         self.what = what
         self.remedy = remedy
 
-
-def _open(path: str | Path) -> TextIO:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else open(path, encoding="utf-8")
+    def error(self, path: str | Path, number: int | None) -> ValueError:
+        place = f"{path}, line {number}" if number else str(path)
+        return ValueError(f"{place}: {self.what}: {self.remedy}, or pass --skip-bad.")
 
 
 def _format(line: str) -> Callable[[str], tuple[str, RunHit, str]]:
@@ -113,13 +115,13 @@ def _format(line: str) -> Callable[[str], tuple[str, RunHit, str]]:
         return _trec
     if len(line.rstrip("\n").split("\t")) == 3:
         return _msmarco
-    raise _Bad("is neither TREC's (6 columns) nor MS MARCO's (3, with tabs)", "name a run file")
+    raise BadLine("is neither TREC's (6 columns) nor MS MARCO's (3, with tabs)", "name a run file")
 
 
 def _trec(line: str) -> tuple[str, RunHit, str]:
     columns = line.split()
     if len(columns) != 6:
-        raise _Bad(f"has {len(columns)} columns, not 6", "correct the line")
+        raise BadLine(f"has {len(columns)} columns, not 6", "correct the line")
     qid, _, docid, _, text, tag = columns
     return qid, RunHit(docid, _number(text, "score")), tag
 
@@ -127,7 +129,7 @@ def _trec(line: str) -> tuple[str, RunHit, str]:
 def _msmarco(line: str) -> tuple[str, RunHit, str]:
     columns = line.rstrip("\n").split("\t")
     if len(columns) != 3 or not all(columns):
-        raise _Bad(f"has {len(columns)} columns, not 3", "correct the line")
+        raise BadLine(f"has {len(columns)} columns, not 3", "correct the line")
     qid, docid, rank = columns
     return qid, RunHit(docid, -_number(rank, "rank")), ""
 
@@ -138,5 +140,5 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise _Bad(f"has the {what} {text!r}, which is no number", "correct the line")
+        raise BadLine(f"has the {what} {text!r}, which is no number", "correct the line")
     return number

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ class Work:
 
     Attributes
     ----------
+    path : Path
+        The output as it is so far.
     commits : int
         How many parts are done.
     notes : dict
@@ -37,39 +41,73 @@ class Work:
         self.folder = self.output.with_name(f"{self.output.name}.partial")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state = self.folder / "state.json"
-        self.commits, self.notes, size = 0, {}, 0
-        settings = json.loads(json.dumps(settings))
-        if self._state.is_file():
-            state = json.loads(self._state.read_text())
-            if state["settings"] != settings:
-                different = [name for name in settings if settings[name] != state["settings"].get(name)]
-                raise ValueError(
-                    f"{self.folder} was begun with another {', '.join(different)}: delete it to begin anew, or go on "
-                    "with the same command."
-                )
-            self.commits, self.notes, size = state["commits"], state["notes"], state["bytes"]
-        self.settings = settings
-        self._file = (self.folder / "output").open("ab")
+        self.path = self.folder / "output"
+        self.settings = json.loads(json.dumps(settings))
+        self.commits, size = 0, 0
+        self.notes: dict[str, Any] = {}
+        # Without the output the work was finished, and killed before it had tidied up.
+        if self._state.is_file() and self.path.is_file():
+            self.commits, self.notes, size = self._committed()
+        self._file = self.path.open("ab")
         self._file.truncate(size)  # what was written after the last commit
 
+    def _committed(self) -> tuple[int, dict[str, Any], int]:
+        state = json.loads(self._state.read_text())
+        different = [name for name in self.settings if self.settings[name] != state["settings"].get(name)]
+        if different:
+            raise ValueError(
+                f"{self.folder} was begun with another {', '.join(different)}: delete it to begin anew, or go on "
+                "with the same command."
+            )
+        if self.path.stat().st_size < state["bytes"]:
+            raise ValueError(f"{self.path} has lost some of what was committed: delete {self.folder} to begin anew.")
+        return state["commits"], state["notes"], state["bytes"]
+
     def commit(self, lines: Iterable[str], notes: dict[str, Any]) -> None:
-        """Append lines to the output; they and the notes are kept, or neither."""
-        self._file.write("".join(lines).encode())
-        _sync(self._file)
+        """Append lines to the output; they and the notes are kept, or neither.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or the like; what was committed before stays.
+        """
+        try:
+            self._file.write("".join(lines).encode())
+            _sync(self._file)
+        except OSError as error:
+            what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
+            raise OSError(error.errno, what, str(self.path)) from None
         self.commits += 1
         self.notes = notes
         state = {"settings": self.settings, "commits": self.commits, "bytes": self._file.tell(), "notes": notes}
-        _replace(self._state, json.dumps(state))
+        replace(self._state, json.dumps(state))
 
-    def finish(self, report: dict[str, Any]) -> None:
-        """Put the output under its name, and a report beside it as ``OUTPUT.json``."""
+    def finish(self, report: dict[str, Any]) -> dict[str, Any]:
+        """Put the output under its name, and a report beside it as ``OUTPUT.json``.
+
+        Returns
+        -------
+        dict
+            The report, with the output's hash, the time and the settings.
+        """
+        _sync(self._file)
         self._file.close()
-        _replace(self.output.with_name(f"{self.output.name}.json"), json.dumps(report, indent=2) + "\n")
-        os.replace(self.folder / "output", self.output)
+        with self.path.open("rb") as file:
+            digest = file_digest(file, blake2b).hexdigest()
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        report = {"output": {"blake2b": digest}, "finished": finished, "settings": self.settings, **report}
+        replace(self.output.with_name(f"{self.output.name}.json"), json.dumps(report, indent=2) + "\n")
+        os.replace(self.path, self.output)
+        shutil.rmtree(self.folder)
+        return report
+
+    def abandon(self) -> None:
+        """Leave nothing behind of a work that cannot be done."""
+        self._file.close()
         shutil.rmtree(self.folder)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """Write a file so that there is the old one or the new one, and never a part of it."""
     temporary = path.with_name(f"{path.name}.new")
     with temporary.open("wb") as file:

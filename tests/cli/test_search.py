@@ -1,13 +1,14 @@
 """`pyserini-rerank search`: Pyserini's own commands, with and without a reranker."""
 
+import json
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 from collection import Bge, docids
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.runs import read
+from pyserini_rerank.scoring.torch import TorchBackend
 
 QIDS = ["a", "b", "c"]
 
@@ -39,6 +40,12 @@ def test_without_a_reranker_it_is_pyserinis_to_the_byte(lucene_index, topics, tm
     monkeypatch.setattr(sys, "argv", ["pyserini.search.lucene", *words, "--output", str(tmp_path / "theirs")])
     runpy.run_module("pyserini.search.lucene", run_name="__main__", alter_sys=True)
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert json.loads((tmp_path / "ours.json").read_text())["settings"]["arguments"] == [
+        *words,
+        "--output",
+        str(tmp_path / "ours"),
+    ]
+    assert not (tmp_path / "ours.partial").exists()
 
 
 @pytest.mark.parametrize("batch", [[], ["--batch-size", "2", "--threads", "2"]])
@@ -53,6 +60,9 @@ def test_with_a_reranker_it_is_the_reranked_searcher(
     assert {qid: docids(hits) for qid, hits in read(tmp_path / "run")} == {
         qid: docids(hits) for qid, hits in expected.items()
     }
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["depth"] == 12 and 24 < report["counts"]["pairs"] <= 36 and report["model"] == "bundled"
+    assert len(report["fingerprint"]) == 32 and report["dtype"] == "float32" and report["device"].startswith("cpu: ")
     # Afterwards searchers are made as ever.
     assert not make_searcher("bm25").is_using_reranker()
 
@@ -92,10 +102,82 @@ def test_encoded_topics_are_reranked_with_their_texts(
     }
 
 
+def test_hybrid(faiss_index, lucene_index, topics, queries, tmp_path, command, monkeypatch, make_searcher, reranker):
+    import pyserini.encode
+
+    monkeypatch.setitem(pyserini.encode.query_encoder_class_map, "auto", lambda **_: Bge())
+    words = [
+        "dense",
+        "--index",
+        faiss_index,
+        "--encoder",
+        "bge",
+        "--encoder-class",
+        "auto",
+        "sparse",
+        "--index",
+        lucene_index,
+    ]
+    words += [
+        "fusion",
+        "--alpha",
+        "0.3",
+        "--hits",
+        "15",
+        "run",
+        "--topics",
+        topics,
+        "--output",
+        tmp_path / "run",
+        "--hits",
+        "8",
+    ]
+    assert command("search", "hybrid", *words, "--reranker", "bundled", "--reranker-depth", "12") == 0
+    searcher = make_searcher("hybrid")
+    searcher.set_reranker(reranker, depth=12)
+    expected = searcher.batch_search(queries[:3], QIDS, k0=15, k=8, alpha=0.3)
+    assert {qid: docids(hits) for qid, hits in read(tmp_path / "run")} == {
+        qid: docids(hits) for qid, hits in expected.items()
+    }
+
+
+def test_interrupted_it_leaves_no_output_and_keeps_its_scores(
+    lucene_index, topics, tmp_path, command, monkeypatch, capsys
+):
+    """The second query's scores are lost with the process; those of the first are not computed again."""
+    words = ["search", "lucene", "--index", lucene_index, "--topics", topics, "--bm25", "--reranker", "bundled"]
+    words += ["--reranker-depth", "12"]
+    assert command(*words, "--output", tmp_path / "whole") == 0
+    plain_run, ran = TorchBackend.run, []
+
+    def run(self, batch):
+        ran.append(batch)
+        if len(ran) == stop:
+            raise KeyboardInterrupt
+        return plain_run(self, batch)
+
+    monkeypatch.setattr(TorchBackend, "run", run)
+    stop = 2
+    assert command(*words, "--output", tmp_path / "run") == 130
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists() and not (tmp_path / "run.json").exists()
+    stop = None
+    ran.clear()
+    assert command(*words, "--output", tmp_path / "run") == 0
+    assert len(ran) == 2, "three queries, a batch each"
+    assert (tmp_path / "run").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "run.partial").exists()
+
+
+def test_without_an_output_it_says_so(lucene_index, topics, command, capsys):
+    assert command("search", "lucene", "--index", lucene_index, "--topics", topics) == 1
+    assert "name the run to write, by --output" in capsys.readouterr().err
+
+
 def test_an_index_that_does_not_exist_exits_with_2(topics, tmp_path, command):
     words = ["--index", "no-such-index", "--topics", topics, "--bm25", "--output", tmp_path / "run"]
     assert command("search", "lucene", *words) == 2
-    assert not Path(tmp_path / "run").exists()
+    assert not list(tmp_path.glob("run*"))
 
 
 def test_another_kind_is_refused(command, capsys):

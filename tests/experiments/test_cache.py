@@ -1,12 +1,15 @@
 """The score cache: what is known is not computed again, and what is damaged is not believed."""
 
+import json
 import multiprocessing
 import shutil
+import sys
 
 import numpy as np
 import pyserini_rerank
 import pytest
 from collection import HashBackend
+from pyserini_rerank.cli.main import main
 from pyserini_rerank.scoring.cache import CachedBackend, Store
 from tiny_checkpoints import build
 
@@ -94,6 +97,40 @@ def test_a_file_that_is_no_cache_is_found(tmp_path):
     (tmp_path / "data.mdb").write_bytes(b"not a cache" * 1000)
     with pytest.raises(ValueError, match="is damaged"):
         Store(tmp_path)
+
+
+def command(capsys, monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", "cache", *map(str, words)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    return stopped.value.code or 0, said.out, said.err
+
+
+def test_the_command_tells_and_clears(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "scores"
+    cached = CachedBackend(hashing(), folder)
+    score(cached)
+    cached.close()
+    code, shown, _ = command(capsys, monkeypatch, "info", folder, "--json")
+    assert code == 0 and json.loads(shown)["scores"] == 100
+    assert "100 scores" in command(capsys, monkeypatch, "info", folder)[1]
+    store = Store(folder)
+    with store._lmdb.begin(write=True) as transaction:
+        transaction.put(b"k" * 16, b"damaged!")
+    store.close()
+    code, _, error = command(capsys, monkeypatch, "info", folder)
+    assert code == 1 and f"the score cache {folder} is damaged" in error
+    assert command(capsys, monkeypatch, "clear", folder)[0] == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("word", ["info", "clear"])
+def test_another_folder_is_left_alone(tmp_path, capsys, monkeypatch, word):
+    (tmp_path / "mine.txt").write_text("mine")
+    code, _, error = command(capsys, monkeypatch, word, tmp_path)
+    assert code == 1 and f"{tmp_path} is no score cache" in error
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def _put(folder, start):

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
 import pytrec_eval
-from pyserini_rerank.experiments.evaluation import compare, per_query
+from pyserini_rerank.experiments import evaluation
+from pyserini_rerank.experiments.evaluation import compare, per_query, query_table
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
 
@@ -29,7 +31,7 @@ def dl19():
 
 def test_dl19_agrees_with_trec_eval(dl19):
     run, qrels = dl19
-    ours = per_query(run, qrels, level=2)
+    ours = per_query(run.items(), qrels, level=2)
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
     binary = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recall_100", "recall_1000"}, relevance_level=2).evaluate(
         run
@@ -48,8 +50,27 @@ def test_compare_counts_and_tests_in_pairs():
     qrels = {str(q): {"a": 1, "b": 0} for q in range(6)}
     baseline = {str(q): {"b": 2.0, "a": 1.0} for q in range(6)}
     run = {str(q): ({"a": 2.0, "b": 1.0} if q < 4 else {"b": 2.0, "a": 1.0}) for q in range(5)}
-    (row,) = [row for row in compare(run, baseline, qrels) if row["measure"] == "RR@10"]
+    after, before = per_query(run.items(), qrels), per_query(baseline.items(), qrels)
+    (row,) = [row for row in compare(after, before) if row["measure"] == "RR@10"]
     assert (row["better"], row["worse"]) == (4, 1), "the query that the run lacks counts 0"
     assert row["baseline"] == 0.5 and row["run"] == pytest.approx((4 * 1 + 0.5 + 0) / 6)
     assert row["p"] == pytest.approx(ttest_1samp([0.5] * 4 + [0, -0.5], 0).pvalue)
-    assert compare(baseline, baseline, qrels)[0]["p"] is None
+    assert compare(before, before)[0]["p"] is None
+    assert compare(after)[1] == {"measure": "RR@10", "run": row["run"]}, "an unordered first stage has no figures"
+    lines = [line.rstrip("\n").split("\t") for line in query_table(after, before)]
+    column = lines[0].index("RR@10")
+    assert lines[0][column - 1] == "RR@10 first stage" and len(lines) == 7
+    assert [line[column - 1 : column + 1] for line in lines[1:]] == [["0.5000", "1.0000"]] * 4 + [
+        ["0.5000", "0.5000"],
+        ["0.5000", "0.0000"],
+    ]
+
+
+def test_a_run_is_evaluated_in_parts_to_the_same_figures(monkeypatch):
+    numbers = random.Random(1)
+    qrels = {str(q): {str(d): numbers.randint(0, 3) for d in range(20)} for q in range(30)}
+    run = {str(q): {str(d): numbers.random() for d in range(0, 30, 2)} for q in range(2, 32)}
+    whole = per_query(run.items(), qrels, level=2)
+    monkeypatch.setattr(evaluation, "TOGETHER", 7)
+    assert per_query(iter(run.items()), qrels, level=2) == whole
+    assert whole["nDCG@10"]["0"] == 0 and "31" not in whole["nDCG@10"]

@@ -1,7 +1,10 @@
 """`pyserini-rerank rerank`: what it writes, and what a kill leaves of it."""
 
+import gzip
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,7 +128,176 @@ def test_bad_input_is_an_error_or_is_counted(small, tmp_path, monkeypatch, capsy
 
 def test_the_texts_have_to_be_named_once(small, monkeypatch, capsys):
     assert run(monkeypatch, *arguments(small, "x.run", "--index", "somewhere")) == 1
-    assert "name the texts, by --index or by --collection" in capsys.readouterr().err
+    assert "name the queries, by --topics, and the texts, by one of --index" in capsys.readouterr().err
+
+
+def test_each_querys_figures_and_the_plot(small, monkeypatch, capsys):
+    qrels = ("--qrels", str(small / "qrels.txt"))
+    table, plot = small / "queries.tsv", small / "gain.svg"
+    words = arguments(small, "q.run", *qrels, "--per-query", str(table), "--plot", str(plot), "--json")
+    assert run(monkeypatch, *words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((small / "q.run.json").read_text())
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert [row[0] for row in rows] == ["qid", "q0", "q1", "q2", "q3"]
+    for measure in report["evaluation"]["measures"]:
+        column = rows[0].index(measure["measure"])
+        for position, name in ((column, "run"), (column - 1, "baseline")):
+            mean = sum(float(row[position]) for row in rows[1:]) / 4
+            assert mean == pytest.approx(measure[name], abs=1e-4)
+    ndcg = report["evaluation"]["measures"][0]
+    drawn = plot.read_text()
+    assert "<svg" in drawn and f"{ndcg['better']} better, {ndcg['worse']} worse" in drawn
+
+
+def test_an_unknown_format_of_a_plot_loses_nothing(small, monkeypatch, capsys):
+    words = arguments(small, "p.run", "--qrels", str(small / "qrels.txt"))
+    assert run(monkeypatch, *words, "--plot", str(small / "gain.docx")) == 1
+    assert "docx" in capsys.readouterr().err
+    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    assert run(monkeypatch, *words) == 0, "nothing is scored again"
+
+
+def test_official_candidates_are_reranked_with_the_texts_of_their_lines(small, monkeypatch, capsys):
+    documents = [json.loads(line) for line in (small / "docs.jsonl").open()]
+    texts = {document["id"]: document["contents"] for document in documents}
+    topics = dict(line.rstrip("\n").split("\t") for line in (small / "topics.tsv").open())
+    pairs = [(line.split()[0], line.split()[2]) for line in (small / "first.run").open()]
+    random.Random(2).shuffle(pairs)
+    official = "".join(f"{qid}\t{docid}\t{topics[qid]}\t{texts[docid]}\n" for qid, docid in pairs)
+    (small / "top1000.tsv.gz").write_bytes(gzip.compress(official.encode()))
+    (small / "some-qrels").write_text("".join(line for line in (small / "qrels.txt").open() if line[:2] != "q3"))
+    words = ["rerank", "--run", str(small / "top1000.tsv.gz"), "--model", str(small / NAME), "--device", "cpu"]
+    words += ["--output", str(small / "official.run"), "--qrels", str(small / "some-qrels"), "--only-judged"]
+    assert run(monkeypatch, *words) == 0
+    assert "first stage" not in capsys.readouterr().out, "it has no order"
+    assert run(monkeypatch, *arguments(small, "plain.run")) == 0
+    scores = {}
+    for name in ("plain", "official"):
+        lines = [line.split() for line in (small / f"{name}.run").open()]
+        scores[name] = {(line[0], line[2]): float(line[4]) for line in lines if line[0] != "q3"}
+        assert name == "plain" or {line[0] for line in lines} == {"q0", "q1", "q2"}
+    assert scores["official"] == pytest.approx(scores["plain"], abs=1e-5)
+    report = json.loads((small / "official.run.json").read_text())
+    assert report["counts"]["pairs"] == 36 and report["texts"] == f"the lines of {small / 'top1000.tsv.gz'}"
+    for option in (
+        ["--depth", "5"],
+        ["--topics", str(small / "topics.tsv")],
+        ["--collection", str(small / "docs.jsonl")],
+    ):
+        assert run(monkeypatch, *words, *option, "--overwrite") == 1
+        assert "the run is one of MS MARCO's top-1000 files" in capsys.readouterr().err
+
+
+def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):
+    """In `make test` this is where the whole command meets a token index; see scoring/test_tokens.py."""
+    words = (
+        "--collection",
+        str(small / "docs.jsonl"),
+        "--tokenizer",
+        str(small / NAME),
+        "--output",
+        str(small / "tokens"),
+    )
+    assert run(monkeypatch, "index-tokens", *words) == 0
+    plain, tokens = (
+        arguments(small, "text.run", "--max-length", "20"),
+        arguments(small, "tokens.run", "--max-length", "20"),
+    )
+    where = tokens.index("--collection")
+    tokens[where : where + 2] = ["--tokens", str(small / "tokens")]
+    assert run(monkeypatch, *plain) == run(monkeypatch, *tokens) == 0
+    assert (small / "tokens.run").read_bytes() == (small / "text.run").read_bytes()
+    assert json.loads((small / "tokens.run.json").read_text())["texts"] == f"the token index {small / 'tokens'}"
+    tokens[tokens.index("--model") + 1] = str(build("amberoad/bert-multilingual-passage-reranking-msmarco", small))
+    tokens[tokens.index("--output") + 1] = str(small / "other.run")
+    assert run(monkeypatch, *tokens) == 1
+    assert "has the vocabulary of" in capsys.readouterr().err
+
+
+def test_a_run_of_other_queries_than_are_judged_is_an_error(small, monkeypatch, capsys):
+    (small / "other-qrels").write_text("x 0 d1 1\n")
+    assert run(monkeypatch, *arguments(small, "n.run", "--qrels", str(small / "other-qrels"), "--only-judged")) == 1
+    assert "is among the topics and the judgements: name those of the run" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_clean_and_goes_on(small, monkeypatch, capsys):
+    def interrupted(self, batch):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", interrupted)
+        assert run(patch, *arguments(small, "c.run")) == 130
+    error = capsys.readouterr().err
+    assert error == "pyserini-rerank: interrupted; the same command goes on from what was committed.\n"
+    assert not (small / "c.run").exists()
+    assert run(monkeypatch, *arguments(small, "c.run")) == 0
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(small, monkeypatch):
+    """A limit on the size of files stands in for a disk: the system refuses to write, in the same place."""
+    words = arguments(small, "full.run")
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from pyserini_rerank.experiments.work import Work\n"
+        "plain = Work.commit\n"
+        "def commit(self, lines, notes):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "    plain(self, lines, notes)\n"
+        "Work.commit = commit\n"
+        "from pyserini_rerank.cli.main import main\n"
+        f"sys.argv = ['pyserini-rerank', *{words!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("pyserini-rerank: ") and "File too large" in said and "full.run.partial" in said
+    assert not (small / "full.run").exists()
+    assert run(monkeypatch, *words) == run(monkeypatch, *arguments(small, "whole.run")) == 0
+    assert (small / "full.run").read_bytes() == (small / "whole.run").read_bytes()
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere, and there is no setpriv"
+)
+def test_a_folder_without_permission_is_named(small, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    words = arguments(small, "x.run")
+    words[-1] = str(locked / "x.run")
+    # As root without root's right to write everywhere.
+    dropped = (
+        ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    )
+    command = [*dropped, sys.executable, "-m", "pyserini_rerank", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"pyserini-rerank: {locked / 'x.run.partial'}: Permission denied"
+
+
+def test_another_checkpoint_does_not_go_on_with_a_work(small, monkeypatch, capsys, tmp_path):
+    folder = write_experiment(tmp_path, queries=4, hits=12)
+    words = arguments(folder, "x.run")
+    plain = Work.finish
+    monkeypatch.setattr(Work, "finish", lambda self, report: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(monkeypatch, *words) == 130
+    monkeypatch.setattr(Work, "finish", plain)
+    shutil.rmtree(folder / NAME)
+    build(NAME, folder, seed=1)
+    assert run(monkeypatch, *words) == 1
+    assert "was begun with another checkpoint or dtype: delete it" in capsys.readouterr().err
+
+
+def test_a_work_that_lost_something_is_not_believed(tmp_path):
+    work = Work(tmp_path / "out", {})
+    work.commit(["one\n"], {})
+    os.truncate(work.path, 2)
+    with pytest.raises(ValueError, match="has lost some of what was committed: delete"):
+        Work(tmp_path / "out", {})
+    work.path.unlink()  # as finish() moves it
+    assert Work(tmp_path / "out", {}).commits == 0
 
 
 def test_a_work_that_was_begun_otherwise_is_refused(tmp_path):
@@ -154,7 +326,7 @@ def test_a_collection_is_read_by_docid(tmp_path):
     jsonl = Collection(tmp_path / "docs.jsonl")
     assert (jsonl.get("a"), jsonl.get("b"), jsonl.get("c")) == ("T x", "", None)
     (tmp_path / "bad.jsonl").write_text('{"id": "a"}\n{"text": "no id"}\n')
-    with pytest.raises(ValueError, match=r"bad.jsonl, line 2: has no docid"):
+    with pytest.raises(ValueError, match=r"bad.jsonl, line 2: it has no docid"):
         Collection(tmp_path / "bad.jsonl")
 
 
@@ -180,3 +352,35 @@ def test_killed_and_started_again_it_writes_the_same_bytes(tmp_path, kills, quer
     assert (folder / "killed.run").read_bytes() == (folder / "whole.run").read_bytes()
     reports = [json.loads((folder / f"{name}.run.json").read_text()) for name in ("whole", "killed")]
     assert reports[0]["counts"] == reports[1]["counts"]
+
+
+@pytest.mark.stress
+def test_seven_million_lines_need_no_more_memory(tmp_path):
+    """MS MARCO dev's 6,980 queries, a thousand deep: read, one hit a query reranked, written and evaluated."""
+    build(NAME, tmp_path)
+    numbers = random.Random(1)
+    (tmp_path / "docs.tsv").write_text("".join(f"d{i}\t{' '.join(numbers.choices(WORDS, k=9))}\n" for i in range(2000)))
+    (tmp_path / "topics.tsv").write_text("".join(f"{qid}\t{WORDS[qid % 10]} {qid}\n" for qid in range(6980)))
+    (tmp_path / "qrels.txt").write_text("".join(f"{qid} 0 d{qid % 1000} 1\n" for qid in range(6980)))
+    peaks = {}
+    for queries in (70, 6980):
+        with (tmp_path / "first.run").open("w") as file:
+            for qid in range(queries):
+                file.writelines(f"{qid} Q0 d{qid % 1000 + i} {i + 1} {1000 - i} first\n" for i in range(1000))
+        words = arguments(tmp_path, f"{queries}.run", "--depth", "1", "--qrels", str(tmp_path / "qrels.txt"))
+        words[words.index("--collection") + 1] = str(tmp_path / "docs.tsv")
+        script = (
+            "import resource, sys\n"
+            "from pyserini_rerank.cli.main import main\n"
+            f"sys.argv = ['pyserini-rerank', *{words!r}]\n"
+            "try:\n"
+            "    main()\n"
+            "finally:\n"
+            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)\n"
+        )
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        peaks[queries] = int(done.stderr.split()[-1])
+        print(f"{1000 * queries:,} lines: {peaks[queries]:,} MiB, {time.perf_counter() - start:.0f} s")
+    assert sum(1 for _ in (tmp_path / "6980.run").open()) == 6_980_000
+    assert peaks[6980] < peaks[70] + 400

@@ -1,0 +1,39 @@
+"""`pyserini-rerank index-tokens`: the documents of an index or a collection, tokenized once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def index_tokens(
+    tokenizer: Annotated[str, typer.Option(help="The checkpoint: its hub name, a folder, or 'bundled'.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    index: Annotated[str | None, typer.Option(help="The documents of an index: a path, or a prebuilt name.")] = None,
+    collection: Annotated[Path | None, typer.Option(help="The documents of a file: JSON lines, or TSV.")] = None,
+) -> None:
+    """Tokenize all documents once, for every checkpoint with the same vocabulary.
+
+    It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
+    """
+    from rich.console import Console
+
+    from ..experiments.collections import CollectedDocuments
+    from ..retrieval.documents import IndexedDocuments
+    from ..scoring.checkpoints import resolve
+    from ..scoring.models import load_tokenizer
+    from ..scoring.token_writer import Documents, write
+
+    documents: Documents
+    if index and not collection:
+        documents = IndexedDocuments(index)
+    elif collection and not index:
+        documents = CollectedDocuments(collection)
+    else:
+        raise ValueError("name the documents, by --index or by --collection.")
+    meta = write(output, documents, load_tokenizer(resolve(tokenizer)), tokenizer)
+    console = Console(highlight=False)
+    size = sum(meta["bytes"].values())
+    console.print(f"{output}: {meta['documents']:,} documents, {size / meta['documents']:.0f} bytes each")
+    if meta["without_text"]:
+        console.print(f"left out: {meta['without_text']:,} (document without text)")

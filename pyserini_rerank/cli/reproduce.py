@@ -1,0 +1,151 @@
+"""`pyserini-rerank reproduce`: the model card's table, and more of the kind, by the commands that it prints."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..experiments.conditions import Condition
+    from ..experiments.matrix import Cell
+
+#: The test sets of the model card.
+CARD = ("dl19-passage", "msmarco-passage-dev-subset")
+#: Where the official candidates are kept.
+FILES = Path("~/.cache/pyserini-rerank/official")
+#: What keeps one cell from being run, and not the next.
+FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError)
+
+Names = list[str] | None
+
+
+def reproduce(
+    test_set: Annotated[Names, typer.Option(help="May be repeated. Default: the model card's two.")] = None,
+    first_stage: Annotated[Names, typer.Option(help="May be repeated. Default: official.")] = None,
+    model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen that `models` lists.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="How many candidates of a first stage are reranked.")] = 1000,
+    output: Annotated[Path, typer.Option(help="The folder for runs and report.")] = Path("reproduction"),
+    files: Annotated[Path, typer.Option(help="Where the official candidates are, or are fetched to.")] = FILES,
+    conditions: Annotated[Path | None, typer.Option(help="Conditions of your own, as YAML.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
+    device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="List what there is, and what was run; run nothing.")] = False,
+    commands: Annotated[bool, typer.Option("--commands", help="Print the commands; run nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows of the report as JSON.")] = False,
+) -> None:
+    """Run what is missing of a matrix of checkpoints, test sets and first stages, and report on all of it.
+
+    By default it is the table of the model card: its checkpoints on MS MARCO's
+    official top 1000 of TREC DL 2019 and MS MARCO dev. What was interrupted
+    goes on where it was; what is there is not run again.
+    """
+    from ..experiments import report
+    from ..experiments.conditions import OFFICIAL, load_conditions, select
+    from ..experiments.matrix import Cell
+    from ..scoring.checkpoints import catalogue
+
+    chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
+    options = {"dtype": dtype, "device": device, "cache": cache}
+    given = {name: str(value) for name, value in options.items() if value}
+    folder, files = output.expanduser(), files.expanduser()
+    cells = [Cell(condition, name, folder, files, given) for condition in chosen for name in model or catalogue()]
+    if commands:
+        _print_commands(cells)
+        return
+    if as_list:
+        _print_list(cells, as_json)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    failures: list[str] = []
+    try:
+        with redirect_stdout(sys.stderr):
+            failures += _run_all(cells)
+    finally:
+        rows = [cell.row() for cell in cells]
+        written = report.write(rows, folder)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print(*(f"{path}" for path in written), sep="\n")
+    done = sum(row["measured"] is not None for row in rows)
+    print(*failures, f"{done} of {len(rows)} runs are there.", sep="\n", file=sys.stderr)
+    if failures:
+        sys.exit(1)
+
+
+def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
+    """Run the cells that are missing, and give what kept those from it that could not be run."""
+    for condition, some in groupby(cells, lambda cell: cell.condition):
+        own = [cell for cell in some if cell.state != "done"]
+        if not own:
+            continue
+        try:
+            _have_candidates(condition, own[0])
+        except FAILURES as error:
+            yield f"not run: {condition.name}: {error}"
+            continue
+        for cell in own:
+            try:
+                _run(cell.command)
+            except FAILURES as error:
+                yield f"not run: {condition.name}, {cell.model}: {error}"
+
+
+def _have_candidates(condition: "Condition", cell: "Cell") -> None:
+    """Fetch the official candidates, or run the first stage, where they are not there."""
+    from ..experiments.conditions import OFFICIAL
+    from ..experiments.official import fetch
+
+    if condition.first_stage == OFFICIAL:
+        fetch(**condition.facts[OFFICIAL], path=cell.candidates)
+    elif not cell.candidates.exists() and "search" in condition.search:
+        _run(condition.search_command(cell.candidates))
+
+
+def _run(words: list[str]) -> None:
+    """Run one of our commands in this process."""
+    from .main import app
+
+    print(_shown(words))
+    try:
+        app(words, standalone_mode=False)
+    except SystemExit as stopped:  # as Pyserini's commands end
+        if stopped.code:
+            raise RuntimeError(f"the search ended with {stopped.code}; see what it printed above.") from None
+
+
+def _shown(words: Sequence[str]) -> str:
+    return shlex.join(["pyserini-rerank", *words])
+
+
+def _print_commands(cells: Sequence["Cell"]) -> None:
+    from ..experiments.conditions import OFFICIAL
+
+    for condition, own in groupby(cells, lambda cell: cell.condition):
+        print(f"# {condition.test_set}, {condition.first_stage}")
+        for position, cell in enumerate(own):
+            if not position and "search" in condition.search:
+                print(_shown(condition.search_command(cell.candidates)))
+            elif not position and condition.first_stage == OFFICIAL:
+                path, url = str(cell.candidates), condition.facts[OFFICIAL]["url"]
+                print(shlex.join(["curl", "--location", "--create-dirs", "--output", path, url]))
+            print(_shown(cell.command))
+
+
+def _print_list(cells: Sequence["Cell"], as_json: bool) -> None:
+    rows = [{**cell.row(), "state": cell.state} for cell in cells]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for heading, own in groupby(rows, lambda row: f"{row['test_set']}, {row['first_stage']}: {row['measure']}"):
+        print(f"{heading}\n{'published':>9} {'measured':>9}")
+        for row in own:
+            figures = ("" if row[name] is None else f"{row[name]:.4f}" for name in ("published", "measured"))
+            print(*(f"{figure:>9}" for figure in figures), f" {row['state']:7}", row["checkpoint"])

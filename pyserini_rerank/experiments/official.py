@@ -1,0 +1,153 @@
+"""MS MARCO's official candidates: files with a query and a passage in every line, in no order.
+
+Each line of ``msmarco-passagetest2019-top1000.tsv.gz`` or ``top1000.dev.tar.gz`` is qid, docid, query and
+passage, separated by tabs. The lines of a query do not stand together, there is no rank and no score,
+and the texts are those that the published figures were measured on.
+"""
+
+import gzip
+import sys
+import tarfile
+from array import array
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from .files import GZIP
+from .runs import BadLine, RunHit, Skipped
+
+COLUMNS = 4
+
+
+def fetch(url: str, md5: str, path: Path) -> None:
+    """Fetch an official file, if it is not there.
+
+    Raises
+    ------
+    ConnectionError
+        It cannot be fetched.
+    ValueError
+        What was fetched is another file.
+    """
+    if path.exists():
+        return
+    import pooch
+
+    try:
+        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=sys.stderr.isatty())
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"{url} cannot be fetched ({reason}): put the file to {path}.") from None
+
+
+def is_official(path: str | Path) -> bool:
+    """Is a file one of candidates with their texts, by its first line?"""
+    with _opened(Path(path)) as lines:
+        return bool(lines.readline().count(b"\t") == COLUMNS - 1)
+
+
+class OfficialCandidates:
+    """The candidates of such a file, a query at a time, without holding their texts in memory.
+
+    One pass finds each query's lines, 12 bytes a line. A gzipped file is unpacked beside the output for as
+    long as it is read, since its lines have to be read out of order (3 GB for MS MARCO dev).
+
+    Parameters
+    ----------
+    path : path
+        Plain, gzipped, or a gzipped tar archive with one file.
+    folder : path
+        Where a gzipped file is unpacked.
+    skipped : Skipped, optional
+        Lines that do not parse and docids that a query has already are left out and counted here; without
+        it they are errors.
+
+    Attributes
+    ----------
+    queries : dict
+        qid -> query, in the order of their first lines.
+
+    Raises
+    ------
+    ValueError
+        A bad line; the message names the file, the line and the remedy.
+    """
+
+    def __init__(self, path: Path, folder: Path, skipped: Skipped | None = None) -> None:
+        self.path = path
+        self.skipped = skipped
+        self.queries: dict[str, str] = {}
+        self._plain = path
+        numbers: dict[str, int] = {}
+        self._query_of_line, self._offsets = array("i"), array("q")
+        with ExitStack() as stack, path.open("rb") as raw:
+            lines = stack.enter_context(_opened(path))
+            spool = None
+            if raw.read(2) == GZIP:
+                self._plain = folder / "candidates.tsv"
+                spool = stack.enter_context(self._plain.open("wb"))
+            progress = stack.enter_context(
+                tqdm(desc=f"reading {path.name}", unit=" lines", delay=2, leave=False, disable=None)
+            )
+            offset = 0
+            for number, line in enumerate(lines, 1):
+                if spool:
+                    spool.write(line)
+                try:
+                    qid, _, query, _ = _parsed(line)
+                    self.queries.setdefault(qid, query)
+                    self._query_of_line.append(numbers.setdefault(qid, len(numbers)))
+                    self._offsets.append(offset)
+                except BadLine as bad:
+                    self._leave_out(bad, number)
+                offset += len(line)
+                progress.update()
+
+    def __iter__(self) -> Iterator[tuple[str, list[RunHit]]]:
+        """Give each query's candidates in the order of their lines; minus their place stands for a score."""
+        queries = np.array(self._query_of_line)
+        offsets = np.array(self._offsets)[np.argsort(queries, kind="stable")]
+        with self._plain.open("rb") as file:
+            for qid, own in zip(self.queries, np.split(offsets, np.cumsum(np.bincount(queries))[:-1]), strict=True):
+                hits: dict[str, RunHit] = {}
+                for offset in own.tolist():
+                    file.seek(offset)
+                    _, docid, _, passage = _parsed(file.readline())
+                    if docid in hits:
+                        self._leave_out(BadLine(f"repeats document {docid} of query {qid}", "keep one of the two"))
+                    else:
+                        hits[docid] = RunHit(docid, -float(len(hits) + 1), passage)
+                yield qid, list(hits.values())
+
+    def _leave_out(self, bad: BadLine, number: int | None = None) -> None:
+        if self.skipped is None:
+            raise bad.error(self.path, number)
+        self.skipped.add(bad.remedy)
+
+
+def _parsed(line: bytes) -> list[str]:
+    try:
+        columns = line.decode().rstrip("\r\n").split("\t")
+    except UnicodeDecodeError:
+        raise BadLine("is no UTF-8", "correct the line") from None
+    if len(columns) != COLUMNS or not all(columns[:3]):  # an empty passage is one that cannot be scored
+        raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
+    return columns
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a plain file, a gzipped one, or the one in a gzipped archive, as it streams by."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP
+    if zipped and tarfile.is_tarfile(path):
+        with tarfile.open(path, "r|gz") as archive:
+            member = next(member for member in archive if member.isfile())
+            yield archive.extractfile(member)
+    else:
+        with gzip.open(path) if zipped else path.open("rb") as plain:
+            yield plain

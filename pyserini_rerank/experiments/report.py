@@ -1,0 +1,150 @@
+"""One report on many runs, in Markdown and HTML: what was measured beside what was published."""
+
+import html
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from . import plots
+from .conditions import OFFICIAL
+from .work import replace
+
+Row = dict[str, Any]
+#: A heading with its cell's text.
+Columns = dict[str, Callable[[Row], str]]
+
+
+def write(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write ``report.md`` and ``report.html`` into a folder, and a plot for each condition that was run.
+
+    Parameters
+    ----------
+    rows : sequence of dicts
+        What `Cell.row` gives of each cell.
+
+    Returns
+    -------
+    list of paths
+        The two reports.
+    """
+    markdown, page = ["# Reranking: measured and published", "A cell without a figure was not run."], []
+    for title, table in _tables(rows):
+        markdown += [f"## {title}", _markdown(table)]
+        page += [f"<h2>{html.escape(title)}</h2>", _html(table)]
+    for name, points, measure in _plots(rows):
+        figure = plots.quality(points, measure)
+        file = f"quality.{name}.svg"
+        plots.save(figure, folder / file)
+        markdown += [f"## Quality and throughput: {name}", f"![{measure} against documents a second]({file})"]
+        page += [f"<h2>Quality and throughput: {html.escape(name)}</h2>", plots.svg(figure)]
+    template = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
+    texts = {
+        folder / "report.md": "\n\n".join(markdown) + "\n",
+        folder / "report.html": template.substitute(body="\n".join(page)),
+    }
+    for path, text in texts.items():
+        replace(path, text)
+    return list(texts)
+
+
+def _tables(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
+    """Give the model card's table, where there are rows of it, and then the runs, each as title and lines."""
+    tables = []
+    card = [row for row in rows if row["first_stage"] == OFFICIAL and row["published"]]
+    if card:
+        tables.append(("The model card's table", _card(card)))
+    return [*tables, ("All runs", [list(ALL), *([cell(row) for cell in ALL.values()] for row in rows)])]
+
+
+def _card(rows: Sequence[Row]) -> list[list[str]]:
+    """Lay the official rows out as the card does: a line a checkpoint, published and measured side by side."""
+    sets = {row["test_set"]: row["measure"] for row in rows}
+    heading = ["checkpoint"]
+    for name, measure in sets.items():
+        heading += [f"{name} {measure}, published", "measured"]
+    lines = [[*heading, "docs/s, published (V100)", "measured"]]
+    for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
+        own = {row["test_set"]: row for row in rows if row["checkpoint"] == checkpoint}
+        line = [checkpoint]
+        for name in sets:
+            line += [_percent(own[name]["published"]), _percent(own[name]["measured"])] if name in own else ["", ""]
+        # The rate of the longest run says most.
+        longest = max(own.values(), key=lambda row: row["pairs"] or 0)
+        rates = longest["docs_per_second_published"], longest["docs_per_second"]
+        lines.append([*line, *map(_whole, rates)])
+    return lines
+
+
+def _plots(rows: Sequence[Row]) -> list[tuple[str, list[plots.Point], str]]:
+    """Give each condition's name, points and measure, where there are points."""
+
+    def condition(row: Row) -> tuple[str, str, str]:
+        return row["test_set"], f"{row['first_stage']}-{row['depth']}", row["measure"]
+
+    found = []
+    for (test_set, first_stage, measure), own in groupby(sorted(rows, key=condition), condition):
+        points = [
+            plots.Point(row["checkpoint"], row["docs_per_second"], row["measured"])
+            for row in own
+            if row["docs_per_second"]
+        ]
+        if points:
+            found.append((f"{test_set}.{first_stage}".replace("/", "_"), points, measure))
+    return found
+
+
+def _markdown(table: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(table[0]) - 1)]
+    lines = [table[0], rule, *table[1:]]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _html(table: list[list[str]]) -> str:
+    def line(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(line(cells, "td") for cells in table[1:])
+    return f'<div class="wide"><table><thead>{line(table[0], "th")}</thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    return lambda row: "" if row[name] is None else str(row[name])
+
+
+def _figure(name: str, form: str) -> Callable[[Row], str]:
+    return lambda row: "" if row[name] is None else format(row[name], form)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
+ALL: Columns = {
+    "checkpoint": _text("checkpoint"),
+    "test set": _text("test_set"),
+    "first stage": _text("first_stage"),
+    "depth": _text("depth"),
+    "measure": _text("measure"),
+    "first stage, published": _figure("first_stage_published", ".4f"),
+    "first stage, measured": _figure("first_stage_measured", ".4f"),
+    "reranked, published": _figure("published", ".4f"),
+    "reranked, measured": _figure("measured", ".4f"),
+    "difference": _figure("difference", "+.4f"),
+    "p": lambda row: "<0.0001" if row["p"] and row["p"] < 0.0001 else _figure("p", ".4f")(row),
+    "docs/s": _figure("docs_per_second", ".0f"),
+    "queries": _text("queries"),
+    "pairs": _figure("pairs", ","),
+    "cut": _figure("cut", ".1%"),
+    "texts": _text("texts"),
+    "device": _text("device"),
+    "dtype": _text("dtype"),
+    "finished": _text("finished"),
+    "versions": _text("versions"),
+}

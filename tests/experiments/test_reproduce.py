@@ -1,0 +1,267 @@
+"""`pyserini-rerank reproduce`: what it lists, runs, leaves alone and reports."""
+
+import gzip
+import hashlib
+import json
+import re
+import shlex
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pyserini_rerank.cli.main import main
+from pyserini_rerank.experiments.conditions import load_conditions
+from pyserini_rerank.experiments.evaluation import per_query, read_run
+from pyserini_rerank.experiments.topics import load_qrels
+from pyserini_rerank.scoring.checkpoints import catalogue
+from tiny_checkpoints import build
+
+DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
+MODELS = ["cross-encoder/ms-marco-TinyBERT-L-2-v2", "nboost/pt-tinybert-msmarco"]
+TEXTS = {
+    "d1": "Berlin had a population of 3,520,031 registered inhabitants.",
+    "d2": "Berlin is well known for its museums.",
+    "d3": "The life cycle of the flea can last anywhere from two weeks to eight months.",
+    "d4": "A flea market in Berlin.",
+}
+TOPICS = {"1": "how many people live in berlin", "2": "how long is the life cycle of a flea", "3": "not judged"}
+
+
+@pytest.fixture
+def reproduce(monkeypatch, capsys):
+    """Run the command: exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return partial(run, "reproduce")
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder, and its address on this machine."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def small(tmp_path, served):
+    """A test set with a run at hand and official candidates to fetch; two checkpoints."""
+    folder, address = served
+    official = "".join(f"{q}\t{d}\t{TOPICS[q]}\t{TEXTS[d]}\n" for d in TEXTS for q in TOPICS)
+    (folder / "top.tsv.gz").write_bytes(gzip.compress(official.encode()))
+    md5 = hashlib.md5((folder / "top.tsv.gz").read_bytes()).hexdigest()
+    (tmp_path / "docs.tsv").write_text("".join(f"{docid}\t{text}\n" for docid, text in TEXTS.items()))
+    (tmp_path / "topics.tsv").write_text("".join(f"{qid}\t{query}\n" for qid, query in TOPICS.items()))
+    (tmp_path / "first.run").write_text("".join(f"{q} Q0 d{d} {d} {9 - d} bm25\n" for q in "12" for d in range(1, 5)))
+    (tmp_path / "qrels").write_text("1 0 d1 3\n1 0 d2 1\n2 0 d3 2\n2 0 d1 0\n")
+    (tmp_path / "conditions.yaml").write_text(f"""
+docs:
+  collection: docs.tsv
+  test_sets:
+    small:
+      {{topics: topics.tsv, qrels: qrels, level: 2, card: dl19, official: {{url: {address}/top.tsv.gz, md5: {md5}}}}}
+  first_stages:
+    at-hand: {{run: first.run, published: {{small: 0.5}}}}
+""")
+    models = [build(name, tmp_path) for name in MODELS]
+    words = ["--conditions", tmp_path / "conditions.yaml", "--test-set", "small", "--output", tmp_path / "runs"]
+    words += ["--files", tmp_path / "files", "--device", "cpu"]
+    return words + [word for model in models for word in ("--model", model)], models
+
+
+def test_by_default_it_is_the_cards_table(reproduce, tmp_path):
+    code, shown, _ = reproduce("--list", "--json", "--output", tmp_path)
+    rows = json.loads(shown)
+    assert code == 0 and len(rows) == 30
+    assert {(row["test_set"], row["first_stage"], row["measure"]) for row in rows} == {
+        ("dl19-passage", "official", "nDCG@10"),
+        ("msmarco-passage-dev-subset", "official", "RR@10"),
+    }
+    for row in rows:
+        card = catalogue()[row["checkpoint"]].published
+        assert row["published"] == pytest.approx(card["dl19" if row["test_set"] == "dl19-passage" else "dev"] / 100)
+        assert row["docs_per_second_published"] == card["docs_per_second"]
+        assert row["measured"] is None and row["docs_per_second"] is None and row["state"] == "missing"
+    _, table, _ = reproduce("--list", "--output", tmp_path)
+    assert all(name in table for name in catalogue())
+
+
+def test_the_conditions_are_in_pyserinis_catalogue():
+    """Every index, topic set and set of qrels that they name is one that the installed Pyserini knows."""
+    from pyserini import prebuilt_index_info as known
+    from pyserini.search._base import qrels_mapping, topics_mapping
+
+    indexes = {**known.TF_INDEX_INFO, **known.IMPACT_INDEX_INFO, **known.LUCENE_HNSW_INDEX_INFO}
+    collections = load_conditions()
+    assert len(collections) > 40
+    for collection in collections:
+        assert collection.texts in known.TF_INDEX_INFO
+        for name, facts in collection.test_sets.items():
+            assert name in topics_mapping and facts.get("qrels", name) in qrels_mapping
+        for stage in collection.first_stages.values():
+            words = shlex.split(stage["search"])
+            assert words[words.index("--index") + 1] in indexes
+            assert stage["published"].keys() == collection.test_sets.keys()
+
+
+def test_the_commands_can_be_pasted(reproduce):
+    words = ["--test-set", "dl20-passage", "--first-stage", "official", "--first-stage", "bm25", "--model", MODELS[0]]
+    code, shown, _ = reproduce("--commands", *words, "--depth", "100")
+    assert code == 0
+    commands = [shlex.split(line) for line in shown.splitlines() if not line.startswith("#")]
+    fetch, official, search, rerank = commands
+    assert [command[:2] for command in (official, search, rerank)] == [
+        ["pyserini-rerank", kind] for kind in ("rerank", "search", "rerank")
+    ]
+    assert "--only-judged" in official and official[official.index("--run") + 1].endswith("2020-top1000.tsv.gz")
+    assert fetch[0] == "curl" and fetch[-2] == official[official.index("--run") + 1]
+    assert fetch[-1].startswith("https://msmarco.z22.web.core.windows.net/")
+    text = shlex.join(search)
+    assert "search lucene --index msmarco-v1-passage --bm25 --k1 0.9 --b 0.4" in text
+    assert "--topics dl20-passage --hits 100" in text
+    assert search[search.index("--output") + 1] == rerank[rerank.index("--run") + 1]
+    assert "--index msmarco-v1-passage --qrels dl20-passage --level 2" in shlex.join(rerank)
+
+
+def test_it_runs_what_is_missing_and_reports(small, reproduce, tmp_path, monkeypatch):
+    words, models = small
+    code, shown, said = reproduce(*words, "--first-stage", "official", "--first-stage", "at-hand", "--json")
+    assert code == 0, said
+    assert "4 of 4 runs are there." in said
+    rows = json.loads(shown)
+    assert [(row["checkpoint"], row["first_stage"]) for row in rows] == [
+        (str(model), stage) for stage in ("official", "at-hand") for model in models
+    ]
+    qrels = load_qrels(str(tmp_path / "qrels"))
+    for row in rows:
+        (run,) = (tmp_path / "runs").glob(f"small.{row['first_stage']}-*{row['checkpoint'].split('/')[-1]}.run")
+        values = per_query(read_run(run), qrels, 2)["nDCG@10"]
+        assert row["measured"] == pytest.approx(sum(values.values()) / 2)
+        assert row["pairs"] == 8, "the query that is not judged is left out"
+        assert row["docs_per_second"] > 0 and row["device"].startswith("cpu: ") and row["dtype"] == "float32"
+        assert row["queries"] == 2 and "torch " in row["versions"]
+    assert rows[0]["first_stage_measured"] is None, "the official candidates have no order"
+    # The first query's documents are in their best order, the second's only relevant one is third.
+    assert rows[2]["first_stage_measured"] == pytest.approx((1 + 0.5) / 2)
+    # The same texts in both: the same figures, though one comes from the lines and the other from the collection.
+    assert [row["measured"] for row in rows[:2]] == [row["measured"] for row in rows[2:]]
+
+    markdown = (tmp_path / "runs" / "report.md").read_text()
+    page = (tmp_path / "runs" / "report.html").read_text()
+    for row in rows:
+        assert f"{row['measured']:.4f}" in markdown and f"<td>{row['measured']:.4f}</td>" in page
+    assert page.count("<svg") == 2 and (tmp_path / "runs" / "quality.small.official-1000.svg").exists()
+
+    # What is there is not run again, nor fetched.
+    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.run*")}
+    code, again, _ = reproduce(*words, "--first-stage", "official", "--first-stage", "at-hand", "--json")
+    assert code == 0 and json.loads(again) == rows
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.run*")} == before
+
+
+def test_a_run_that_was_changed_has_no_figures(small, reproduce, tmp_path):
+    words, _ = small
+    words = [*words[:-2], "--first-stage", "at-hand"]
+    assert reproduce(*words)[0] == 0
+    (run,) = (tmp_path / "runs").glob("*.run")
+    run.write_text(run.read_text().replace("d1", "d9"))
+    code, _, said = reproduce(*words)
+    assert code == 1 and f"{run} exists: pass --overwrite" in said and "0 of 1 runs are there." in said
+    line = next(line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if MODELS[0] in line)
+    assert "| nDCG@10 | 0.5000 |  |  |  |  |" in line
+
+
+def test_one_that_cannot_be_run_does_not_keep_the_others(small, reproduce, tmp_path, served):
+    words, _ = small
+    folder, address = served
+    (folder / "top.tsv.gz").unlink()
+    words += ["--model", tmp_path / "nowhere", "--first-stage", "official", "--first-stage", "at-hand"]
+    code, _, said = reproduce(*words)
+    assert code == 1 and "2 of 6 runs are there." in said
+    failures = [line for line in said.splitlines() if line.startswith("not run: ")]
+    assert len(failures) == 2
+    assert re.match(
+        rf"not run: small.official-1000: {address}/top.tsv.gz cannot be fetched \(404 .*: put the", failures[0]
+    )
+    assert "nowhere is not there" in failures[1]
+    rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "nowhere" in line]
+    assert len(rows) == 2 and all("|  |  |  |  |" in row for row in rows), "a cell that was not run is empty"
+
+
+def test_another_file_than_the_official_one_is_refused(small, reproduce, served, tmp_path):
+    words, _ = small
+    (served[0] / "top.tsv.gz").write_bytes(gzip.compress(b"1\td1\tquery\ttext\n"))
+    code, _, said = reproduce(*words)
+    assert code == 1 and "not run: small.official-1000: " in said and "hash" in said.lower()
+    assert not list((tmp_path / "files").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--test-set", "dl99"], "there is no test set 'dl99': there are dl19-passage, dl20-passage"),
+        (["--test-set", "dl21"], "dl21 has no first stage 'official': there are bm25."),
+        (["--conditions", "/no/such.yaml"], "/no/such.yaml: No such file"),
+    ],
+)
+def test_what_is_not_there_is_named(reproduce, words, said):
+    code, _, error = reproduce("--list", *words)
+    assert code == 1 and said in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["- a list", "docs: {no_such: field}", "docs: [", "docs: 3"])
+def test_bad_conditions_are_named(reproduce, tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    code, _, error = reproduce("--list", "--conditions", tmp_path / "bad.yaml")
+    assert code == 1 and "bad.yaml does not read as conditions (" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.skipif(not DL19.is_dir(), reason=f"the data are not in {DL19}")
+def test_dl19(reproduce, tmp_path):
+    """TREC DL 2019: the hundred passages that BM25 found for each of the 43 queries, with the bundled checkpoint."""
+    found = json.loads(gzip.decompress((DL19 / "bm25-top100.json.gz").read_bytes()))
+    hits = [hit for query in found for hit in query["hits"]]
+    assert len(found) == 43 and len(hits) == 4300
+    lines = (f"{hit['qid']} Q0 {hit['docid']} {hit['rank']} {hit['score']} bm25\n" for hit in hits)
+    (tmp_path / "bm25.run").write_text("".join(lines))
+    passages = {hit["docid"]: hit["content"] for hit in hits}
+    (tmp_path / "passages.jsonl").write_text(
+        "".join(json.dumps({"id": docid, "contents": text}) + "\n" for docid, text in passages.items())
+    )
+    (tmp_path / "conditions.yaml").write_text(f"""
+passages:
+  collection: passages.jsonl
+  test_sets: {{dl19: {{topics: {DL19 / "topics.tsv"}, qrels: {DL19 / "qrels.txt"}, level: 2}}}}
+  first_stages: {{bm25: {{run: bm25.run, published: {{dl19: 0.5058}}}}}}
+""")
+    words = ["--conditions", tmp_path / "conditions.yaml", "--test-set", "dl19", "--first-stage", "bm25"]
+    words += ["--model", "bundled", "--depth", "100", "--device", "cpu", "--output", tmp_path, "--json"]
+    code, shown, said = reproduce(*words)
+    assert code == 0, said
+    (row,) = json.loads(shown)
+    print(f"DL19 nDCG@10: BM25 {row['first_stage_measured']:.4f}, its top 100 reranked {row['measured']:.4f}")
+    assert row["first_stage_measured"] == pytest.approx(0.5058, abs=5e-5)
+    assert row["measured"] == pytest.approx(0.7216, abs=5e-4)
+    assert row["pairs"] == 4300 and row["queries"] == 43
