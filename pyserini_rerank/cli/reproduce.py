@@ -111,11 +111,12 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
 
 def _run(words: list[str]) -> None:
     """Run one of our commands in this process."""
-    from .main import app
+    from .main import INTERRUPTED, app
 
     print(_shown(words))
     try:
-        app(words, standalone_mode=False)
+        if app(words, standalone_mode=False) == INTERRUPTED:  # which Typer gives back there
+            raise KeyboardInterrupt
     except SystemExit as stopped:  # as Pyserini's commands end
         if stopped.code:
             raise RuntimeError(f"the search ended with {stopped.code}; see what it printed above.") from None

@@ -68,6 +68,7 @@ def rerank(
     queries, topics_by_qid = _candidates(run, topics, work.folder, skipped)
     if only_judged:
         queries = ((qid, hits) for qid, hits in queries if qid in judged)
+        topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
     given = {name: value for name, value in options.items() if value is not None}
     with load(model, backend=backend, cache=cache or work.folder / "scores", **given) as reranker:
         source = _source(index, collection, tokens)

@@ -29,6 +29,7 @@ def search(
     reranker: Annotated[str | None, typer.Option(help="A checkpoint; without one it is Pyserini's own search.")] = None,
     reranker_depth: Annotated[int, typer.Option(min=1, help="How many candidates are rescored.")] = 100,
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
+    reranker_tokens: Annotated[str | None, typer.Option(help="A folder that `index-tokens` wrote, for texts.")] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
     reranker_backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
     reranker_device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'.")] = None,
@@ -59,8 +60,8 @@ def search(
         given = {name: value for name, value in options.items() if value is not None}
         cache = reranker_cache or work.folder / "scores"
         with load(reranker, backend=reranker_backend, cache=cache, **given) as loaded:
-            texts = _queries(arguments, reranker_topics)
-            with _reranked(kind, loaded, reranker_depth, reranker_texts, texts):
+            how = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
+            with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):
                 code = _run(kind, arguments)
             report = {**provenance(loaded), "depth": reranker_depth, "counts": vars(loaded.counts)}
     if code == 0:
@@ -103,9 +104,7 @@ def _run(kind: str, arguments: list[str]) -> int:
 
 
 @contextmanager
-def _reranked(
-    kind: str, reranker: "Reranker", depth: int, texts: str | None, queries: dict[str, str]
-) -> Iterator[None]:
+def _reranked(kind: str, reranker: "Reranker", how: dict[str, Any], queries: dict[str, str]) -> Iterator[None]:
     """Have the command's searchers rerank from the moment that they are made."""
     from importlib import import_module
 
@@ -117,7 +116,7 @@ def _reranked(
             initialise(self, *args, **kwargs)
             if not made:  # what comes after the first is a text index
                 made.append(self)
-                self.set_reranker(reranker, depth=depth, texts=texts)
+                self.set_reranker(reranker, **how)
                 if queries:
                     _translate(self, queries)
 

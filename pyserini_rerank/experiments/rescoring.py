@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from tqdm.auto import tqdm
 
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
@@ -57,49 +60,68 @@ def rerank_run(
         A bad line, an unknown qid, a document without text; a work that was begun with another checkpoint.
     """
     facts = provenance(reranker)
-    if facts["fingerprint"] != work.notes.get("fingerprint", facts["fingerprint"]):
+    tally = Tally(facts["fingerprint"])
+    if work.commits:
+        tally = Tally(**{**work.notes, "counts": Counts(**work.notes["counts"])})
+    if tally.fingerprint != facts["fingerprint"]:
         raise ValueError(f"{work.folder} was begun with another checkpoint or dtype: delete it to begin anew.")
-    unknown = Skipped(dict(work.notes.get("unknown", {}))) if skip_bad else None
-    counts = Counts(**work.notes.get("counts", {}))
-    seconds, known_scores = work.notes.get("seconds", 0.0), work.notes.get("known_scores", 0)
+    unknown = Skipped(tally.unknown) if skip_bad else None
     done = work.commits
-    for number, shard in enumerate(_shards(run, depth)):
-        if number < done:
-            continue
-        start, cached = time.perf_counter(), _from_cache(reranker)
-        texts: dict[str, Any] = {}
-        known = [
-            (qid, topics[qid], hits)
-            for qid, hits in (_with_text(qid, hits, topics, source, depth, texts, unknown) for qid, hits in shard)
-            if hits
-        ]
-        with reranker.counting() as own:
-            results = reranker.rerank_candidates(
-                [checked_query(query) for _, query, _ in known],
-                [from_hits(hits, depth or len(hits)) for _, _, hits in known],
-                Function(texts.get, "the collection"),
-                max((len(hits) for _, _, hits in known), default=1),
-                own,
-            )
-        counts.add(own)
-        seconds += time.perf_counter() - start
-        known_scores += _from_cache(reranker) - cached
-        written = (line for (qid, _, _), hits in zip(known, results, strict=True) for line in lines(qid, hits, tag))
-        notes = {
-            "counts": vars(counts),
-            "seconds": seconds,
-            "known_scores": known_scores,
-            "unknown": unknown.reasons if unknown else {},
-        }
-        work.commit(written, {"fingerprint": facts["fingerprint"], **notes})
+    with tqdm(total=len(topics), desc="reranking", unit=" queries", delay=2, disable=None) as progress:
+        for number, shard in enumerate(_shards(run, depth)):
+            if number >= done:
+                start, cached = time.perf_counter(), _from_cache(reranker)
+                results = _rerank_shard(shard, topics, source, reranker, depth, tally.counts, unknown)
+                tally.seconds += time.perf_counter() - start
+                tally.known_scores += _from_cache(reranker) - cached
+                work.commit((line for qid, hits in results for line in lines(qid, hits, tag)), asdict(tally))
+            progress.update(len(shard))
+    computed = tally.counts.scored - tally.known_scores
     return {
         **facts,
-        "counts": vars(counts),
-        "skipped": unknown.reasons if unknown else {},
-        "known_scores": known_scores,
-        "seconds": round(seconds, 3),
-        "pairs_per_second": round((counts.scored - known_scores) / seconds, 1) if seconds else None,
+        "counts": vars(tally.counts),
+        "skipped": tally.unknown,
+        "known_scores": tally.known_scores,
+        "seconds": round(tally.seconds, 3),
+        "pairs_per_second": round(computed / tally.seconds, 1) if tally.seconds else None,
     }
+
+
+@dataclass
+class Tally:
+    """What a work has done so far, which it keeps with each commit."""
+
+    fingerprint: str
+    counts: Counts = field(default_factory=Counts)
+    unknown: dict[str, int] = field(default_factory=dict)
+    """What was left out, by reason."""
+    known_scores: int = 0
+    seconds: float = 0.0
+
+
+def _rerank_shard(
+    shard: Sequence[tuple[str, list[RunHit]]],
+    topics: Mapping[str, str],
+    source: Source | None,
+    reranker: Reranker,
+    depth: int | None,
+    counts: Counts,
+    unknown: Skipped | None,
+) -> list[tuple[str, Sequence[RunHit]]]:
+    """Rerank a shard's queries, those that are known and have hits with texts."""
+    texts: dict[str, Any] = {}
+    found = [(qid, _with_text(qid, hits, topics, source, depth, texts, unknown)) for qid, hits in shard]
+    known = [(qid, hits) for qid, hits in found if hits]
+    with reranker.counting() as own:
+        results = reranker.rerank_candidates(
+            [checked_query(topics[qid]) for qid, _ in known],
+            [from_hits(hits, depth or len(hits)) for _, hits in known],
+            Function(texts.get, "the collection"),
+            max((len(hits) for _, hits in known), default=1),
+            own,
+        )
+    counts.add(own)
+    return [(qid, hits) for (qid, _), hits in zip(known, results, strict=True)]
 
 
 def _from_cache(reranker: Reranker) -> int:
@@ -129,13 +151,13 @@ def _with_text(
     depth: int | None,
     texts: dict[str, Any],
     unknown: Skipped | None,
-) -> tuple[str, list[RunHit]]:
+) -> list[RunHit]:
     """Look the texts of a query's first hits up, and leave out what is bad if that is wished."""
     if qid not in topics:
         if unknown is None:
             raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
         unknown.add("query not among the topics")
-        return qid, []
+        return []
     head = hits[: depth or len(hits)]
     docids = [hit.docid for hit in head]
     own = source.read(docids, [None] * len(docids)) if source else [hit.text for hit in head]
@@ -149,4 +171,4 @@ def _with_text(
             )
         unknown.add("document without text", len(missing))
     texts |= found
-    return qid, [hit for hit in hits if hit.docid not in missing]
+    return [hit for hit in hits if hit.docid not in missing]

@@ -17,6 +17,7 @@ from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.experiments.evaluation import per_query, read_run
 from pyserini_rerank.experiments.topics import load_qrels
 from pyserini_rerank.scoring.checkpoints import catalogue
+from pyserini_rerank.scoring.torch import TorchBackend
 from tiny_checkpoints import build
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
@@ -208,6 +209,27 @@ def test_one_that_cannot_be_run_does_not_keep_the_others(small, reproduce, tmp_p
     assert "nowhere is not there" in failures[1]
     rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "nowhere" in line]
     assert len(rows) == 2 and all("|  |  |  |  |" in row for row in rows), "a cell that was not run is empty"
+
+
+def test_ctrl_c_ends_it_and_the_report_says_how_far_it_got(small, reproduce, tmp_path, monkeypatch):
+    words, _ = small
+    plain, ran = TorchBackend.run, []
+
+    def run(self, batch):
+        ran.append(batch)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return plain(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchBackend, "run", run)
+        code, _, said = reproduce(*words, "--first-stage", "at-hand", "--first-stage", "official")
+    assert code == 130 and said.splitlines()[-1].startswith("pyserini-rerank: interrupted; the same command goes on")
+    assert len(ran) == 2, "it does not go on with the next"
+    rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "| at-hand |" in line]
+    assert ["|  |  |  |  |" in row for row in rows] == [False, True]
+    code, _, said = reproduce(*words, "--first-stage", "at-hand", "--first-stage", "official")
+    assert code == 0 and "4 of 4 runs are there." in said
 
 
 def test_another_file_than_the_official_one_is_refused(small, reproduce, served, tmp_path):
