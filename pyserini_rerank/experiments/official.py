@@ -11,6 +11,7 @@ import tarfile
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ def fetch(url: str, md5: str, path: Path) -> None:
     ConnectionError
         It cannot be fetched.
     ValueError
-        What was fetched is another file.
+        What is there, or what was fetched, is another file.
     """
     if path.exists():
+        with path.open("rb") as file:
+            found = file_digest(file, "md5").hexdigest()
+        if found != md5:
+            raise ValueError(f"{path} is not the official file (its MD5 sum is {found}, not {md5}): move it away.")
         return
     import pooch
 

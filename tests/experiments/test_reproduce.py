@@ -240,6 +240,16 @@ def test_another_file_than_the_official_one_is_refused(small, reproduce, served,
     assert not list((tmp_path / "files").glob("*"))
 
 
+def test_another_file_at_hand_is_left_alone(small, reproduce, served, tmp_path):
+    words, _ = small
+    mine = tmp_path / "files" / "top.tsv.gz"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    code, _, said = reproduce(*words)
+    assert code == 1 and f"{mine} is not the official file (its MD5 sum is" in said
+    assert mine.read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
