@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.texts import MissingText
+    from .scoring.torch import OutOfMemoryWarning
     from .searcher import RerankingSearcher
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _PUBLIC = {
     "Trace": "retrieval.hits",
     "trace": "retrieval.hits",
     "MissingText": "retrieval.texts",
+    "OutOfMemoryWarning": "scoring.torch",
 }
 __all__ = [
     "Counts",
@@ -40,6 +42,7 @@ __all__ = [
     "EmptyDocumentWarning",
     "Hits",
     "MissingText",
+    "OutOfMemoryWarning",
     "Reranker",
     "RerankingSearcher",
     "ShortfallWarning",

@@ -10,8 +10,8 @@ PACKAGES = ("pyserini", "torch", "transformers", "tokenizers", "numpy")
 
 
 def provenance(reranker: Reranker) -> dict[str, Any]:
-    """Describe a reranker: ``model``, ``fingerprint``, ``max_length``, ``device`` and ``dtype`` where its backend
-    says them, and the ``versions`` of what computed the scores."""
+    """Describe a reranker: ``model``, ``fingerprint``, ``max_length``, what its backend says of itself (``device``,
+    ``dtype``, ``batch_tokens``), and the ``versions`` of what computed the scores."""
     backend = reranker.backend
     assert backend, "the reranker is open"
     return {

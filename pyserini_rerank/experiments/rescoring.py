@@ -59,11 +59,11 @@ def rerank_run(
     ValueError, LookupError
         A bad line, an unknown qid, a document without text; a work that was begun with another checkpoint.
     """
-    facts = provenance(reranker)
-    tally = Tally(facts["fingerprint"])
+    fingerprint = provenance(reranker)["fingerprint"]
+    tally = Tally(fingerprint)
     if work.commits:
         tally = Tally(**{**work.notes, "counts": Counts(**work.notes["counts"])})
-    if tally.fingerprint != facts["fingerprint"]:
+    if tally.fingerprint != fingerprint:
         raise ValueError(f"{work.folder} was begun with another checkpoint or dtype: delete it to begin anew.")
     unknown = Skipped(tally.unknown) if skip_bad else None
     done = work.commits
@@ -78,7 +78,7 @@ def rerank_run(
             progress.update(len(shard))
     computed = tally.counts.scored - tally.known_scores
     return {
-        **facts,
+        **provenance(reranker),
         "counts": vars(tally.counts),
         "skipped": tally.unknown,
         "known_scores": tally.known_scores,

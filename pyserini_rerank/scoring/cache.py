@@ -54,10 +54,13 @@ class CachedBackend:
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
         self.vocabulary = getattr(backend, "vocabulary", None)
-        self.description = getattr(backend, "description", {})
         self.store = Store(folder)
         #: How many scores were known.
         self.known = 0
+
+    @property
+    def description(self) -> dict[str, str]:
+        return getattr(self.backend, "description", {})
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         plan = self.backend.plan(pairs)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
-from pyserini_rerank.scoring.torch import BATCH_TOKENS, TorchBackend
+from pyserini_rerank.scoring.torch import BATCH_TOKENS, OutOfMemoryWarning, TorchBackend
 from tiny_checkpoints import build, change_weights, read_weights, weights_file
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19" / "bm25-top100.json.gz"
@@ -318,6 +319,60 @@ def test_memory_is_bounded_by_the_budget_and_not_by_the_number_of_pairs(tiny):
     assert len(sizes) > 400
     direct = reranker.backend.encoder.pad(reranker.backend.encoder.encode([("flea", texts[777])]), 0)[0].sum()
     assert scores[777] == direct, "results are put back in order"
+
+
+def limit_memory(monkeypatch, most):
+    """Have the device run out of memory at more tokens than that, as torch says it; gives the shapes that fit."""
+    plain, shapes = TorchBackend._forward, []
+
+    def forward(self, pairs):
+        tokens = len(pairs) * max(self.encoder.length(pair) for pair in pairs)
+        if tokens > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+        shapes.append(tokens)
+        return plain(self, pairs)
+
+    monkeypatch.setattr(TorchBackend, "_forward", forward)
+    return shapes
+
+
+def test_what_the_device_has_no_memory_for_goes_through_in_parts(tiny, few, monkeypatch):
+    with load(tiny, batch_tokens=4000) as reranker:
+        expected = reranker.predict(few)
+        planned = [batch.positions.tolist() for batch in reranker.backend.plan(few).batches]
+    shapes = limit_memory(monkeypatch, 900)
+    with load(tiny, batch_tokens=4000) as reranker:
+        with pytest.warns(OutOfMemoryWarning, match=r"cpu had no memory for 4,000 tokens: batches are cut") as said:
+            scores = reranker.predict(few)
+        assert len(said) == 1
+        assert scores == pytest.approx(expected, abs=1e-5)
+        fits = reranker.backend.fits
+        assert max(shapes) <= fits <= 900 and reranker.backend.description["batch_tokens"] == str(fits)
+        # The new budget is remembered; the plan is the one that it was.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.array_equal(reranker.predict(few), scores)
+        assert [batch.positions.tolist() for batch in reranker.backend.plan(few).batches] == planned
+
+
+def test_without_memory_for_one_pair_it_says_so(tiny, few, monkeypatch):
+    limit_memory(monkeypatch, 1)
+    with load(tiny) as reranker, pytest.raises(RuntimeError) as error:
+        reranker.predict(few)
+    assert "cpu has no memory for one pair of" in one_line(error)
+
+
+def test_another_error_is_not_tried_again(tiny, few, monkeypatch):
+    calls = []
+
+    def forward(self, pairs):
+        calls.append(pairs)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(TorchBackend, "_forward", forward)
+    with load(tiny) as reranker, pytest.raises(RuntimeError, match="illegal memory"):
+        reranker.predict(few)
+    assert len(calls) == 1
 
 
 def test_one_pair_longer_than_the_budget_is_a_batch_of_its_own(tiny):
