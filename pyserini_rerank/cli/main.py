@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import cache, demo, index_tokens, models, reproduce, rerank, search
+from . import bench, cache, demo, index_tokens, models, reproduce, rerank, search
 
 INTERRUPTED = 130
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo.demo)
+app.command()(bench.bench)
 app.command(name="index-tokens")(index_tokens.index_tokens)
 app.command()(models.models)
 app.add_typer(cache.app, name="cache")
