@@ -24,7 +24,11 @@ class Tokens(NamedTuple):
 Pair = tuple[str, str | Tokens]
 
 GROUP = "pyserini_rerank.backends"
-BUILT_IN = {"torch": "pyserini_rerank.scoring.torch:TorchBackend"}
+BUILT_IN = {
+    "torch": "pyserini_rerank.scoring.torch:TorchBackend",
+    "sentence-transformers": "pyserini_rerank.scoring.sentence_transformers:SentenceTransformersBackend",
+    "http": "pyserini_rerank.scoring.http:HttpBackend",
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,15 @@ class Backend(Protocol):
     A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
     group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has another attribute,
     `vocabulary`: the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it.
+
+    `pyserini_rerank.scoring.contract` tests that a backend does what is asked of it here.
     """
 
     max_length: int
-    """Tokens of a pair beyond which it is cut."""
+    """Tokens of a pair beyond which it is cut; 0 where the backend cannot know."""
     fingerprint: str
-    """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
+    """Stands for all that changes the scores (weights, head, max_length, dtype), in 64 bytes at most; empty: they
+    cannot be cached."""
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be
