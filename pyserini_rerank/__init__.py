@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Any
 from . import registration
 
 if TYPE_CHECKING:
+    from .notebook.comparison import Comparison, compare
+    from .notebook.explanation import Explanation, explain
     from .reranker import Counts, CutWarning, EmptyDocumentWarning, Reranker, UnknownTextWarning, load
     from .retrieval.first_stage import ShortfallWarning
     from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.texts import MissingText
-    from .scoring.torch import OutOfMemoryWarning
+    from .scoring.backend import OutOfMemoryWarning
     from .searcher import RerankingSearcher
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "compare": "notebook.comparison",
+    "Comparison": "notebook.comparison",
+    "explain": "notebook.explanation",
+    "Explanation": "notebook.explanation",
     "load": "reranker",
     "Reranker": "reranker",
     "Counts": "reranker",
@@ -34,12 +40,14 @@ _PUBLIC = {
     "Trace": "retrieval.hits",
     "trace": "retrieval.hits",
     "MissingText": "retrieval.texts",
-    "OutOfMemoryWarning": "scoring.torch",
+    "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
+    "Comparison",
     "Counts",
     "CutWarning",
     "EmptyDocumentWarning",
+    "Explanation",
     "Hits",
     "MissingText",
     "OutOfMemoryWarning",
@@ -49,6 +57,8 @@ __all__ = [
     "Template",
     "Trace",
     "UnknownTextWarning",
+    "compare",
+    "explain",
     "load",
     "trace",
 ]

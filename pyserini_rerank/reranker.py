@@ -250,8 +250,9 @@ def load(
         A hub name, such as ``"cross-encoder/ms-marco-MiniLM-L-6-v2"``; the path of a local folder;
         or ``"bundled"``, the MiniLM-L-12 of the extra `bundled-model`.
     backend : str
-        What computes the scores: ``"torch"``, or a backend that another package brings (entry points
-        of the group ``pyserini_rerank.backends``).
+        What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"http"`` (`name` is then a
+        server's URL), or a backend that another package brings (entry points of the group
+        ``pyserini_rerank.backends``).
     cache : path, optional
         A folder where scores are kept, and looked up before they are computed; see
         `pyserini_rerank.scoring.cache.CachedBackend`.

@@ -1,15 +1,26 @@
-"""Plots of experiments, by matplotlib; the suffix of the file says the format (PNG, SVG, PDF)."""
+"""Plots of experiments, by matplotlib; the suffix of the file says the format (PNG, SVG, PDF).
+
+Figures have the background of matplotlib's style, which is white and opaque unless a notebook sets another: they are
+readable in a dark notebook as well. A notebook shows the figure that a cell ends with.
+"""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Distinguishable also without colours' help: gains and losses stand on different sides of zero.
-GAIN, LOSS = "#2a7ab9", "#c0504d"
+    from ..retrieval.hits import Hits
+    from .evaluation import Run
+    from .topics import Qrels
+
+#: Readable on white and on black, and distinguishable by colour-blind people; nothing rests on colour alone.
+GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
+#: Depths at which the curve of quality by depth has its points; the first stage's and the last are added.
+DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
 class Point(NamedTuple):
@@ -30,13 +41,11 @@ def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "F
     measure : str
         Its name, for the axis.
     """
-    from matplotlib.figure import Figure
-
     changes = sorted((after[qid] - before[qid] for qid in after), reverse=True)
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    figure = _figure(8, 3.5)
     axes = figure.subplots()
     axes.bar(range(len(changes)), changes, width=1, color=[GAIN if change > 0 else LOSS for change in changes])
-    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     axes.set_xlim(-0.5, len(changes) - 0.5)
     axes.set_xlabel(f"{len(changes)} queries, sorted")
     axes.set_ylabel(f"change in {measure}")
@@ -47,9 +56,7 @@ def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "F
 
 def quality(points: Sequence[Point], measure: str) -> "Figure":
     """Draw each checkpoint's quality against its throughput, on a logarithmic axis."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = _figure(8, 4.5)
     axes = figure.subplots()
     axes.scatter([point.docs_per_second for point in points], [point.quality for point in points], color=GAIN)
     for point in points:
@@ -65,6 +72,103 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     return figure
 
 
+def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
+    """Draw how the scores of relevant documents are distributed, and those of the others.
+
+    Parameters
+    ----------
+    run : iterable of (qid, mapping)
+        Each query's hits: docid -> score. Of judged queries all hits count; those that nobody judged are among the
+        others.
+    qrels : dict
+        qid -> docid -> grade.
+    level : int
+        From which grade on a document counts as relevant.
+
+    Raises
+    ------
+    ValueError
+        The run has no hit for any judged query.
+    """
+    relevant: list[float] = []
+    other: list[float] = []
+    for qid, hits in run:
+        for docid, score in hits.items() if qid in qrels else ():
+            (relevant if qrels[qid].get(docid, 0) >= level else other).append(score)
+    if not relevant + other:
+        raise ValueError("the run has no hit for any of the judged queries.")
+    figure = _figure(8, 3.5)
+    axes = figure.subplots()
+    lowest, highest = min(relevant + other), max(relevant + other)
+    kinds = (relevant, "relevant", GAIN, "-", "//"), (other, "not relevant, or not judged", LOSS, "--", None)
+    for some, name, colour, line, hatch in kinds:
+        if some:
+            # Each to its own total: there are many more of the others.
+            axes.hist(
+                some, bins=40, range=(lowest, highest), weights=[100 / len(some)] * len(some), histtype="stepfilled",
+                facecolor=(colour, 0.25), edgecolor=colour, linestyle=line, linewidth=1.5, hatch=hatch,
+                label=f"{name} ({len(some):,})",
+            )  # fmt: skip
+    axes.set_xlabel("score")
+    axes.set_ylabel("% of them")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    return figure
+
+
+def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
+    """Draw the nDCG@10 that reranking fewer candidates would have given, which says how deep to rerank.
+
+    At a depth of d, a query's first d hits of the first stage are in the order of their new scores, and the others
+    follow as the first stage has them.
+
+    Parameters
+    ----------
+    results : mapping
+        qid -> what a reranked search returned, with all of its candidates: ``batch_search(..., k=depth)``.
+    qrels : dict
+        qid -> docid -> grade; judged queries that have no results count 0.
+
+    Raises
+    ------
+    ValueError
+        No query is judged, or a query's results lack some of the candidates that were reranked.
+    """
+    from .evaluation import per_query
+
+    traces = {qid: hits.traces for qid, hits in results.items() if qid in qrels}
+    if not traces:
+        raise ValueError("none of these queries is judged.")
+    for qid, places in traces.items():
+        if sorted(place.first_rank for place in places) != list(range(1, len(places) + 1)):
+            raise ValueError(f"query {qid} lacks some of its candidates: search with k as large as the depth.")
+    most = max(map(len, traces.values()))
+    depths = [0, *(depth for depth in DEPTHS if depth < most), most]
+    values = []
+    for depth in depths:
+        run = {}
+        for qid, places in traces.items():
+            order = sorted(places, key=lambda place: place.first_rank)
+            ranked = sorted(order[:depth], key=lambda place: -place.score) + order[depth:]
+            # The ranks count: scores of the two stages do not compare.
+            run[qid] = {place.docid: -float(rank) for rank, place in enumerate(ranked)}
+        figures = per_query(run.items(), qrels)["nDCG@10"]
+        values.append(sum(figures.values()) / len(figures))
+    figure = _figure(8, 4.5)
+    axes = figure.subplots()
+    axes.plot(depths[1:], values[1:], color=GAIN, marker="o", label="reranked")
+    axes.axhline(values[0], color=LOSS, linestyle="--", label=f"first stage ({values[0]:.4f})")
+    axes.set_xscale("log")
+    axes.set_xticks(depths[1:], labels=[str(depth) for depth in depths[1:]], rotation=45)
+    axes.minorticks_off()
+    best = max(range(len(values)), key=values.__getitem__)
+    axes.set_title(f"{values[best]:.4f} at a depth of {depths[best]}, the best of these", loc="left", fontsize=10)
+    axes.set_xlabel("depth: candidates of the first stage that are reranked")
+    axes.set_ylabel("nDCG@10")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Write a plot to a file; raises ValueError for a format that matplotlib does not know."""
     figure.savefig(path, dpi=150)
@@ -75,3 +179,19 @@ def svg(figure: "Figure") -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """Make a figure without pyplot, which would keep it in memory and needs a backend."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    # Only pyplot tells a notebook how to show figures; until it is imported, a figure has to do so itself.
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    return data.getvalue()

@@ -3,7 +3,10 @@
 import copy
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Trace(NamedTuple):
@@ -26,6 +29,22 @@ class Hits(list[Any]):
     def __repr__(self) -> str:
         rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in enumerate(self.traces, 1))
         return "\n".join((f"{len(self)} reranked hits", *rows))
+
+    def to_pandas(self) -> "DataFrame":
+        """Give a table with one row a hit: `rank` and `first_rank`, from 1, `docid`, `score` and `first_score`.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas() needs pandas: pip install pandas.") from None
+        frame = pandas.DataFrame(self.traces, columns=Trace._fields)
+        frame.insert(0, "rank", range(1, len(frame) + 1))
+        return frame[["rank", "docid", "score", "first_rank", "first_score"]]
 
 
 def trace(hits: Hits) -> list[Trace]:

@@ -31,6 +31,10 @@ BUILT_IN = {
 }
 
 
+class OutOfMemoryWarning(UserWarning):
+    """The device has less memory than the budget of tokens needs, and batches were cut."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pairs that go through the model together."""
@@ -65,8 +69,7 @@ class Backend(Protocol):
     max_length: int
     """Tokens of a pair beyond which it is cut; 0 where the backend cannot know."""
     fingerprint: str
-    """Stands for all that changes the scores (weights, head, max_length, dtype), in 64 bytes at most; empty: they
-    cannot be cached."""
+    """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be

@@ -64,7 +64,7 @@ class CachedBackend:
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         plan = self.backend.plan(pairs)
-        salt = self.fingerprint.encode()
+        salt = blake2b(self.fingerprint.encode()).digest()
         keys = [_key(salt, pair) for pair in pairs]
         batches = [Batch(batch.positions, ([keys[i] for i in batch.positions], batch)) for batch in plan.batches]
         return Plan(batches, plan.cut_passages, plan.cut_queries, plan.unknown)
@@ -157,14 +157,14 @@ def clear(folder: str | os.PathLike[str]) -> None:
 
 
 def _key(salt: bytes, pair: Pair) -> bytes:
-    """Hash a pair to 128 bits; the salt is the backend's fingerprint. Tokens have keys of a kind of their own."""
+    """Hash a pair to 128 bits; the salt is a hash of the fingerprint. Tokens have keys of a kind of their own."""
     query, passage = pair[0].encode(), pair[1]
     if isinstance(passage, str):
         kind, content = b"", passage.encode()
     else:
         kind, content = b"tokens", passage.text.to_bytes(4) + passage.ids
     data = b"%d %b%b" % (len(query), query, content)
-    return blake2b(data, digest_size=16, key=salt[:64], person=kind).digest()
+    return blake2b(data, digest_size=16, key=salt, person=kind).digest()
 
 
 def _record(key: bytes, score: float) -> bytes:

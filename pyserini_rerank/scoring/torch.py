@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import checkpoints, heads, models
-from .backend import Batch, Pair, Plan
+from .backend import Batch, OutOfMemoryWarning, Pair, Plan
 from .batches import pack
 from .pairs import EncodedPair, PairEncoder, vocabulary
 
@@ -23,10 +23,6 @@ USUAL_LENGTH = 512
 #: Tokens of a batch, padding included. On a CPU few, so that activations stay in its caches
 #: (2,048 was 1.48 times as fast as sentence-transformers' 32 pairs on MiniLM-L-12); on a GPU many.
 BATCH_TOKENS = {"cpu": 2048, "mps": 16_384, "cuda": 65_536}
-
-
-class OutOfMemoryWarning(UserWarning):
-    """The device has less memory than the budget of tokens needs, and batches were cut."""
 
 
 class TorchBackend:
@@ -67,8 +63,8 @@ class TorchBackend:
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
-        self.device = _device(device)
-        self.dtype = _dtype(dtype, self.device)
+        self.device = device_of(device)
+        self.dtype = dtype_of(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
         self.model, limits = models.load_model(checkpoint, self.dtype, self.device)
         head = heads.choose(head or checkpoint.row.head, limits.labels, checkpoint.name)
@@ -80,7 +76,7 @@ class TorchBackend:
                 f"max_length is {max_length}: {checkpoint.name} reads pairs of {self.encoder.special + 2} to "
                 f"{limits.positions} tokens."
             )
-        self.budget = _budget(batch_tokens, self.device)
+        self.budget = budget_of(batch_tokens, self.device)
         #: The tokens that have turned out to fit the device's memory.
         self.fits = max(self.budget, self.max_length)
         self.pad_id = limits.pad_id
@@ -179,7 +175,7 @@ class TorchBackend:
             torch.cuda.empty_cache()
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -206,7 +202,7 @@ def _processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _budget(batch_tokens: int | str, device: torch.device) -> int:
+def budget_of(batch_tokens: int | str, device: torch.device) -> int:
     if batch_tokens == "auto":
         return BATCH_TOKENS[device.type]
     if not isinstance(batch_tokens, int) or batch_tokens < 1:
@@ -214,7 +210,7 @@ def _budget(batch_tokens: int | str, device: torch.device) -> int:
     return batch_tokens
 
 
-def _dtype(name: str | None, device: torch.device) -> torch.dtype:
+def dtype_of(name: str | None, device: torch.device) -> torch.dtype:
     if name is None:
         if device.type != "cuda":
             return torch.float32

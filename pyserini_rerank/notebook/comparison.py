@@ -1,0 +1,269 @@
+"""What reranking changed in one search."""
+
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..retrieval.candidates import Fields, from_hits
+from ..retrieval.hits import trace
+from ..retrieval.queries import query_text
+from ..retrieval.texts import read, resolve
+from ..scoring.tokens import TokenIndex
+from ..searcher import RerankingSearcher
+from .html import DOWN, RELEVANT, TERM, UP, element, tinted
+from .words import split_at_terms, visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+#: Characters of a passage that a notebook shows before one asks for the rest, and those that a terminal shows.
+SHOWN, SHOWN_IN_TERMINAL = 300, 160
+
+
+@dataclass(frozen=True)
+class Row:
+    """One document of a comparison."""
+
+    docid: str
+    title: str
+    """Empty where its stored document has none."""
+    text: str
+    rank: int
+    score: float | None
+    """The model's; None (shown as –) where it was not reranked: below the depth, or without any text."""
+    first_rank: int
+    first_score: float
+    grade: int | None
+    """None where it was not judged."""
+    cut: bool
+    """Was the passage too long for the model?"""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """The first stage's k best and the reranked k best, one row a document.
+
+    A notebook shows it as HTML, `rich.print` as a table with colours, `print` as plain text.
+
+    Attributes
+    ----------
+    rows : list of Row
+        The reranked k best, and below them those of the first stage's k best that are not among them.
+    """
+
+    query: str
+    k: int
+    first_stage: str
+    model: str
+    depth: int
+    judged: bool
+    rows: list[Row]
+
+    @property
+    def heading(self) -> str:
+        return f"{self.first_stage}, its top {self.depth} reranked by {self.model}"
+
+    @property
+    def columns(self) -> list[str]:
+        return ["rank", "was", "move", "score", "before", *(["grade"] if self.judged else []), "passage"]
+
+    def move(self, row: Row) -> str:
+        """Say where a document moved: ``"▲ 3"``, ``"▼ 2"``, ``"="``, ``"▲ 17, new"``, ``"▼ 9, out"``."""
+        steps = row.first_rank - row.rank
+        note = ", new" if row.first_rank > self.k else ", out" if row.rank > self.k else ""
+        return f"{'▲' if steps > 0 else '▼'} {abs(steps)}{note}" if steps else "="
+
+    def _figures(self, row: Row) -> list[str]:
+        score = "–" if row.score is None else f"{row.score:.3f}"
+        return [str(row.rank), str(row.first_rank), self.move(row), score, f"{row.first_score:.3f}"]
+
+    def _repr_html_(self) -> str:
+        body = []
+        for position, row in enumerate(self.rows):
+            rank, was, move, score, before = self._figures(row)
+            if row.rank != row.first_rank:
+                move = tinted(move, UP if row.rank < row.first_rank else DOWN, style="padding:0 .3em;")
+            cells = [rank, was, move, score, before, *([_grade_html(row.grade)] if self.judged else [])]
+            # A line between the k best and those that fell out of them.
+            line = "border-top:2px solid;" if position and row.rank > self.k >= self.rows[position - 1].rank else ""
+            body.append(self._row_html("td", [*cells, self._passage_html(row)], line))
+        head = self._row_html("th", self.columns, "border-bottom:1px solid;")
+        caption = element("b", html.escape(self.query)) + "<br>" + html.escape(self.heading)
+        return element(
+            "table",
+            element("caption", caption, "text-align:left;color:inherit;padding:.35em .6em", ' dir="auto"')
+            + f"<thead>{head}</thead><tbody>{''.join(body)}</tbody>",
+            "border-collapse:collapse;background:transparent;color:inherit",
+        )
+
+    def _row_html(self, kind: str, cells: Sequence[str], line: str) -> str:
+        made = []
+        for name, cell in zip(self.columns, cells, strict=True):
+            align = "left" if name in ("move", "passage") else "center" if name == "grade" else "right"
+            wrap = "" if name == "passage" else ";white-space:nowrap"
+            made.append(element(kind, cell, f"{line}padding:.35em .6em;vertical-align:top;text-align:{align}{wrap}"))
+        return f"<tr>{''.join(made)}</tr>"
+
+    def _passage_html(self, row: Row) -> str:
+        name = element("b", html.escape(row.title)) + " " if row.title else ""
+        docid = element("code", html.escape(row.docid), "background:transparent;color:inherit")
+        cut = " " + tinted("✂ cut", DOWN, title="longer than the model reads: its end was not scored") * row.cut
+        start, rest = _cut(row.text, SHOWN)
+        text = self._marked_html(start)
+        if rest:
+            text = f"<details><summary>{text} …</summary>{self._marked_html(rest)}</details>"
+        return f"{name}{docid}{cut}" + element("div", text, "max-width:60em", ' dir="auto"')
+
+    def _marked_html(self, text: str) -> str:
+        parts = split_at_terms(self.query, text)
+        return "".join(tinted(part, TERM) if is_term else html.escape(part) for part, is_term in parts)
+
+    def __rich__(self) -> "Table":
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        title = Text(f"{self.query}\n{self.heading}")
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for name in self.columns:
+            if name == "passage":
+                table.add_column(name, overflow="fold")
+            else:
+                table.add_column(name, justify="left" if name == "move" else "right", no_wrap=True)
+        for position, row in enumerate(self.rows):
+            rank, was, move, *scores = self._figures(row)
+            style = "" if row.rank == row.first_rank else "cyan" if row.rank < row.first_rank else "magenta"
+            cells = [Text(rank), Text(was), Text(move, style), *map(Text, scores)]
+            if self.judged:
+                cells.append(Text(_grade(row.grade), "bold green" if row.grade and row.grade > 0 else ""))
+            following = self.rows[position + 1 : position + 2]
+            table.add_row(
+                *cells, self._passage_text(row), end_section=any(r.rank > self.k >= row.rank for r in following)
+            )
+        return table
+
+    def _passage_text(self, row: Row) -> "Text":
+        from rich.text import Text
+
+        text = Text.assemble((f"{row.title} " if row.title else "", "bold"), (row.docid, "cyan"))
+        if row.cut:
+            text.append(" ✂ cut", "magenta")
+        text.append("\n")
+        start, rest = _cut(row.text, SHOWN_IN_TERMINAL)
+        for part, is_term in split_at_terms(self.query, start):
+            text.append(part, "bold underline" if is_term else "")
+        return text.append(" …") if rest else text
+
+    def __repr__(self) -> str:
+        """The same table as wide as the terminal, without colours: they are escape codes in a log."""
+        from rich.console import Console
+
+        text = io.StringIO()
+        Console(file=text, color_system=None, force_jupyter=False, force_terminal=False).print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def compare(
+    searcher: Any, query: Any, k: int = 10, *, qrels: Mapping[str, int] | None = None, **options: Any
+) -> Comparison:
+    """Put a search's first stage and its reranked result side by side.
+
+    Parameters
+    ----------
+    searcher
+        One with a reranker: after `set_reranker`, or a `RerankingSearcher`. It searches once.
+    query
+        What it searches with.
+    k : int
+        How many of the best of either are compared.
+    qrels : mapping, optional
+        docid -> grade of this query.
+    **options
+        The searcher's own, and `rerank_query`.
+
+    Raises
+    ------
+    ValueError
+        The searcher has no reranker; k below 1.
+    TypeError
+        The qrels are those of all queries, and not this one's.
+    As the searcher's `search`.
+    """
+    reranking = searcher if isinstance(searcher, RerankingSearcher) else getattr(searcher, "_reranking", None)
+    if not isinstance(reranking, RerankingSearcher):
+        raise ValueError(f"this {type(searcher).__name__} has no reranker: call its set_reranker(...) first.")
+    if k < 1:
+        raise ValueError(f"k is {k}: compare at least 1 hit.")
+    if qrels and any(isinstance(grade, Mapping) for grade in qrels.values()):
+        raise TypeError("qrels= takes docid -> grade of this one query: pass qrels[qid].")
+    first_stage = reranking.first_stage.searcher
+    hits = reranking.search(query, k=max(k, reranking.depth), **options)
+    query = query_text(query, options.get("rerank_query"), first_stage)
+    places = list(enumerate(trace(hits), 1))
+    shown = [(rank, place) for rank, place in places if min(rank, place.first_rank) <= k]
+    candidates = from_hits([hits[rank - 1] for rank, _ in shown], len(shown))
+    passages = read(reranking.texts, candidates)
+    texts: Sequence[Any] = passages
+    if isinstance(reranking.texts, TokenIndex):  # it has no text to show
+        texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
+    rows = []
+    for (rank, place), fields, passage, text in zip(shown, candidates.documents, passages, texts, strict=True):
+        scored = bool(passage) and place.first_rank <= reranking.depth
+        backend = reranking.reranker.backend
+        rows.append(
+            Row(
+                docid=visible(place.docid),
+                title=visible(_title(fields)),
+                text=" ".join(visible(text or "").split()),
+                rank=rank,
+                score=place.score if scored else None,
+                first_rank=place.first_rank,
+                first_score=place.first_score,
+                grade=(qrels or {}).get(place.docid),
+                cut=scored and backend is not None and backend.plan([(query, passage)]).cut_passages > 0,
+            )
+        )
+    return Comparison(
+        query=visible(query),
+        k=k,
+        first_stage=type(first_stage).__name__,
+        model=reranking.reranker.name,
+        depth=reranking.depth,
+        judged=qrels is not None,
+        rows=rows,
+    )
+
+
+def _title(fields: Fields | None) -> str:
+    """Give the title of a document that is stored as JSON, if it has one."""
+    try:
+        values = json.loads((fields or {}).get("raw", ""))
+    except ValueError:
+        return ""
+    title = values.get("title") if isinstance(values, dict) else None
+    return title if isinstance(title, str) else ""
+
+
+def _cut(text: str, length: int) -> tuple[str, str]:
+    """Cut a text in two, at a space if there is one; the second part is empty where it is short."""
+    if len(text) <= length:
+        return text, ""
+    end = text.rfind(" ", 0, length)
+    return (text[:length], text[length:]) if end < 0 else (text[:end], text[end:])
+
+
+def _grade(grade: int | None) -> str:
+    return "–" if grade is None else str(grade)
+
+
+def _grade_html(grade: int | None) -> str:
+    """Show a grade as a number on green, the stronger the higher; what was not judged has no colour."""
+    if grade is None:
+        return element("span", "–", attributes=' title="not judged"')
+    grey = (128, 128, 128)
+    strength = min(1.0, 0.4 + 0.2 * grade) if grade > 0 else 0.5
+    return tinted(str(grade), RELEVANT if grade > 0 else grey, strength, style="padding:0 .5em;")

@@ -1,0 +1,143 @@
+"""What a score rests on: the words that it falls without."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reranker import Reranker
+from ..retrieval.texts import clean
+from .html import DOWN, UP, element, tinted
+from .words import PIECE, visible
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+#: The part of the largest weight below which a word is shown as if it had none, but for a faint tint.
+FAINT = 0.15
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """How much each word of a passage adds to its score.
+
+    A notebook shows it as a heat map over the text, `rich.print` in colours, `print` as a list of the heaviest words.
+
+    Attributes
+    ----------
+    score : float
+        The whole passage's, as the model gives it.
+    window : int
+        How many words were left out at a time.
+    words : list of (str, float)
+        The passage's words, and what each adds to the score, in logits; less than 0 where the score is higher
+        without it.
+    """
+
+    query: str
+    text: str
+    score: float
+    window: int
+    words: list[tuple[str, float]]
+
+    @property
+    def heading(self) -> str:
+        scale = max(abs(weight) for _, weight in self.words)
+        return (
+            f"score {self.score:.3f}; coloured: what a word adds to it (underlined: takes from it), "
+            f"{scale:.3f} at most, found by leaving out {self.window} words at a time"
+        )
+
+    def _parts(self) -> list[tuple[str, float, str, float]]:
+        """Cut the text into its words, each with the space before it, its weight, and that on a scale from -1 to 1."""
+        scale = max(abs(weight) for _, weight in self.words) or 1.0
+        parts, end = [], 0
+        for match, (_, weight) in zip(PIECE.finditer(self.text), self.words, strict=True):
+            parts.append((self.text[end : match.start()], weight, match[0], weight / scale))
+            end = match.end()
+        return parts
+
+    def _repr_html_(self) -> str:
+        text = ""
+        for space, weight, word, share in self._parts():
+            line = "text-decoration:underline dotted;" if share < -FAINT else ""
+            word = tinted(visible(word), UP if share > 0 else DOWN, abs(share), style=line, title=f"{weight:+.4f}")
+            text += html.escape(space) + word
+        heading = element("b", html.escape(visible(self.query))) + "<br>" + html.escape(self.heading)
+        return (
+            element("div", heading, "padding:.35em 0", ' dir="auto"')
+            + element("div", text, "white-space:pre-wrap;line-height:1.7;max-width:60em", ' dir="auto"')
+        )  # fmt: skip
+
+    def __rich__(self) -> "Group":
+        from rich.console import Group
+        from rich.text import Text
+
+        text = Text()
+        for space, _, word, share in self._parts():
+            text.append(visible(space))
+            text.append(visible(word), _style(share))
+        return Group(Text(visible(self.query), "bold"), Text(self.heading), text)
+
+    def __repr__(self) -> str:
+        heaviest = sorted(self.words, key=lambda word: -abs(word[1]))[:10]
+        return "\n".join([self.heading, *(f"{weight:+9.4f}  {visible(word)}" for word, weight in heaviest)])
+
+
+def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Explanation:
+    """Find out which words of a passage its score rests on, by leaving words out.
+
+    Every run of `window` words that follow one another is left out once, and the rest of the passage is scored. What
+    the score falls by is shared equally among the words that were left out; a word's weight is the mean of its
+    shares. It takes one score a word, about, from any backend. What it does not show: words of which the passage has
+    several, so that one can stand in for the other, look lighter than they are.
+
+    Parameters
+    ----------
+    reranker : Reranker
+    query, text : str
+    window : int
+        Smaller ones are sharper, larger ones find what several words say together. Of a short passage no more than
+        half is left out.
+
+    Raises
+    ------
+    ValueError
+        The passage has fewer than two words; a window below 1.
+    As `Reranker.score`.
+    """
+    if window < 1:
+        raise ValueError(f"window is {window}: leave out at least 1 word.")
+    text = clean(text)
+    spans = [match.span() for match in PIECE.finditer(text)]
+    if len(spans) < 2:
+        raise ValueError(f"the passage has {len(spans)} words: there have to be two, so that one can be left out.")
+    window = min(window, len(spans) // 2)
+    rests = [
+        text[: some[0][0]] + text[some[-1][1] :].lstrip()
+        for some in (spans[start : start + window] for start in range(len(spans) - window + 1))
+    ]
+    whole, *without = reranker.score(query, [text, *rests])
+    weights = _spread(whole - np.array(without), len(spans), window)
+    words = [(text[start:stop], float(weight)) for (start, stop), weight in zip(spans, weights, strict=True)]
+    return Explanation(query, text, float(whole), window, words)
+
+
+def _spread(drops: NDArray[np.float32], words: int, window: int) -> Sequence[float]:
+    """Give each word the mean of its shares in the drops: (windows,) to (words,)."""
+    total, count = np.zeros(words), np.zeros(words)
+    for start, drop in enumerate(drops):
+        total[start : start + window] += drop / window
+        count[start : start + window] += 1
+    return (total / count).tolist()  # type: ignore[no-any-return]
+
+
+def _style(share: float) -> str:
+    """Choose one of three strengths; a terminal has few that are readable on any background."""
+    if abs(share) < FAINT:
+        return ""
+    strength = "bold reverse" if abs(share) > 0.7 else "bold" if abs(share) > 0.4 else ""
+    return f"{strength} cyan" if share > 0 else f"{strength} magenta underline"

@@ -1,0 +1,29 @@
+"""HTML for notebooks, light and dark.
+
+Styles are inline, since several front ends drop `<style>`. Text has the notebook's own colour; what is coloured is
+the background, and half transparent, so that the text stays readable on both.
+"""
+
+import html
+
+#: Distinguishable by colour-blind people, too: what goes up, what goes down, query terms, relevant documents.
+UP, DOWN, TERM, RELEVANT = (42, 122, 185), (224, 130, 20), (235, 195, 0), (0, 158, 115)
+
+
+def tinted(text: str, colour: tuple[int, int, int], strength: float = 1.0, *, style: str = "", title: str = "") -> str:
+    """Give text on a tinted background; it and the title are escaped.
+
+    Parameters
+    ----------
+    strength : float
+        From 0 to 1.
+    """
+    background = f"background-color:rgba({','.join(map(str, colour))},{0.45 * strength:.2f});border-radius:.2em;{style}"
+    title = f' title="{html.escape(title)}"' if title else ""
+    return f'<span style="{background}"{title}>{html.escape(text)}</span>'
+
+
+def element(name: str, inner: str, style: str = "", attributes: str = "") -> str:
+    """Put HTML into an element."""
+    style = f' style="{style}"' if style else ""
+    return f"<{name}{style}{attributes}>{inner}</{name}>"

@@ -1,0 +1,157 @@
+"""The sentence-transformers backend: any CrossEncoder, as that library loads and calls it."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from . import bundled, heads
+from .backend import Batch, Pair, Plan
+from .batches import pack
+from .pairs import PairEncoder
+from .torch import budget_of, device_of, dtype_of
+
+try:
+    from sentence_transformers import CrossEncoder
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "this backend needs sentence-transformers: `pip install sentence-transformers`."
+    ) from None
+
+
+class SentenceTransformersBackend:
+    """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its default prompt.
+
+    Use it for what the torch backend does not read, such as checkpoints with a ``modules.json``. Pairs are
+    tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the head is in bfloat16, too.
+
+    Parameters
+    ----------
+    name : str or path
+        What `CrossEncoder` takes, or ``"bundled"``.
+    device, dtype, batch_tokens
+        As for `pyserini_rerank.scoring.torch.TorchBackend`.
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default what the checkpoint says.
+
+    Raises
+    ------
+    OSError
+        There is no such checkpoint, or the hub cannot be reached.
+    ValueError
+        It has more than two labels, lacks weights, or cannot be loaded; the device is not there; an option is
+        out of range.
+
+    References
+    ----------
+    https://sbert.net/docs/package_reference/cross_encoder/model.html
+    """
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        max_length: int | None = None,
+        batch_tokens: int | str = "auto",
+    ) -> None:
+        self.name = os.fspath(name)
+        self.device = device_of(device)
+        self.dtype = dtype_of(dtype, self.device)
+        self.budget = budget_of(batch_tokens, self.device)
+        self._source = str(bundled.folder()) if self.name == bundled.NAME else self.name
+        try:
+            self.model = CrossEncoder(
+                self._source, device="cpu", max_length=max_length, model_kwargs={"dtype": self.dtype}
+            ).eval()
+        except (OSError, ValueError, RuntimeError) as error:
+            kind = OSError if isinstance(error, OSError) else ValueError
+            raise kind(f"sentence-transformers cannot load {self.name}: {' '.join(str(error).split())}") from None
+        # transformers marks the weights that it has read; it fills the others with random numbers.
+        weights = self.model.model.named_parameters() if self.model.model else ()
+        missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]
+        if missing:
+            raise ValueError(f"{self.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder.")
+        self.model.to(self.device)
+        labels = self.model.num_labels
+        if labels not in heads.LABELS.values():
+            raise ValueError(f"{self.name} has {labels} labels: a reranker has one, or two of which the second counts.")
+        self.head = heads.HEADS["logit" if labels == 1 else "margin"]
+        self.max_length = self._checked_length(max_length)
+        # A copy: sentence-transformers sets truncation and padding of its own in other threads.
+        tokenizer = Tokenizer.from_str(self.model.tokenizer.backend_tokenizer.to_str())
+        self.encoder = PairEncoder(tokenizer, self.max_length)
+        # What the prompt and a chat template add is as long for every pair, and learnt from a short one.
+        self.added = self._tokens_of("a", "a") - self.encoder.length(self.encoder.encode([("a", "a")])[0])
+        self.encoder.max_length -= self.added
+        if self.encoder.max_length < self.encoder.special + 2:
+            least = self.encoder.special + self.added + 2
+            raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
+
+    def _checked_length(self, asked: int | None) -> int:
+        limit: int = getattr(self.model.config, "max_position_embeddings", None) or self.model.max_seq_length
+        if asked is not None and not 1 <= asked <= limit:
+            raise ValueError(f"max_length is {asked}: {self.name} reads pairs of at most {limit} tokens.")
+        length = self.model.max_seq_length
+        return limit if length is None else min(length, limit)
+
+    def _tokens_of(self, query: str, passage: str) -> int:
+        prompt = self.model.prompts.get(self.model.default_prompt_name)
+        return int(self.model.preprocess([(query, passage)], prompt=prompt)["input_ids"].shape[-1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the folder's files, or of the hub's name and commit, and of max_length, dtype and prompt."""
+        facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
+        digest = blake2b(facts.encode(), digest_size=16)
+        folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
+        if folder.is_dir():
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                digest.update(str(path.relative_to(folder)).encode())
+                with path.open("rb") as file:
+                    digest.update(file_digest(file, blake2b).digest())
+        elif commit:
+            digest.update(f"{self.name}@{commit}".encode())
+        else:
+            return ""
+        return digest.hexdigest()
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What a report says of where the scores were computed."""
+        return {
+            "device": str(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "batch_tokens": str(self.budget),
+        }
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        """Count the pairs' tokens and put those of similar length together."""
+        encoded = self.encoder.encode(pairs)
+        lengths = [self.encoder.length(pair) + self.added for pair in encoded]
+        return Plan(
+            batches=[Batch(some, [pairs[i] for i in some]) for some in pack(lengths, self.budget)],
+            cut_passages=sum(pair.passage_was_cut for pair in encoded),
+            cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
+            unknown=sum(self.encoder.is_unknown(pair) for pair in encoded),
+        )
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch: float32 (n,), without the activation that the checkpoint records."""
+        logits: NDArray[np.float32] = self.model.predict(
+            batch.inputs, batch_size=len(batch.inputs), activation_fn=torch.nn.Identity(), show_progress_bar=False
+        )
+        return self.head(logits.reshape(len(batch.inputs), -1))  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        del self.model
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

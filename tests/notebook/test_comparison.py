@@ -1,0 +1,273 @@
+"""A search beside its first stage: the right rows, readable everywhere, and nothing of a document is run."""
+
+import html
+import io
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyserini_rerank
+import pytest
+from collection import HashBackend, build_lucene_index, docids, hashed, words
+from pyserini_rerank import Reranker, RerankingSearcher, compare
+from pyserini_rerank.notebook.comparison import Comparison
+from pyserini_rerank.notebook.words import split_at_terms
+from pyserini_rerank.scoring.backend import Plan
+from rich.console import Console
+from tiny_checkpoints import build
+
+KINDS = ["bm25", "impact", "wordpieces", "slim", "fusion", "hnsw", "flat", "faiss", "ivf", "binary", "hybrid"]
+
+EVIL = 'A <script>document.title="run"</script> <img src=x onerror="run()"> flea [bold red]& "quoted"[/] \x1b[31mred'
+
+
+class Page(HTMLParser):
+    """The elements of a page, its text, and the text of each cell."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.rows: list[list[str]] = []
+        self.feed(page)
+        self.close()
+        assert not self.open, "an element is not closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag != "br":
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def styled(self, name: str) -> list[str]:
+        return [attributes["style"] or "" for tag, attributes in self.elements if tag == name and "style" in attributes]
+
+
+@pytest.fixture(scope="module")
+def tricky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A searcher on documents that a page or a terminal could trip over."""
+    from pyserini.search.lucene import LuceneSearcher
+
+    documents = {
+        "<i>evil</i>": EVIL,
+        "long": "fleas " + "and other words that nobody reads " * 200,
+        "plain": "The flea's life, and a dog's.",
+        "titled": "flea flea flea flea",
+        "none": "flea of the dog flea of the cat",
+    }
+    folder = tmp_path_factory.mktemp("tricky")
+    searcher = LuceneSearcher(build_lucene_index(folder / "index", documents))
+    yield searcher
+    searcher.close()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reranker]:
+    """A real model, small and with random weights, that reads 256 tokens."""
+    folder = build("cross-encoder/ms-marco-TinyBERT-L-2-v2", tmp_path_factory.mktemp("tiny"))
+    with pyserini_rerank.load(folder, device="cpu", max_length=256) as loaded:
+        yield loaded
+
+
+def compared(tricky: Any, score: Any = hashed, **options: Any) -> Comparison:
+    return compare(RerankingSearcher(tricky, Reranker(HashBackend(score), "<b>model</b>")), "the flea", **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_searcher(
+    kind: str, make_searcher: Any, vector_query: Any, query: str, hashing: Reranker, documents: Any, numbered: Any
+) -> None:
+    """The first stage's own best and the reranked best, told by Pyserini and by the scores themselves."""
+    searcher = make_searcher(kind)
+    texts = numbered if kind in ("slim", "binary") else documents
+    asked = (
+        vector_query(query) if kind in ("hnsw", "flat") else " ".join(words(query)) if kind == "wordpieces" else query
+    )
+    more = {"rerank_query": query} if kind in ("hnsw", "flat", "wordpieces") else {}
+    first = searcher.search(asked, k=20, **({"k0": 20} if kind == "hybrid" else {}))
+    searcher.set_reranker(hashing, depth=20, texts=texts)
+    best = searcher.search(asked, k=4, **more)
+
+    made = compare(searcher, asked, k=4, **more)
+    assert [row.docid for row in made.rows[:4]] == docids(best)
+    assert [row.rank for row in made.rows[:4]] == [1, 2, 3, 4]
+    assert {row.docid for row in made.rows if row.first_rank <= 4} == set(docids(first)[:4]) or kind == "hybrid"
+    assert [row.first_rank <= 4 < row.rank for row in made.rows[4:]] == [True] * (len(made.rows) - 4)
+    for row in made.rows:
+        assert row.score == hashed(query, texts[row.docid].strip())
+        assert row.text == " ".join(texts[row.docid].split())
+        assert row.first_score == pytest.approx(float({hit.docid: hit.score for hit in first}[row.docid]))
+    assert made.first_stage == type(searcher).__name__
+
+
+def test_moves_scores_and_grades(searcher: Any, query: str, documents: dict[str, str]) -> None:
+    """All that a row says, from scores that turn the first stage's order around."""
+    first = searcher.search(query, k=6)
+    order = {documents[hit.docid]: float(rank) for rank, hit in enumerate(first, 1)}
+    searcher.set_reranker(Reranker(HashBackend(lambda _, text: order[text]), "reverse"), depth=6)
+    made = compare(searcher, query, 2, qrels={first[5].docid: 2, first[0].docid: 0})
+    assert [(row.rank, row.first_rank, made.move(row)) for row in made.rows] == [
+        (1, 6, "▲ 5, new"),
+        (2, 5, "▲ 3, new"),
+        (5, 2, "▼ 3, out"),
+        (6, 1, "▼ 5, out"),
+    ]
+    assert [row.score for row in made.rows] == [6, 5, 2, 1]
+    assert [row.grade for row in made.rows] == [2, None, None, 0]
+    heading, *rows = Page(made._repr_html_()).rows
+    assert heading == ["rank", "was", "move", "score", "before", "grade", "passage"]
+    assert rows[0][:6] == ["1", "6", "▲ 5, new", "6.000", f"{first[5].score:.3f}", "2"]
+    assert rows[3][:6] == ["6", "1", "▼ 5, out", "1.000", f"{first[0].score:.3f}", "0"]
+    assert rows[1][5] == "–"
+    assert all(
+        row[6].startswith(hit.docid) for row, hit in zip(rows, [first[5], first[4], first[1], first[0]], strict=True)
+    )
+    assert len(Page(compare(searcher, query, 2)._repr_html_()).rows[0]) == 6, "a column of grades without any"
+
+    plain = repr(made)
+    assert query in plain and "LuceneSearcher, its top 6 reranked by reverse" in plain
+    assert "▲ 5, new" in plain and "\x1b" not in plain
+
+
+def test_what_stays_has_no_arrow(searcher: Any, query: str, documents: dict[str, str]) -> None:
+    order = {documents[hit.docid]: -float(rank) for rank, hit in enumerate(searcher.search(query, k=5))}
+    searcher.set_reranker(Reranker(HashBackend(lambda _, text: order[text]), "same"), depth=5)
+    made = compare(searcher, query, k=7)
+    assert [made.move(row) for row in made.rows] == ["="] * 7
+    # Below the depth there is no score of the model's, and none is shown.
+    assert [row.score for row in made.rows[5:]] == [None, None]
+    assert [row[3] for row in Page(made._repr_html_()).rows[6:]] == ["–", "–"]
+
+
+def test_what_is_in_a_document_is_shown_and_not_run(tricky: Any) -> None:
+    made = compared(tricky)
+    page = Page(made._repr_html_())
+    names = {name for name, _ in page.elements}
+    assert names <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "div", "span", "b", "br", "code"} | {
+        "details",
+        "summary",
+    }
+    assert {key for _, attributes in page.elements for key in attributes} <= {"style", "title", "dir"}
+    assert " ".join(EVIL.replace("\x1b", "\ufffd").split()) in page.text
+    assert "<i>evil</i>" in page.text and "<b>model</b>" in page.text
+
+    terminal = io.StringIO()
+    Console(file=terminal, force_terminal=True, width=160).print(made)
+    assert "\x1b[31mred" not in terminal.getvalue() and "[bold red]" in terminal.getvalue()
+    assert "<script>" in repr(made) and "\x1b" not in repr(made)
+
+
+def test_a_title_stands_before_the_docid(tmp_path: Path) -> None:
+    from pyserini.index.lucene import LuceneIndexer
+    from pyserini.search.lucene import LuceneSearcher
+
+    indexer = LuceneIndexer(args=["-index", str(tmp_path), "-storeRaw"], threads=1)
+    indexer.add_batch_raw([json.dumps({"id": "d1", "title": "Of <fleas>", "contents": "the flea"})])
+    indexer.close()
+    with RerankingSearcher(LuceneSearcher(str(tmp_path)), Reranker(HashBackend(), "m")) as searcher:
+        made = compare(searcher, "flea")
+    assert made.rows[0].title == "Of <fleas>"
+    assert Page(made._repr_html_()).rows[1][-1].startswith("Of <fleas> d1")
+    assert "Of <fleas> d1" in repr(made)
+
+
+def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:
+    class Cutting(HashBackend):
+        def plan(self, pairs: Any) -> Plan:
+            plan = super().plan(pairs)
+            return Plan(plan.batches, cut_passages=sum(len(text) > 1000 for _, text in pairs))
+
+    searcher = RerankingSearcher(tricky, Reranker(Cutting(), "cutting"))
+    with pytest.warns(pyserini_rerank.CutWarning):
+        made = compare(searcher, "flea")
+    assert {row.docid: row.cut for row in made.rows} == {
+        "long": True, "<i>evil</i>": False, "plain": False, "titled": False, "none": False,
+    }  # fmt: skip
+    page = made._repr_html_()
+    assert page.count("✂ cut") == repr(made).count("✂ cut") == page.count("<details>") == 1
+    (whole,) = (row.text for row in made.rows if row.docid == "long")
+    assert whole in Page(page).text.replace(" …", "")
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
+def test_a_model_says_what_it_cut(tricky: Any, tiny: Reranker) -> None:
+    made = compare(RerankingSearcher(tricky, tiny), "flea")
+    assert [row.docid for row in made.rows if row.cut] == ["long"]
+
+
+def test_query_terms_are_marked(tricky: Any) -> None:
+    """As BM25 matches them: whatever their form, and without stop words."""
+    query = "The copying of directories, isn't it?"
+    text = "the Directory is copied: a copy-like flea's copyist, of directors"
+    assert split_at_terms(query, text) == [
+        ("the ", False), ("Directory", True), (" is ", False), ("copied", True), (": a ", False), ("copy", True),
+        ("-like flea's copyist, of directors", False),
+    ]  # fmt: skip
+    assert split_at_terms("東京", "東は京都") == [("東", True), ("は", False), ("京", True), ("都", False)]
+    assert split_at_terms("x", "") == []
+    page = compared(tricky)._repr_html_()
+    assert page.count(">flea</span>") == 1 + 4 + 2
+    assert page.count(">fleas</span>") == page.count(">flea&#x27;s</span>") == 1
+    assert ">of</span>" not in page and ">The</span>" not in page
+
+
+def test_readable_on_light_and_dark(tricky: Any) -> None:
+    """Text has the notebook's own colour, and whatever is behind it lets the notebook's background through."""
+    made = compared(tricky, qrels={"plain": 3, "long": 0})
+    page = made._repr_html_()
+    assert {"background-color", "color"} >= {
+        declaration.partition(":")[0]
+        for name in ("span", "td", "th", "div", "b", "code", "table", "caption")
+        for style in Page(page).styled(name)
+        for declaration in html.unescape(style).split(";")
+        if "color" in declaration.partition(":")[0]
+    }
+    for style in (style for name in ("span", "code", "table", "caption") for style in Page(page).styled(name)):
+        for declaration in filter(None, style.split(";")):
+            key, _, value = declaration.partition(":")
+            if key == "color":
+                assert value == "inherit"
+            if key == "background":
+                assert value == "transparent"
+            if key == "background-color":
+                assert value.startswith("rgba(") and 0 < float(value[5:-1].split(",")[3]) <= 0.5
+    assert "#" not in page.replace("&#x27;", ""), "a colour that is not tried above"
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
+def test_tokens_instead_of_texts(tmp_path: Path, tricky: Any, tiny: Reranker) -> None:
+    """A token index has no texts: what is shown is what the hits store."""
+    from pyserini_rerank.retrieval.documents import IndexedDocuments
+    from pyserini_rerank.scoring.token_writer import write
+
+    write(tmp_path / "tokens", IndexedDocuments(tricky.index_dir), tiny.backend.encoder.tokenizer, "bundled")
+    by_text = compare(RerankingSearcher(tricky, tiny), "flea")
+    by_tokens = compare(RerankingSearcher(tricky, tiny, tokens=tmp_path / "tokens"), "flea")
+    assert by_tokens.rows == by_text.rows
+    assert [row.docid for row in by_tokens.rows if row.cut] == ["long"]
+
+
+def test_errors_say_what_to_do(searcher: Any, hashing: Reranker, query: str) -> None:
+    with pytest.raises(ValueError, match=r"^this LuceneSearcher has no reranker: call its set_reranker\(...\) first.$"):
+        compare(searcher, query)
+    searcher.set_reranker(hashing)
+    with pytest.raises(ValueError, match="k is 0"):
+        compare(searcher, query, k=0)
+    with pytest.raises(TypeError, match=r"pass qrels\[qid\]"):
+        compare(searcher, query, qrels={"q1": {"d1": 1}})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="the query is empty"):
+        compare(searcher, " ")

@@ -1,0 +1,199 @@
+"""Plots: the right figures, a notebook that shows them, colours for everybody."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ir_measures import calc_aggregate, nDCG
+from matplotlib.colors import to_rgb, to_rgba
+from pyserini_rerank import Reranker
+from pyserini_rerank.experiments import plots
+from pyserini_rerank.retrieval.hits import Hits, Trace
+
+QRELS = {"q1": {"a": 1, "b": 0}, "q2": {"c": 2, "d": 1}}
+
+
+def results(**scores: dict[str, float]) -> dict[str, Hits]:
+    """Reranked results of queries, from docid -> new score in the order of the first stage."""
+    made = {}
+    for qid, some in scores.items():
+        traces = [Trace(docid, score, rank, 1 / rank) for rank, (docid, score) in enumerate(some.items(), 1)]
+        made[qid] = Hits([], sorted(traces, key=lambda place: -place.score))
+    return made
+
+
+def curve(figure: Any) -> dict[int, float]:
+    (axes,) = figure.axes
+    return {int(x): y for x, y in axes.lines[0].get_xydata()}
+
+
+def figures() -> Iterator[tuple[str, Any]]:
+    points = [plots.Point("a/one", 10, 0.3), plots.Point("two", 100, 0.5)]
+    run = [("q1", {"a": 3.0, "b": 1.0}), ("q2", {"c": 2.0, "e": -4.0})]
+    yield "gains", plots.gains({"q1": 0.5, "q2": 0.1}, {"q1": 0.2, "q2": 0.3}, "nDCG@10")
+    yield "quality", plots.quality(points, "nDCG@10")
+    yield "scores", plots.scores(run, QRELS)
+    yield "by_depth", plots.by_depth(results(q1={"x": 1.0, "a": 2.0}, q2={"d": 0.0, "c": 1.0}), QRELS)
+
+
+def test_quality_by_depth_by_hand() -> None:
+    """One relevant document, fourth in the first stage and best of all when it is reranked."""
+    found = results(q1={"x": 3.0, "y": 1.0, "z": 2.0, "a": 4.0})
+    figure = plots.by_depth(found, {"q1": {"a": 1}})
+    at_fourth = 1 / np.log2(5)
+    assert curve(figure) == pytest.approx({1: at_fourth, 2: at_fourth, 3: at_fourth, 4: 1.0})
+    (axes,) = figure.axes
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(at_fourth)
+    assert axes.get_title(loc="left") == "1.0000 at a depth of 4, the best of these"
+
+
+def test_reranking_deeper_can_be_worse() -> None:
+    figure = plots.by_depth(results(q1={"a": 1.0, "x": 2.0, "y": 3.0}), {"q1": {"a": 1}})
+    assert curve(figure) == pytest.approx({1: 1.0, 2: 1 / np.log2(3), 3: 0.5})
+    assert figure.axes[0].get_title(loc="left") == "1.0000 at a depth of 0, the best of these"
+
+
+def test_a_point_is_what_a_search_at_that_depth_gives(searcher: Any, hashing: Reranker, queries: list[str]) -> None:
+    """The curve of one search, and searches at each depth."""
+    qids = [str(i) for i in range(len(queries))]
+    searcher.set_reranker(hashing, depth=20)
+    found = searcher.batch_search(queries, qids, k=20)
+    qrels = {qid: {place.docid: 1 for place in found[qid].traces[qid == "0" :: 3]} for qid in qids}
+    drawn = curve(plots.by_depth(found, qrels))
+    assert sorted(drawn) == [1, 2, 3, 5, 7, 10, 15, 20]
+    for depth in (1, 7, 20):
+        searcher.set_reranker(hashing, depth=depth)
+        at_depth = searcher.batch_search(queries, qids, k=20)
+        run = {qid: {hit.docid: hit.score for hit in at_depth[qid]} for qid in qids}
+        assert drawn[depth] == pytest.approx(calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+    with pytest.raises(ValueError, match="^query 0 lacks some of its candidates: search with k as large as the depth"):
+        plots.by_depth(searcher.batch_search(queries, qids, k=3), qrels)
+    with pytest.raises(ValueError, match="none of these queries is judged"):
+        plots.by_depth(found, {"other": {"d1": 1}})
+
+
+def test_score_distributions() -> None:
+    """Unjudged queries do not count, unjudged documents do; each of the two sums to 100 %."""
+    run = [("q1", {"a": 3.0, "b": 1.0, "x": 2.0}), ("q2", {"c": 5.0, "d": 0.0}), ("q3", {"a": 100.0})]
+    figure = plots.scores(run, QRELS, level=1)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "relevant (3)",
+        "not relevant, or not judged (2)",
+    ]
+    relevant, other = (patch.get_xy() for patch in axes.patches)
+    for outline, scores in ((relevant, (0.0, 3.0, 5.0)), (other, (1.0, 2.0))):
+        tops = {float(x) for x, y in outline if y > 0}
+        assert all(any(abs(x - score) <= 5 / 40 for x in tops) for score in scores)
+        height = max(y for _, y in outline)
+        assert height == pytest.approx(100 / len(scores))
+    assert max(x for x, _ in relevant) <= 5.0001
+    strict = plots.scores(run, QRELS, level=2).axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in strict] == ["relevant (1)", "not relevant, or not judged (4)"]
+    alone = plots.scores([("q1", {"b": 1.0})], QRELS).axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in alone] == ["not relevant, or not judged (1)"]
+    with pytest.raises(ValueError, match="no hit for any of the judged queries"):
+        plots.scores([("q3", {"a": 1.0})], QRELS)
+
+
+def test_a_notebook_shows_the_figure_that_a_cell_ends_with() -> None:
+    """Without pyplot, which nothing here imports; once, where pyplot has told the notebook how."""
+    script = """
+import sys
+from IPython.core.formatters import DisplayFormatter
+from pyserini_rerank.experiments import plots
+
+figure = plots.gains({"q": 0.5}, {"q": 0.2}, "nDCG@10")
+formatter = DisplayFormatter()
+data, _ = formatter.format(figure)
+assert data["image/png"].startswith(b"\\x89PNG") and set(data) == {"text/plain", "image/png"}, data.keys()
+assert "matplotlib.pyplot" not in sys.modules
+from IPython.core.pylabtools import print_figure
+from matplotlib.figure import Figure
+formatter.formatters["image/png"].for_type(Figure, lambda figure: b"inline")
+assert formatter.format(figure)[0]["image/png"] == b"inline"
+import pickle
+assert pickle.loads(pickle.dumps(figure))._repr_png_()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_and_svg(tmp_path: Path) -> None:
+    for name, figure in figures():
+        assert plots.svg(figure).startswith("<svg"), name
+        for suffix in ("png", "svg"):
+            plots.save(figure, tmp_path / f"{name}.{suffix}")
+            assert (tmp_path / f"{name}.{suffix}").stat().st_size > 1000
+
+
+def luminance(colour: Any) -> float:
+    """WCAG 2's relative luminance."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: Any, other: Any) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_readable_in_light_and_dark(style: str) -> None:
+    """The background is opaque, and all that is drawn stands out from it: 3 to 1, as WCAG has it for graphics."""
+    import matplotlib.style
+    from PIL import Image
+
+    with matplotlib.style.context(style):
+        for name, figure in figures():
+            image = Image.open(io.BytesIO(figure._repr_png_()))
+            assert image.convert("RGBA").getchannel("A").getextrema() == (255, 255), f"{name} lets the page through"
+            background = figure.get_facecolor()
+            (axes,) = figure.axes
+            texts = [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.texts, axes.title]
+            assert min(contrast(text.get_color(), background) for text in texts) > 7, name
+            lines = [line.get_color() for line in axes.lines] + [patch.get_edgecolor() for patch in axes.patches]
+            lines += [patch.get_facecolor() for patch in axes.patches] if name == "gains" else []
+            seen = [colour for colour in lines if to_rgba(colour)[3] > 0]
+            assert all(contrast(colour, background) >= 3 for colour in seen), name
+            assert seen or name == "quality"
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+BLINDNESS = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def lab(colour: Any, seen: Any = None) -> np.ndarray:
+    """CIE L*a*b* of a colour, as somebody with a colour blindness sees it."""
+    rgb = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
+    rgb = rgb if seen is None else np.clip(np.array(seen) @ rgb, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ rgb
+    x, y, z = np.cbrt(np.maximum(xyz / [0.9505, 1.0, 1.089], 0.008856))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_colours_differ_for_colour_blind_people(blindness: str) -> None:
+    """By 20 in L*a*b*, where 2 is what an eye can just tell."""
+    from pyserini_rerank.notebook import html
+
+    tints = [tuple(c / 255 for c in colour) for colour in (html.UP, html.DOWN)]
+    for one, other in [*combinations((plots.GAIN, plots.LOSS), 2), *combinations(tints, 2)]:
+        assert np.linalg.norm(lab(one, BLINDNESS[blindness]) - lab(other, BLINDNESS[blindness])) > 20, (one, other)
+
+
+def test_the_colours_of_a_distance_that_is_known() -> None:
+    assert lab("white") == pytest.approx([100, 0, 0], abs=0.1)
+    assert lab("red") == pytest.approx([53.2, 80.1, 67.2], abs=0.3)
+    gone = BLINDNESS["deuteranopia"]
+    assert np.linalg.norm(lab("#be5a00", gone) - lab("#7a7a00", gone)) < 20, "the test could not fail"
