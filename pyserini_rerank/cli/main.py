@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import bench, cache, demo, index_tokens, models, reproduce, rerank, search
+from . import FAILURES, bench, cache, demo, index_tokens, models, reproduce, rerank, search
 
 INTERRUPTED = 130
 
@@ -34,10 +34,8 @@ def main() -> None:
         if stopped.code == INTERRUPTED:  # which is what Typer makes of Ctrl-C
             print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
         raise
-    except OSError as error:
+    except FAILURES as error:
         # The system's own errors name a file and say what is wrong with it; ours are sentences.
-        print(f"pyserini-rerank: {f'{error.filename}: {error.strerror}' if error.filename else error}", file=sys.stderr)
-        sys.exit(1)
-    except (ImportError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        print(f"pyserini-rerank: {error}", file=sys.stderr)
+        system = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+        print(f"pyserini-rerank: {system or error}", file=sys.stderr)
         sys.exit(1)

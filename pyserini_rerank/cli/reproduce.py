@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import FAILURES
+
 if TYPE_CHECKING:
     from ..experiments.conditions import Condition
     from ..experiments.matrix import Cell
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 CARD = ("dl19-passage", "msmarco-passage-dev-subset")
 #: Where the official candidates are kept.
 FILES = Path("~/.cache/pyserini-rerank/official")
-#: What keeps one cell from being run, and not the next.
-FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError)
 
 Names = list[str] | None
 
@@ -74,7 +74,7 @@ def reproduce(
         print(json.dumps(rows, indent=2))
     else:
         print(*(f"{path}" for path in written), sep="\n")
-    done = sum(row["measured"] is not None for row in rows)
+    done = sum(row["state"] == "done" for row in rows)
     print(*failures, f"{done} of {len(rows)} runs are there.", sep="\n", file=sys.stderr)
     if failures:
         sys.exit(1)
@@ -83,7 +83,7 @@ def reproduce(
 def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
     """Run the cells that are missing, and give what kept those from it that could not be run."""
     for condition, some in groupby(cells, lambda cell: cell.condition):
-        own = [cell for cell in some if cell.state != "done"]
+        own = [cell for cell in some if cell.report() is None]
         if not own:
             continue
         try:
@@ -141,7 +141,7 @@ def _print_commands(cells: Sequence["Cell"]) -> None:
 
 
 def _print_list(cells: Sequence["Cell"], as_json: bool) -> None:
-    rows = [{**cell.row(), "state": cell.state} for cell in cells]
+    rows = [cell.row() for cell in cells]
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -53,7 +53,8 @@ def rerank(
     from ..experiments.topics import load_qrels
     from ..experiments.work import Work
 
-    _check(is_official(run), topics, [index, collection, tokens], [depth, plot])
+    official = is_official(run)
+    _check(official, topics, [index, collection, tokens], [depth, plot])
     if qrels is None and (only_judged or per_query or plot):
         raise ValueError("name the judgements to evaluate with, by --qrels.")
     options = {"device": device, "dtype": dtype, "max_length": max_length}
@@ -80,7 +81,7 @@ def rerank(
     report["texts"] = source.place if source else f"the lines of {run}"
     report["skipped"] |= skipped.reasons if skipped else {}
     if qrels:
-        report["evaluation"] = _evaluate(work.path, run, qrels, judged, level, per_query, plot)
+        report["evaluation"] = _evaluate(work.path, None if official else run, qrels, judged, level, per_query, plot)
     _show(work.finish(report), output, as_json)
 
 
@@ -97,7 +98,7 @@ def _check(official: bool, topics: str | None, texts: list[object], of_order: li
 
 def _state(source: str | Path | None) -> Any:
     """Tell one state of an input from another, where it is a file or a token index."""
-    from ..experiments.files import stamp
+    from ..files import stamp
     from ..scoring.tokens import META
 
     path = Path(source or "")
@@ -128,15 +129,14 @@ def _source(index: str | None, collection: Path | None, tokens: Path | None) -> 
 
 
 def _evaluate(
-    output: Path, run: Path, name: str, qrels: "Qrels", level: int, table: Path | None, plot: Path | None
+    output: Path, run: Path | None, name: str, qrels: "Qrels", level: int, table: Path | None, plot: Path | None
 ) -> dict[str, Any]:
     """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
     from ..experiments import plots
     from ..experiments.evaluation import compare, per_query, query_table, read_run
-    from ..experiments.official import is_official
 
     after = per_query(read_run(output), qrels, level)
-    before = None if is_official(run) else per_query(read_run(run), qrels, level)
+    before = per_query(read_run(run), qrels, level) if run else None
     if table:
         table.write_text("".join(query_table(after, before)))
     if plot and before:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..files import GZIP
 from ..retrieval.formats import text_of_fields
 from ..retrieval.texts import clean
-from .files import GZIP
 
 #: Fields of a JSON document that may hold its docid; the first that is there counts.
 IDS = ("id", "docid", "_id", "pid")

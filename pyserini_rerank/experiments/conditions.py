@@ -72,16 +72,9 @@ class Condition:
 
     def search_command(self, output: Path) -> list[str]:
         """The arguments of `pyserini-rerank` that make the first stage's run."""
-        topics = ["--topics", self.collection.path(self.facts.get("topics", self.test_set))]
-        return [
-            "search",
-            *shlex.split(self.search["search"]),
-            *topics,
-            "--hits",
-            str(self.depth),
-            "--output",
-            str(output),
-        ]
+        topics = self.collection.path(self.facts.get("topics", self.test_set))
+        words = ["search", *shlex.split(self.search["search"]), "--topics", topics]
+        return [*words, "--hits", str(self.depth), "--output", str(output)]
 
     def rerank_command(self, model: str, candidates: Path, output: Path, options: Mapping[str, str]) -> list[str]:
         """The arguments of `pyserini-rerank` that rerank it and evaluate that."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..scoring.checkpoints import catalogue
 from .conditions import Condition
+from .work import partial_of
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,6 @@ class Cell:
     def command(self) -> list[str]:
         return self.condition.rerank_command(self.model, self.candidates, self.output, self.options)
 
-    @property
-    def state(self) -> str:
-        """``done``, ``begun`` or ``missing``; a run that is not the one of its report is missing."""
-        if self.report() is not None:
-            return "done"
-        return "begun" if self.output.with_name(f"{self.output.name}.partial").exists() else "missing"
-
     def report(self) -> dict[str, Any] | None:
         """Read the report of the run; None where there is no run, or another one than was reported on."""
         beside = self.output.with_name(f"{self.output.name}.json")
@@ -75,6 +69,7 @@ class Cell:
             "first_stage_published": condition.published_first_stage(),
             "published": condition.published(self.model),
             "docs_per_second_published": card.published["docs_per_second"] if card else None,
+            "state": "begun" if partial_of(self.output).exists() else "missing",
             **dict.fromkeys(MEASURED),
         }
         report = self.report()
@@ -83,6 +78,7 @@ class Cell:
         figures = next(f for f in report["evaluation"]["measures"] if f["measure"] == condition.measure)
         counts = report["counts"]
         row |= {
+            "state": "done",
             "first_stage_measured": figures.get("baseline"),
             "measured": figures["run"],
             "p": figures.get("p"),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from .files import GZIP
+from ..files import GZIP
 from .runs import BadLine, RunHit, Skipped
 
 COLUMNS = 4

@@ -133,7 +133,8 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     ValueError
         No query is judged, or a query's results lack some of the candidates that were reranked.
     """
-    from .evaluation import per_query
+    import ir_measures
+    from ir_measures import nDCG
 
     traces = {qid: hits.traces for qid, hits in results.items() if qid in qrels}
     if not traces:
@@ -151,8 +152,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
             ranked = sorted(order[:depth], key=lambda place: -place.score) + order[depth:]
             # The ranks count: scores of the two stages do not compare.
             run[qid] = {place.docid: -float(rank) for rank, place in enumerate(ranked)}
-        figures = per_query(run.items(), qrels)["nDCG@10"]
-        values.append(sum(figures.values()) / len(figures))
+        values.append(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(depths[1:], values[1:], color=GAIN, marker="o", label="reranked")

@@ -8,9 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..files import replace
 from . import plots
 from .conditions import OFFICIAL
-from .work import replace
 
 Row = dict[str, Any]
 #: A heading with its cell's text.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .files import open_text
+from ..files import open_text
 
 
 @dataclass(frozen=True)

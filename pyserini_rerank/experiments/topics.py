@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .files import open_text
+from ..files import open_text
 
 Qrels = dict[str, dict[str, int]]
 

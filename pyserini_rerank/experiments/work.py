@@ -9,6 +9,8 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from ..files import append, replace
+
 
 class Work:
     """The folder beside an output in which it grows: ``OUTPUT.partial``.
@@ -38,7 +40,7 @@ class Work:
         self.output = Path(output)
         if self.output.exists() and not overwrite:
             raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
-        self.folder = self.output.with_name(f"{self.output.name}.partial")
+        self.folder = partial_of(self.output)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state = self.folder / "state.json"
         self.path = self.folder / "output"
@@ -72,8 +74,7 @@ class Work:
             The disk is full, or the like; what was committed before stays.
         """
         try:
-            self._file.write("".join(lines).encode())
-            _sync(self._file)
+            append(self._file, "".join(lines).encode())
         except OSError as error:
             what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
             raise OSError(error.errno, what, str(self.path)) from None
@@ -90,7 +91,7 @@ class Work:
         dict
             The report, with the output's hash, the time and the settings.
         """
-        _sync(self._file)
+        append(self._file, b"")  # what somebody else has written to it, too
         self._file.close()
         with self.path.open("rb") as file:
             digest = file_digest(file, blake2b).hexdigest()
@@ -107,15 +108,6 @@ class Work:
         shutil.rmtree(self.folder)
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file so that there is the old one or the new one, and never a part of it."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(text.encode())
-        _sync(file)
-    os.replace(temporary, path)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def partial_of(output: Path) -> Path:
+    """Name the folder in which an output grows."""
+    return output.with_name(f"{output.name}.partial")

@@ -1,9 +1,10 @@
 """The known checkpoints, and finding a checkpoint's files."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b, file_digest
 from importlib.resources import files
 from pathlib import Path
 
@@ -121,6 +122,16 @@ def fetch(name: str, patterns: Sequence[str], cached: Sequence[str] = ()) -> Pat
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"the hub does not give {name}: {reason} Check the name, or log in.") from None
+
+
+def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
+    """Hash a checkpoint's files, and what else changes its scores."""
+    digest = blake2b(facts.encode(), digest_size=16)
+    for path in sorted(files):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(file_digest(file, blake2b).digest())
+    return digest.hexdigest()
 
 
 def _fetch_checkpoint(name: str) -> Path:

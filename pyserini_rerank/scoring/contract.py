@@ -9,6 +9,7 @@ They need pytest only where they are run: it collects a subclass whose name begi
             return MyBackend("my-model")
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -39,7 +40,7 @@ OBVIOUS = (QUERIES[0], PASSAGES[0], PASSAGES[3])
 TOLERANCE = 1e-4
 
 
-class BackendContract:
+class BackendContract(ABC):
     """Tests of the protocol `pyserini_rerank.scoring.backend.Backend`: subclass it and override `make`.
 
     Attributes
@@ -51,9 +52,9 @@ class BackendContract:
 
     knows_relevance = False
 
+    @abstractmethod
     def make(self) -> Backend:
         """Make the backend to test; every test closes the one that it made."""
-        raise NotImplementedError("override make(): it gives the backend to test.")
 
     def test_the_facts_about_it(self) -> None:
         with closing(self.make()) as backend:

@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from .backend import Pair, Tokens
+from .backend import Batch, Pair, Plan, Tokens
+from .batches import pack
 
 Ids = NDArray[np.int32]
 
@@ -69,6 +71,29 @@ class PairEncoder:
         queries = self._tokenize([query for query, _ in pairs])
         passages = self._tokenize([passage for _, passage in pairs])
         return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
+
+    def plan(
+        self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], inputs: Sequence[Any], budget: int, added: int = 0
+    ) -> Plan:
+        """Put pairs of similar length together.
+
+        Parameters
+        ----------
+        pairs, encoded : of the same pairs
+        inputs : sequence, (n,)
+            What the backend's `run` needs of each pair.
+        budget : int
+            Tokens of a batch.
+        added : int
+            Tokens that the backend adds to each pair.
+        """
+        lengths = [self.length(pair) + added for pair in encoded]
+        return Plan(
+            batches=[Batch(some, [inputs[i] for i in some]) for some in pack(lengths, budget)],
+            cut_passages=sum(pair.passage_was_cut for pair in encoded),
+            cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
+            unknown=sum(self.is_unknown(pair) for pair in encoded),
+        )
 
     def length(self, pair: EncodedPair) -> int:
         """Count a pair's tokens, special ones included."""

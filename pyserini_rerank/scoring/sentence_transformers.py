@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import blake2b, file_digest
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from . import bundled, heads
+from . import bundled, checkpoints, heads
 from .backend import Batch, Pair, Plan
-from .batches import pack
+from .device import budget_of, describe, device_of, dtype_of
 from .pairs import PairEncoder
-from .torch import budget_of, device_of, dtype_of
 
 try:
     from sentence_transformers import CrossEncoder
@@ -110,38 +108,19 @@ class SentenceTransformersBackend:
     def fingerprint(self) -> str:
         """A hash of the folder's files, or of the hub's name and commit, and of max_length, dtype and prompt."""
         facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
-        digest = blake2b(facts.encode(), digest_size=16)
         folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
         if folder.is_dir():
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                digest.update(str(path.relative_to(folder)).encode())
-                with path.open("rb") as file:
-                    digest.update(file_digest(file, blake2b).digest())
-        elif commit:
-            digest.update(f"{self.name}@{commit}".encode())
-        else:
-            return ""
-        return digest.hexdigest()
+            return checkpoints.fingerprint(facts, folder, (path for path in folder.rglob("*") if path.is_file()))
+        return checkpoints.fingerprint(f"{facts} {self.name}@{commit}", folder, ()) if commit else ""
 
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed."""
-        return {
-            "device": str(self.device),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "batch_tokens": str(self.budget),
-        }
+        return describe(self.device, self.dtype, self.budget)
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Count the pairs' tokens and put those of similar length together."""
-        encoded = self.encoder.encode(pairs)
-        lengths = [self.encoder.length(pair) + self.added for pair in encoded]
-        return Plan(
-            batches=[Batch(some, [pairs[i] for i in some]) for some in pack(lengths, self.budget)],
-            cut_passages=sum(pair.passage_was_cut for pair in encoded),
-            cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
-            unknown=sum(self.encoder.is_unknown(pair) for pair in encoded),
-        )
+        return self.encoder.plan(pairs, self.encoder.encode(pairs), pairs, self.budget, self.added)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,), without the activation that the checkpoint records."""

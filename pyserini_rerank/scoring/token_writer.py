@@ -1,18 +1,18 @@
 """Writing a token index, which takes hours for a large collection: what is done is kept, whatever kills the process."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
+from ..files import append, replace
 from .pairs import vocabulary
-from .tokens import DOCUMENTS, FILES, FORMAT, HASHES, META, STARTS, hashes_of, key_of, partial_of, record, stamp
+from .tokens import DOCUMENTS, FILES, FORMAT, HASHES, META, STARTS, hashes_of, key_of, partial_of, record, source_of
 
 #: Where each record starts, by the hash of its docid, in the order of the documents.
 ROWS = "rows.bin"
@@ -72,11 +72,11 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     tokenizer.no_padding()
     folder = partial_of(output)
     folder.mkdir(parents=True, exist_ok=True)
-    source = stamp(documents.place, documents.file)
+    source = source_of(documents.place, documents.file)
     begun = {"format": FORMAT, "source": source, "vocabulary": vocabulary(tokenizer)}
     if not (folder / META).exists():  # else it was killed after its last step but one
         state = _append(folder, begun, documents, tokenizer, name)
-        if stamp(documents.place, documents.file) != source:
+        if source_of(documents.place, documents.file) != source:
             raise ValueError(f"{documents.place} changed while it was read: delete {folder} and begin anew.")
         if not state["documents"]:
             shutil.rmtree(folder)
@@ -87,7 +87,7 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
         _sort(folder)
         state["bytes"] = {file: (folder / file).stat().st_size for file in FILES}
         del state["position"]
-        _replace(folder / META, state)
+        replace(folder / META, json.dumps(state, indent=2) + "\n")
     meta = _checked(folder / META, begun)
     for file in (ROWS, STATE):
         (folder / file).unlink(missing_ok=True)
@@ -126,13 +126,13 @@ def _append(
             table["hash"] = hashes_of([key for key, _ in known])
             ends = np.cumsum([state["bytes"][DOCUMENTS], *map(len, made)])
             table["start"] = ends[:-1]
-            _write(records, b"".join(made))
-            _write(rows, table.tobytes())
+            append(records, b"".join(made))
+            append(rows, table.tobytes())
             state["position"] = position
             state["documents"] += len(known)
             state["without_text"] += len(chunk) - len(known)
             state["bytes"] = {DOCUMENTS: int(ends[-1]), ROWS: rows.tell()}
-            _replace(folder / STATE, state)
+            replace(folder / STATE, json.dumps(state, indent=2) + "\n")
             progress.update(position - progress.n)
     return state
 
@@ -148,7 +148,7 @@ def _sort(folder: Path) -> None:
     order = np.argsort(rows["hash"], kind="stable")
     for name, column in ((HASHES, "hash"), (STARTS, "start")):
         with (folder / name).open("wb") as file:
-            _write(file, rows[column][order].tobytes())
+            append(file, rows[column][order].tobytes())
 
 
 def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
@@ -161,18 +161,3 @@ def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
             "what it was begun with."
         )
     return state
-
-
-def _replace(path: Path, state: dict[str, Any]) -> None:
-    """Write a JSON file so that there is the old one or the new one, and never a part of it."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
-        _write(file, (json.dumps(state, indent=2) + "\n").encode())
-    os.replace(temporary, path)
-
-
-def _write(file: BinaryIO, data: bytes) -> None:
-    """Write for good: what has been committed survives a machine that dies."""
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import stamp
 from .backend import Tokens
 
 FORMAT = 1
@@ -174,7 +175,7 @@ class TokenIndex:
     def _check_source(self) -> None:
         """Refuse an index whose source has changed. A source that is not here, on this machine, cannot tell."""
         source = self.meta["source"]
-        if Path(source["place"]).exists() and stamp(source["place"], source["file"]) != source:
+        if Path(source["place"]).exists() and source_of(source["place"], source["file"]) != source:
             raise ValueError(f"{self.place} is stale, since {source['place']} has changed: build it again.")
 
     def _map(self, name: str) -> mmap.mmap:
@@ -209,13 +210,6 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
-def stamp(place: str | Path, file: str | Path) -> dict[str, Any]:
+def source_of(place: str | Path, file: str | Path) -> dict[str, Any]:
     """Tell one state of an index or a collection from another, by the file that changes with it."""
-    path = Path(file)
-    facts = path.stat() if path.is_file() else None
-    return {
-        "place": str(place),
-        "file": str(file),
-        "size": facts.st_size if facts else None,
-        "mtime_ns": facts.st_mtime_ns if facts else None,
-    }
+    return {"place": str(place), "file": str(file), "state": stamp(file) if Path(file).is_file() else None}

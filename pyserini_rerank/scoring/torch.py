@@ -1,12 +1,9 @@
 """The torch backend: CUDA, MPS or CPU."""
 
 import os
-import platform
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import blake2b, file_digest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +12,11 @@ from numpy.typing import NDArray
 
 from . import checkpoints, heads, models
 from .backend import Batch, OutOfMemoryWarning, Pair, Plan
-from .batches import pack
+from .device import budget_of, describe, device_of, dtype_of
 from .pairs import EncodedPair, PairEncoder, vocabulary
 
 #: Tokens of a pair beyond which it is cut unless more is asked for.
 USUAL_LENGTH = 512
-#: Tokens of a batch, padding included. On a CPU few, so that activations stay in its caches
-#: (2,048 was 1.48 times as fast as sentence-transformers' 32 pairs on MiniLM-L-12); on a GPU many.
-BATCH_TOKENS = {"cpu": 2048, "mps": 16_384, "cuda": 65_536}
 
 
 class TorchBackend:
@@ -89,24 +83,13 @@ class TorchBackend:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the checkpoint's files and of what else changes its scores: head, max_length, dtype."""
-        digest = blake2b(self._facts.encode(), digest_size=16)
-        for path in sorted(path for pattern in checkpoints.ALL_FILES for path in self._folder.glob(pattern)):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(file_digest(file, blake2b).digest())
-        return digest.hexdigest()
+        files = (path for pattern in checkpoints.ALL_FILES for path in self._folder.glob(pattern))
+        return checkpoints.fingerprint(self._facts, self._folder, files)
 
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed: the device, the dtype, and the tokens of a batch."""
-        kind = self.device.type
-        name = torch.cuda.get_device_name(self.device) if kind == "cuda" else _processor()
-        threads = f", {torch.get_num_threads()} threads" if kind == "cpu" else ""
-        return {
-            "device": f"{kind}: {name}{threads}",
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "batch_tokens": str(min(self.budget, self.fits)),
-        }
+        return describe(self.device, self.dtype, min(self.budget, self.fits))
 
     @cached_property
     def vocabulary(self) -> str:
@@ -116,13 +99,7 @@ class TorchBackend:
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs and put those of similar length together."""
         encoded = self.encoder.encode(pairs)
-        lengths = [self.encoder.length(pair) for pair in encoded]
-        return Plan(
-            batches=[Batch(some, [encoded[i] for i in some]) for some in pack(lengths, self.budget)],
-            cut_passages=sum(pair.passage_was_cut for pair in encoded),
-            cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
-            unknown=sum(self.encoder.is_unknown(pair) for pair in encoded),
-        )
+        return self.encoder.plan(pairs, encoded, encoded, self.budget)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).
@@ -173,50 +150,3 @@ class TorchBackend:
         del self.model
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def device_of(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device={name!r}: there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'.") from None
-    if device.type not in BATCH_TOKENS:
-        raise ValueError(f"device={name!r}: there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'.")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"device={name!r} is not there: torch sees {count} CUDA devices. Pass device='cpu'.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device='mps' is not there: this is no Mac with a GPU. Pass device='cpu'.")
-    return device
-
-
-def _processor() -> str:
-    """Name the processor, as Linux does where it is Linux; `platform` knows no more than its family there."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def budget_of(batch_tokens: int | str, device: torch.device) -> int:
-    if batch_tokens == "auto":
-        return BATCH_TOKENS[device.type]
-    if not isinstance(batch_tokens, int) or batch_tokens < 1:
-        raise ValueError(f"batch_tokens={batch_tokens!r}: give the tokens of a batch, 1 or more, or 'auto'.")
-    return batch_tokens
-
-
-def dtype_of(name: str | None, device: torch.device) -> torch.dtype:
-    if name is None:
-        if device.type != "cuda":
-            return torch.float32
-        # Volta and Turing emulate bfloat16, slowly.
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in dtypes:
-        raise ValueError(f"dtype={name!r}: there are {', '.join(dtypes)}.")
-    return dtypes[name]

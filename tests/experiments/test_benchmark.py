@@ -61,7 +61,6 @@ def test_our_round_gives_the_rerankers_scores(tiny):
 
 
 def test_the_command_compares_with_sentence_transformers(tiny, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("sentence_transformers")
     file = tmp_path / "figures.json"
     words = ["--model", tiny, "--device", "cpu", "--count", 120, "--rounds", 2, "--against", "sentence-transformers"]
     assert run(monkeypatch, *words, "--json", file) == 0

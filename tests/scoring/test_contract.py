@@ -19,22 +19,35 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(ONE_LABEL, tmp_path_factory.mktemp("contract"))
 
 
-class TestTorch(BackendContract):
+class OfCheckpoint(BackendContract):
+    """The contract of a backend that loads the small checkpoint."""
+
     @pytest.fixture(autouse=True)
     def checkpoint(self, tiny):
         self.folder = tiny
 
     def make(self):
-        return TorchBackend(self.folder, device="cpu", batch_tokens=600)
+        return self.kind(self.folder, device="cpu", batch_tokens=600)
 
 
-class TestSentenceTransformers(BackendContract):
-    @pytest.fixture(autouse=True)
-    def checkpoint(self, tiny):
-        self.folder = tiny
+class TestTorch(OfCheckpoint):
+    kind = TorchBackend
+
+
+class TestSentenceTransformers(OfCheckpoint):
+    kind = SentenceTransformersBackend
+
+
+class Given(BackendContract):
+    """The contract of what a test makes."""
+
+    knows_relevance = True
+
+    def __init__(self, make):
+        self.given = make
 
     def make(self):
-        return SentenceTransformersBackend(self.folder, device="cpu", batch_tokens=600)
+        return self.given()
 
 
 class Hashing(HashBackend):
@@ -160,15 +173,14 @@ class Upside(Hashing):
     ],
 )
 def test_the_contract_finds(made, test):
-    contract = BackendContract()
-    contract.make, contract.knows_relevance = made, True
+    contract = Given(made)
     with pytest.raises((AssertionError, TypeError)):
         getattr(contract, f"test_{test}")()
 
 
 def test_the_contract_finds_a_cache_that_serves_another_models_scores():
     """Two backends with one fingerprint: the second gets the first one's scores."""
-    contract, made = BackendContract(), []
+    made = []
 
     def make():
         backend = Hashing(lambda query, text: float(len(made)))
@@ -176,15 +188,12 @@ def test_the_contract_finds_a_cache_that_serves_another_models_scores():
         made.append(backend)
         return backend
 
-    contract.make = make
     with pytest.raises(AssertionError, match="through the cache"):
-        contract.test_a_cache_over_it()
+        Given(make).test_a_cache_over_it()
 
 
 def test_the_real_model_knows_relevance(reranker):
-    contract = BackendContract()
-    contract.make, contract.knows_relevance = lambda: Open(reranker.backend), True
-    contract.test_higher_is_better()
+    Given(lambda: Open(reranker.backend)).test_higher_is_better()
 
 
 class Open:

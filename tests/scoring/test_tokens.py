@@ -354,9 +354,9 @@ def test_a_kill_at_the_very_end(tmp_path, texts, source, bert, whole, monkeypatc
             raise Killed
         return replace(path, *more)
 
-    replace = token_writer._replace
+    replace = token_writer.replace
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        place = {"sort": (token_writer, "_sort"), "rename": (Path, "rename")}.get(step, (token_writer, "_replace"))
+        place = {"sort": (token_writer, "_sort"), "rename": (Path, "rename")}.get(step, (token_writer, "replace"))
         patched.setattr(*place, killed)
         write(tmp_path / "again", Listed(texts, source), bert, "bundled")
     documents = Listed(texts, source)

@@ -11,7 +11,8 @@ import pyserini_rerank
 import pytest
 import torch
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
-from pyserini_rerank.scoring.torch import BATCH_TOKENS, TorchBackend
+from pyserini_rerank.scoring.device import BATCH_TOKENS
+from pyserini_rerank.scoring.torch import TorchBackend
 from tiny_checkpoints import build, change_weights, read_weights, weights_file
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19" / "bm25-top100.json.gz"
