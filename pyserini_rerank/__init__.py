@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 from . import registration
 
 if TYPE_CHECKING:
+    from .combining.cascade import Cascade
+    from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
+    from .combining.segments import Segments
+    from .combining.windows import Windows
+    from .loading import load
+    from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
-    from .reranker import Counts, CutWarning, EmptyDocumentWarning, Reranker, UnknownTextWarning, load
+    from .reranker import Counts, CutWarning, EmptyDocumentWarning, Reranker, UnknownTextWarning
     from .retrieval.first_stage import ShortfallWarning
     from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
@@ -27,7 +33,15 @@ _PUBLIC = {
     "Comparison": "notebook.comparison",
     "explain": "notebook.explanation",
     "Explanation": "notebook.explanation",
-    "load": "reranker",
+    "load": "loading",
+    "ModelReranker": "model",
+    "Cascade": "combining.cascade",
+    "Ensemble": "combining.ensemble",
+    "FirstStage": "combining.ensemble",
+    "Interpolation": "combining.ensemble",
+    "ReciprocalRankFusion": "combining.ensemble",
+    "Segments": "combining.segments",
+    "Windows": "combining.windows",
     "Reranker": "reranker",
     "Counts": "reranker",
     "CutWarning": "reranker",
@@ -43,20 +57,28 @@ _PUBLIC = {
     "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
+    "Cascade",
     "Comparison",
     "Counts",
     "CutWarning",
     "EmptyDocumentWarning",
+    "Ensemble",
     "Explanation",
+    "FirstStage",
     "Hits",
+    "Interpolation",
     "MissingText",
+    "ModelReranker",
     "OutOfMemoryWarning",
+    "ReciprocalRankFusion",
     "Reranker",
     "RerankingSearcher",
+    "Segments",
     "ShortfallWarning",
     "Template",
     "Trace",
     "UnknownTextWarning",
+    "Windows",
     "compare",
     "explain",
     "load",

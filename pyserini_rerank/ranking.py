@@ -1,5 +1,7 @@
 """The order and the scores of a reranked list."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,14 +25,19 @@ def arrange(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.intp], 
         Their scores. Those of the rest lie below the lowest that the model gave and fall strictly,
         in float32 and as Pyserini's run files print them (``%.6f``).
     """
-    scored = np.flatnonzero(~np.isnan(scores))
-    best_first = scored[np.argsort(-scores[scored], kind="stable")]
-    rest = np.setdiff1d(np.arange(count), scored)
-    lowest = float(scores[best_first[-1]]) if len(best_first) else 0.0
-    return np.concatenate([best_first, rest]), np.concatenate([scores[best_first], _below(lowest, len(rest))])
+    best = best_first(scores)
+    rest = np.setdiff1d(np.arange(count), best)
+    return np.concatenate([best, rest]), np.concatenate([scores[best], below(scores[best], len(rest))])
 
 
-def _below(lowest: float, count: int) -> NDArray[np.float32]:
+def best_first(scores: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+    """Give the positions of what was scored, by falling score and at equal scores as they are."""
+    return np.argsort(-scores, kind="stable")[: np.count_nonzero(~np.isnan(scores))]
+
+
+def below(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Give scores that fall strictly from below the last of others, which fall: float32 (count,)."""
+    lowest = float(scores[-1]) if len(scores) else 0.0
     # Two float32 steps at the far end of the tail, and two units of the last printed digit.
     far = abs(lowest) + 2e-6 * count
     step = max(2e-6, 2 * float(np.spacing(np.float32(2 * far))))

@@ -31,16 +31,18 @@ CATALOGUE = "pyserini.prebuilt_index_info"
 
 
 def set_reranker(
-    self: Any, reranker: Any, *, depth: int = 100, texts: Any = None, tokens: Any = None, **options: Any
+    self: Any, reranker: Any, *, depth: int | None = None, texts: Any = None, tokens: Any = None, **options: Any
 ) -> None:
     """Rerank what this searcher finds, from now on and on this instance only.
 
     Parameters
     ----------
-    reranker : str, path or Reranker
-        A checkpoint's hub name, a local folder, ``"bundled"``, or what `pyserini_rerank.load` gave.
-    depth : int
-        How many candidates the first stage is asked for; all of them are rescored.
+    reranker : str, path, list, dict or Reranker
+        A checkpoint's hub name, a local folder, ``"bundled"``, a combination of them as `pyserini_rerank.load`
+        takes it, or what that gave.
+    depth : int, optional
+        How many candidates the first stage is asked for; all of them are rescored. By default what the first stage
+        of a cascade takes, else 100.
     texts : optional
         Where the documents' text is found if the hits do not store it: another searcher, the path
         or prebuilt name of an index, a mapping or callable from docid to text, or a `Template`.

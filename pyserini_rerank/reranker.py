@@ -1,25 +1,29 @@
 """A reranker: a query and candidates to scores, and to hits in a new order."""
 
-import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from .ranking import arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
-from .retrieval.queries import checked_query, shown
+from .retrieval.queries import checked_query
 from .retrieval.texts import Source, read, resolve
-from .scoring.backend import Backend, Pair, create
 from .scoring.tokens import TokenIndex
+
+if TYPE_CHECKING:
+    from .model import ModelReranker
+
+Scores = NDArray[np.float32]
 
 #: Pairs that are tokenized and planned together, at most; more would be held in memory for nothing.
 SHARD = 20_000
@@ -55,26 +59,64 @@ class Counts:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
-class Reranker:
-    """Scores query-passage pairs with a backend, and reranks hits by them.
+@dataclass(frozen=True)
+class Passages:
+    """What a reranker scores for one query: the first of its candidates, in first-stage order."""
+
+    docids: Sequence[str]
+    texts: Sequence[Any]
+    """Each a str or `Tokens`; "" for a document without any text, which is not scored."""
+    first_scores: Callable[[], Scores]
+    """The first stage's scores, read when they are asked for: float32 (n,)."""
+
+    def at(self, positions: Sequence[int]) -> "Passages":
+        """Give some of them, in another order."""
+        return Passages(
+            [self.docids[i] for i in positions],
+            [self.texts[i] for i in positions],
+            lambda: self.first_scores()[list(positions)],
+        )
+
+
+class Reranker(ABC):
+    """Scores a query's passages, and reranks hits by the scores.
 
     Safe to share between searchers and threads. Use `pyserini_rerank.load` to make one.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        The checkpoint.
+        The checkpoint, or what is done with which ones.
+    parts : sequence of Reranker
+        Those that it takes its scores from.
+
+    Attributes
+    ----------
     counts : Counts
         All that it has scored so far.
+    depth : int, optional
+        How many candidates it is made for; None if for any number.
     """
 
-    def __init__(self, backend: Backend, name: str) -> None:
-        self.backend: Backend | None = backend
+    depth: int | None = None
+
+    def __init__(self, name: str, parts: Sequence["Reranker"] = ()) -> None:
         self.name = name
+        self.parts = tuple(parts)
         self.counts = Counts()
         self._lock = threading.Lock()
 
-    def score(self, query: str, texts: Sequence[str], *, probability: bool = False) -> NDArray[np.float32]:
+    @abstractmethod
+    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
+        """Score the passages of some queries, and count what that takes.
+
+        Returns
+        -------
+        list of float32 (n,)
+            A score for each of a query's passages; NaN for one that was not scored.
+        """
+
+    def score(self, query: str, texts: Sequence[str], *, probability: bool = False) -> Scores:
         """Score passages for a query.
 
         Parameters
@@ -93,23 +135,33 @@ class Reranker:
         Raises
         ------
         ValueError, TypeError
-            An empty query, an empty text, text that is no string or no valid Unicode.
+            An empty query, an empty text, text that is no string or no valid Unicode; a reranker that
+            takes the first stage's scores into account.
         FloatingPointError
             The model gave NaN or an infinite score.
         """
         if isinstance(texts, str):
             raise TypeError("score() takes a list of texts, not one string.")
         checked_query(query)
-        scores = self.predict([(query, text) for text in texts])
+        for position, text in enumerate(texts):
+            check_text(text, position)
+        with self.counting() as counts:
+            [scores] = self.relevance([query], [self._without_first_stage(texts)], counts)
         return (1 / (1 + np.exp(-scores))).astype(np.float32) if probability else scores
 
-    def predict(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+    def predict(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         """Score (query, passage) pairs: float32 (n,), raw logits. Raises as `score` does."""
+        positions: dict[str, list[int]] = {}
         for position, (query, text) in enumerate(pairs):
             checked_query(query)
-            _check_text(text, position)
+            check_text(text, position)
+            positions.setdefault(query, []).append(position)
+        scores = np.empty(len(pairs), dtype=np.float32)
+        found = [self._without_first_stage([pairs[i][1] for i in some]) for some in positions.values()]
         with self.counting() as counts:
-            return self._score(pairs, counts)
+            for some, own in zip(positions.values(), self.relevance(list(positions), found, counts), strict=True):
+                scores[some] = own
+        return scores
 
     def rerank(
         self, query: str, hits: Sequence[Any], k: int | None = None, texts: Any = None, tokens: Any = None
@@ -149,27 +201,45 @@ class Reranker:
         self, queries: Sequence[str], found: Sequence[Candidates], source: Source, k: int, counts: Counts
     ) -> list[Hits]:
         """Rerank the candidates of some queries: texts, scores, hits."""
-        passages = [read(source, candidates) for candidates in found]
-        pairs = [(query, text) for query, texts in zip(queries, passages, strict=True) for text in texts if text]
-        scores = iter(self._score(pairs, counts))
-        results = []
-        for candidates, texts in zip(found, passages, strict=True):
-            # A document without text has nothing to score: it follows below those that have.
-            counts.empty += texts.count("")
-            own = np.array([next(scores) if text else np.nan for text in texts], dtype=np.float32)
-            results.append(_hits(candidates, own, k))
-        return results
+        passages = [Passages(some.docids, read(source, some), some.first_scores) for some in found]
+        scores = self.relevance(queries, passages, counts)
+        # A document without text has nothing to score: it follows below those that have.
+        counts.empty += sum(some.texts.count("") for some in passages)
+        return [self.to_hits(candidates, own, k) for candidates, own in zip(found, scores, strict=True)]
+
+    def to_hits(self, candidates: Candidates, scores: Scores, k: int) -> Hits:
+        """Make the k best hits, each with its new score, and remember their places in the first stage."""
+        positions, new_scores = arrange(scores, candidates.count)
+        hits, traces = [], []
+        with JAVA_LOCK:
+            for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
+                hit = candidates.hit(position)
+                traces.append(Trace(hit.docid, score, position + 1, float(hit.score)))
+                hits.append(candidates.rescored(hit, score))
+        return Hits(hits, traces)
+
+    def models(self) -> Iterator["ModelReranker"]:
+        """Give the checkpoints that it scores with."""
+        for part in self.parts:
+            yield from part.models()
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for all that changes its scores; empty where a checkpoint's is not known."""
+        prints = [model.fingerprint for model in self.models()]
+        return blake2b(" ".join([self.name, *prints]).encode(), digest_size=16).hexdigest() if all(prints) else ""
 
     def check(self, source: Source) -> None:
-        """Check that a source's passages are ones that the backend reads: texts always are.
+        """Check that a source's passages are ones that all its checkpoints read: texts always are.
 
         Raises
         ------
         ValueError
-            It is a token index of another vocabulary, or the backend reads no tokens.
+            It is a token index of another vocabulary, or a backend reads no tokens.
         """
         if isinstance(source, TokenIndex):
-            source.check(getattr(self.backend, "vocabulary", None), self.name)
+            for model in self.models():
+                source.check(model.vocabulary, model.name)
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
@@ -180,10 +250,10 @@ class Reranker:
             before = Counts(**vars(self.counts))
             self.counts.add(counts)
         of = f"of {counts.pairs} passages"
-        limit = f"{self.backend.max_length} tokens" if self.backend else ""
+        limit = " or ".join(f"{length:,}" for length in sorted({model.max_length for model in self.models()}))
         seen = " Further ones are counted in reranker.counts."
         if counts.cut_passages + counts.cut_queries and not before.cut_passages + before.cut_queries:
-            text = f"{counts.cut_passages} {of} and {counts.cut_queries} queries were cut to {limit}."
+            text = f"{counts.cut_passages} {of} and {counts.cut_queries} queries were cut to {limit} tokens."
             warnings.warn(text + seen, CutWarning, stacklevel=4)
         if counts.unknown and not before.unknown:
             text = f"{counts.unknown} {of} are mostly unknown to the vocabulary of {self.name}: is it their language?"
@@ -200,76 +270,14 @@ class Reranker:
 
     def close(self) -> None:
         """Free the device; the reranker cannot be used afterwards."""
-        if self.backend:
-            self.backend.close()
-            self.backend = None
+        for part in self.parts:
+            part.close()
 
-    def _score(self, pairs: Sequence[Pair], counts: Counts) -> NDArray[np.float32]:
-        """Score pairs in the batches that the backend plans; equal pairs once."""
-        if self.backend is None:
-            raise RuntimeError(f"the reranker {self.name} is closed: load it again.")
-        unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
-        distinct = list(unique)
-        scores = np.empty(len(unique), dtype=np.float32)
-        # Shown on a terminal and in a notebook, once it takes longer than two seconds.
-        with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            for start in range(0, len(distinct), SHARD):
-                plan = self.backend.plan(distinct[start : start + SHARD])
-                for batch in plan.batches:
-                    with self._lock:
-                        scores[start + batch.positions] = self.backend.run(batch)
-                    progress.update(len(batch.positions))
-                counts.cut_passages += plan.cut_passages
-                counts.cut_queries += plan.cut_queries
-                counts.unknown += plan.unknown
-        counts.pairs += len(pairs)
-        counts.scored += len(unique)
-        wrong = np.flatnonzero(~np.isfinite(scores))
-        if len(wrong):
-            query, text = distinct[wrong[0]]
-            raise FloatingPointError(
-                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {shown(query)} and "
-                f"the passage {shown(str(text))}: its weights are damaged or too large for this dtype; load it with "
-                "dtype='float32'."
-            )
-        return scores[[unique[pair] for pair in pairs]]
+    def _without_first_stage(self, texts: Sequence[str]) -> Passages:
+        return Passages([str(position) for position in range(len(texts))], texts, self._no_first_stage)
 
-
-def load(
-    name: str | os.PathLike[str],
-    *,
-    backend: str = "torch",
-    cache: str | os.PathLike[str] | None = None,
-    **options: Any,
-) -> Reranker:
-    """Load a checkpoint.
-
-    Parameters
-    ----------
-    name : str or path
-        A hub name, such as ``"cross-encoder/ms-marco-MiniLM-L-6-v2"``; the path of a local folder;
-        or ``"bundled"``, the MiniLM-L-12 of the extra `bundled-model`.
-    backend : str
-        What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"http"`` (`name` is then a
-        server's URL), or a backend that another package brings (entry points of the group
-        ``pyserini_rerank.backends``).
-    cache : path, optional
-        A folder where scores are kept, and looked up before they are computed; see
-        `pyserini_rerank.scoring.cache.CachedBackend`.
-    **options
-        The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device`, `dtype`,
-        `max_length`, `batch_tokens`, `head`, `known_as`.
-
-    Raises
-    ------
-    OSError
-        There is no such folder, it holds no checkpoint, or the hub cannot be reached.
-    ValueError
-        The checkpoint cannot be read without guessing (pass `head=`), it lacks weights, the device is
-        not there, or there is no such backend.
-    """
-    made = create(backend)(name, **options)
-    return Reranker(made if cache is None else _cached(made, cache), os.fspath(name))
+    def _no_first_stage(self) -> Scores:
+        raise TypeError(f"{self.name} takes the first stage's scores into account: use rerank(query, hits).")
 
 
 def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
@@ -288,13 +296,8 @@ def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
     return TokenIndex(tokens)
 
 
-def _cached(backend: Backend, folder: str | os.PathLike[str]) -> Backend:
-    from .scoring.cache import CachedBackend
-
-    return CachedBackend(backend, folder)
-
-
-def _check_text(text: Any, position: int) -> None:
+def check_text(text: Any, position: int) -> None:
+    """Check that a text is one that can be scored; raises TypeError or ValueError."""
     if not isinstance(text, str):
         raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
     if not text.strip():
@@ -306,15 +309,3 @@ def _check_text(text: Any, position: int) -> None:
             f"text {position} holds half of a surrogate pair at character {error.start}: "
             "clean it with text.encode('utf-8', 'replace').decode()."
         ) from None
-
-
-def _hits(candidates: Candidates, scores: NDArray[np.float32], k: int) -> Hits:
-    """Make the k best hits, each with its new score, and remember their places in the first stage."""
-    positions, new_scores = arrange(scores, candidates.count)
-    hits, traces = [], []
-    with JAVA_LOCK:
-        for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
-            hit = candidates.hit(position)
-            traces.append(Trace(hit.docid, score, position + 1, float(hit.score)))
-            hits.append(candidates.rescored(hit, score))
-    return Hits(hits, traces)

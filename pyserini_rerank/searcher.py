@@ -4,10 +4,14 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from .reranker import SHARD, Reranker, load, open_source
+from .loading import load
+from .reranker import SHARD, Reranker, open_source
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
+
+#: How many candidates are rescored where nobody says.
+DEPTH = 100
 
 
 class RerankingSearcher:
@@ -20,10 +24,11 @@ class RerankingSearcher:
     ----------
     searcher
         Any object with Pyserini's `search`, or `search` and `batch_search`.
-    reranker : str, path or Reranker
+    reranker : str, path, list, dict or Reranker
         See `pyserini_rerank.load`.
-    depth : int
-        How many candidates the first stage is asked for; all of them are rescored.
+    depth : int, optional
+        How many candidates the first stage is asked for; all of them are rescored. By default what the first stage
+        of a cascade takes, else 100.
     texts : optional
         See `pyserini_rerank.retrieval.texts.resolve`.
     tokens : path, optional
@@ -39,17 +44,24 @@ class RerankingSearcher:
     """
 
     def __init__(
-        self, searcher: Any, reranker: Any, *, depth: int = 100, texts: Any = None, tokens: Any = None, **options: Any
+        self,
+        searcher: Any,
+        reranker: Any,
+        *,
+        depth: int | None = None,
+        texts: Any = None,
+        tokens: Any = None,
+        **options: Any,
     ) -> None:
-        if depth < 1:
+        if depth is not None and depth < 1:
             raise ValueError(f"depth is {depth}: rerank at least 1 candidate.")
         if options and isinstance(reranker, Reranker):
             raise TypeError(f"{', '.join(options)}: give these to load(), which has loaded this reranker already.")
         self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
-        self.depth = depth
         self.texts = open_source(texts, tokens, self.first_stage.searcher)
         self.reranker = load(reranker, **options) if not isinstance(reranker, Reranker) else reranker
         self.reranker.check(self.texts)
+        self.depth = depth or self.reranker.depth or DEPTH
         for name, method in self.first_stage.methods.items():
             # The signature that help() and the next RerankingSearcher see is the searcher's own.
             reranked = functools.wraps(method)(functools.partial(getattr(type(self), name), self))

@@ -33,7 +33,7 @@ def backend() -> HashBackend:
 @pytest.fixture
 def hashing(backend: HashBackend) -> pyserini_rerank.Reranker:
     """The reranker over `backend`."""
-    return pyserini_rerank.Reranker(backend, "hashing")
+    return pyserini_rerank.ModelReranker(backend, "hashing")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pyserini_rerank
 import pytest
 import torch
 from collection import docids
-from pyserini_rerank import Reranker, RerankingSearcher
+from pyserini_rerank import ModelReranker, RerankingSearcher
 from tiny_checkpoints import build, change_weights
 
 TINY = "cross-encoder/ms-marco-MiniLM-L-2-v2"
@@ -216,7 +216,7 @@ def test_a_query_of_more_words_than_lucene_takes(searcher, hashing, query, batch
 @pytest.fixture
 def fresh(reranker):
     """The real model, with nothing counted yet."""
-    return Reranker(reranker.backend, reranker.name)
+    return ModelReranker(reranker.backend, reranker.name)
 
 
 # -------------------------------------------------------------------------------------------------------- the passages

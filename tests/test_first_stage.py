@@ -9,7 +9,7 @@ import numpy as np
 import pyserini_rerank.searcher
 import pytest
 from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, words
-from pyserini_rerank import Reranker, RerankingSearcher, ShortfallWarning
+from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher, ShortfallWarning
 
 QIDS = ["q6", "q1", "q5", "q2", "q4", "q3"]
 
@@ -293,7 +293,7 @@ def test_hybrid_ties_are_broken_by_docid(tmp_path):
     names = [f"d{number:02}" for number in range(30)]
     folder = build_lucene_index(tmp_path / "index", dict.fromkeys(names, "the same text"))
     searcher = HybridSearcher(LuceneSearcher(folder), LuceneSearcher(folder))
-    searcher.set_reranker(Reranker(HashBackend(lambda query, text: 0.0), "constant"), depth=10)
+    searcher.set_reranker(ModelReranker(HashBackend(lambda query, text: 0.0), "constant"), depth=10)
     assert docids(searcher.search("same text", k0=30)) == names[:10]
     assert docids(searcher.batch_search(["same text"], ["1"], k0=30)["1"]) == names[:10]
     searcher.sparse_searcher.close()
@@ -666,15 +666,15 @@ def test_the_rerankers_of_fused_searchers_come_first_then_fusion(
         return -len(text)
 
     inner, other, outer = HashBackend(shortest), HashBackend(lambda q, t: hashed(t, q)), HashBackend()
-    one.set_reranker(Reranker(inner, "shortest"), depth=30)
-    two.set_reranker(Reranker(other, "other"), depth=30)
+    one.set_reranker(ModelReranker(inner, "shortest"), depth=30)
+    two.set_reranker(ModelReranker(other, "other"), depth=30)
     reranked = [
         [docid for docid, _ in expected(query, first[0], documents, 30, shortest)],
         [docid for docid, _ in expected(query, first[1], documents, 30, lambda q, t: hashed(t, q))],
     ]
     assert dict(listed(fusion.search(query, k=12))) == pytest.approx(fused([run[:12] for run in reranked]), abs=1e-6)
 
-    fusion.set_reranker(Reranker(outer, "outer"), depth=12)
+    fusion.set_reranker(ModelReranker(outer, "outer"), depth=12)
     hits = fusion.search(query, k=12)
     candidates = {text for _, text in outer.pairs}
     assert len(candidates) == 12
@@ -698,8 +698,8 @@ def test_the_rerankers_of_a_hybrids_parts_come_first(
         return hashed(text, query.upper())
 
     dense, sparse = HashBackend(one), HashBackend(other)
-    hybrid.dense_searcher.set_reranker(Reranker(dense, "dense"), depth=40, texts=documents)
-    hybrid.sparse_searcher.set_reranker(Reranker(sparse, "sparse"), depth=30)
+    hybrid.dense_searcher.set_reranker(ModelReranker(dense, "dense"), depth=40, texts=documents)
+    hybrid.sparse_searcher.set_reranker(ModelReranker(sparse, "sparse"), depth=30)
     parts = {
         "dense": expected(query, docids(plain.dense_searcher.search(query, 40)), documents, 20, one),
         "sparse": expected(query, docids(plain.sparse_searcher.search(query, 30)), documents, 20, other),
@@ -757,7 +757,7 @@ def test_results_of_an_earlier_search_stay(searcher: Any, hashing: Reranker, que
     searcher.set_reranker(hashing, depth=15)
     kept = [searcher.search(queries[0]), searcher.batch_search(queries[:2], QIDS[:2])["q6"]]
     before = [listed(hits) for hits in kept]
-    searcher.set_reranker(Reranker(HashBackend(lambda q, t: 1.0), "constant"), depth=15)
+    searcher.set_reranker(ModelReranker(HashBackend(lambda q, t: 1.0), "constant"), depth=15)
     for query in queries[:2]:
         searcher.search(query)
         searcher.batch_search([query], ["1"])
@@ -786,7 +786,7 @@ def test_reranking_searcher_over_a_searcher_that_reranks_later(
     searcher: Any, hashing: Reranker, backend: HashBackend, query: str
 ) -> None:
     outer = HashBackend()
-    reranking = RerankingSearcher(searcher, Reranker(outer, "outer"), depth=15)
+    reranking = RerankingSearcher(searcher, ModelReranker(outer, "outer"), depth=15)
     before = listed(reranking.search(query))
     searcher.set_reranker(hashing, depth=15)
     searcher.unset_reranker()

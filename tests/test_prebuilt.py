@@ -15,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from collection import HashBackend, WordEncoder, docids, expected, listed, run_indexer
-from pyserini_rerank import Reranker
+from pyserini_rerank import ModelReranker
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.runs import read
 from pyserini_rerank.experiments.topics import load_qrels, load_topics
@@ -116,7 +116,7 @@ def test_a_prebuilt_index_is_reranked(pyserinis_cache, server, texts):
 
     searcher = LuceneSearcher.from_prebuilt_index(PLAIN)
     first = docids(searcher.search("flea market", k=20))
-    searcher.set_reranker(Reranker(HashBackend(), "hashing"), depth=20)
+    searcher.set_reranker(ModelReranker(HashBackend(), "hashing"), depth=20)
     assert listed(searcher.search("flea market", k=20)) == expected("flea market", first, texts, 20)
     assert server.asked == [f"/lucene-inverted.{PLAIN}.tar.gz"]
     searcher.close()
@@ -127,7 +127,7 @@ def test_the_texts_of_an_impact_index_are_in_that_of_its_stem(pyserinis_cache, s
 
     searcher = LuceneImpactSearcher.from_prebuilt_index(IMPACT, WordEncoder())
     first = docids(searcher.search("flea market", k=20))
-    searcher.set_reranker(Reranker(HashBackend(), "hashing"), depth=20)
+    searcher.set_reranker(ModelReranker(HashBackend(), "hashing"), depth=20)
     assert listed(searcher.search("flea market", k=20)) == expected("flea market", first, texts, 20)
     assert server.asked == [f"/lucene-inverted.{name}.tar.gz" for name in (IMPACT, PLAIN)]
     searcher.close()
@@ -138,7 +138,7 @@ def test_a_damaged_archive_is_not_believed(pyserinis_cache, archives, monkeypatc
 
     monkeypatch.setitem(prebuilt_index_info.TF_INDEX_INFO, PLAIN, {**archives[PLAIN], "md5": "0" * 32})
     with pytest.raises(ConnectionError, match=f"'{PLAIN}' came damaged .* does not match checksum") as error:
-        Reranker(HashBackend(), "hashing").rerank("flea", [], texts=PLAIN)
+        ModelReranker(HashBackend(), "hashing").rerank("flea", [], texts=PLAIN)
     assert len(str(error.value).splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, words
-from pyserini_rerank import Hits, Reranker, RerankingSearcher, Trace, trace
+from pyserini_rerank import Hits, ModelReranker, Reranker, RerankingSearcher, Trace, trace
 
 QIDS = ["1", "2", "3", "4", "5", "6"]
 
@@ -68,7 +68,7 @@ def test_rerank_takes_any_source_of_texts(
 
 def test_rerank_of_reranked_hits(searcher: Any, query: str, hashing: Reranker, documents: dict[str, str]) -> None:
     hits = searcher.search(query, 20)
-    shortest = Reranker(HashBackend(lambda q, t: -len(t)), "shortest")
+    shortest = ModelReranker(HashBackend(lambda q, t: -len(t)), "shortest")
     once = shortest.rerank(query, hits)
     wanted = expected(query, docids(once), documents, 5)
     assert listed(hashing.rerank(query, once, k=5)) == wanted

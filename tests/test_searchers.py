@@ -12,7 +12,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 from collection import HashBackend, docids, expected, hashed, listed, words
-from pyserini_rerank import Reranker, RerankingSearcher
+from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher
 
 THREE = {"set_reranker", "unset_reranker", "is_using_reranker"}
 KINDS = ["bm25", "impact", "wordpieces", "slim", "fusion", "hnsw", "flat", "faiss", "ivf", "binary", "hybrid"]
@@ -129,7 +129,7 @@ def test_set_and_unset_and_set_again(
 
     searcher.set_reranker(hashing, depth=DEPTH, texts=texts_of(kind))
     first = listed(searcher.search(text, k=5, **more))
-    other = Reranker(HashBackend(lambda q, t: -hashed(q, t)), "the other way")
+    other = ModelReranker(HashBackend(lambda q, t: -hashed(q, t)), "the other way")
     searcher.set_reranker(other, depth=DEPTH, texts=texts_of(kind))
     second = listed(searcher.search(text, k=5, **more))
     assert first[0][1] > first[-1][1]
@@ -176,7 +176,7 @@ def test_a_reranker_that_fails_to_load_leaves_the_earlier_one(
 
 
 def test_two_searchers_with_a_reranker_each(make_searcher: Any, hashing: Reranker, query: str) -> None:
-    other = Reranker(HashBackend(lambda q, t: -hashed(q, t)), "the other way")
+    other = ModelReranker(HashBackend(lambda q, t: -hashed(q, t)), "the other way")
     one, two = make_searcher("bm25"), make_searcher("bm25")
     one.set_reranker(hashing, depth=DEPTH)
     two.set_reranker(other, depth=DEPTH)
@@ -488,11 +488,11 @@ def test_over_another_reranking_searcher(
     inner, outer = HashBackend(lambda q, t: -len(t)), HashBackend()
     first = docids(make_searcher("bm25").search(query, 30))
     if registered:
-        searcher.set_reranker(Reranker(inner, "shortest"), depth=30)
+        searcher.set_reranker(ModelReranker(inner, "shortest"), depth=30)
         below = searcher
     else:
-        below = RerankingSearcher(searcher, Reranker(inner, "shortest"), depth=30)
-    reranking = RerankingSearcher(below, Reranker(outer, "hashing"), depth=10)
+        below = RerankingSearcher(searcher, ModelReranker(inner, "shortest"), depth=30)
+    reranking = RerankingSearcher(below, ModelReranker(outer, "hashing"), depth=10)
     shortest = [docid for docid, _ in expected(query, first, documents, 10, lambda q, t: -len(t))]
     wanted = expected(query, shortest, documents, 5)
     assert listed(reranking.search(query, k=5)) == wanted
@@ -508,8 +508,8 @@ def test_a_query_that_is_no_text_through_two_reranking_searchers(
     inner, outer = HashBackend(lambda q, t: -len(t)), HashBackend()
     flat = make_searcher("flat")
     first = docids(flat.search(vector_query(query), 40))
-    below = RerankingSearcher(flat, Reranker(inner, "shortest"), depth=40, texts=documents)
-    reranking = RerankingSearcher(below, Reranker(outer, "hashing"), depth=10, texts=documents)
+    below = RerankingSearcher(flat, ModelReranker(inner, "shortest"), depth=40, texts=documents)
+    reranking = RerankingSearcher(below, ModelReranker(outer, "hashing"), depth=10, texts=documents)
     shortest = [docid for docid, _ in expected(query, first, documents, 10, lambda q, t: -len(t))]
     wanted = expected(query, shortest, documents, 5)
     assert listed(reranking.search(vector_query(query), k=5, rerank_query=query)) == wanted

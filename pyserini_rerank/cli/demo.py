@@ -37,6 +37,7 @@ def demo(
     """Search the documentation of Python's standard library with BM25, rerank it, and say what that changed."""
     from rich.console import Console
 
+    from ..experiments.provenance import provenance
     from ..reranker import CutWarning
     from . import docstrings
 
@@ -50,7 +51,7 @@ def demo(
             documents = dict(docstrings.read())
             docstrings.index(documents, folder)
             searcher = _open(folder)
-        where = getattr(reranker.backend, "device", "its own device")
+        where = provenance(reranker).get("device", "its own device")
         console.print(f"{len(documents):,} documents: the docstrings of Python's standard library.")
         console.print(
             f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked, cut to {MAX_LENGTH} tokens.\n"

@@ -20,7 +20,7 @@ File = Path | None
 
 def rerank(
     run: Annotated[Path, typer.Option(help="The run: TREC's or MS MARCO's format, or MS MARCO's top-1000 with texts.")],
-    model: Annotated[str, typer.Option(help="A checkpoint's hub name, a folder, or 'bundled'.")],
+    model: Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
     output: Annotated[Path, typer.Option(help="The TREC run to write; a report goes to OUTPUT.json.")],
     topics: Annotated[Text, typer.Option(help="A file, or a name that Pyserini or ir_datasets knows.")] = None,
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,
@@ -60,7 +60,7 @@ def rerank(
     options = {"device": device, "dtype": dtype, "max_length": max_length}
     settings = {
         **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
-        **{"model": model, "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
+        **{"model": _state(model), "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
         "only_judged": qrels if only_judged else None,
     }
     work = Work(output, settings, overwrite=overwrite)
@@ -75,7 +75,10 @@ def rerank(
         source = _source(index, collection, tokens)
         if source:
             reranker.check(source)
-        report = rerank_run(work, queries, topics_by_qid, source, reranker, depth=depth, tag=tag, skip_bad=skip_bad)
+        report = rerank_run(
+            work, queries, topics_by_qid, source, reranker,
+            depth=depth or reranker.depth, tag=tag, skip_bad=skip_bad,
+        )  # fmt: skip
     if not report["counts"]["pairs"]:
         raise ValueError(f"no query of {run} is among the topics and the judgements: name those of the run.")
     report["texts"] = source.place if source else f"the lines of {run}"

@@ -26,8 +26,10 @@ NO_INDEX = 2
 def search(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help=f"Which of Pyserini's commands: {', '.join(KINDS)}.")],
-    reranker: Annotated[str | None, typer.Option(help="A checkpoint; without one it is Pyserini's own search.")] = None,
-    reranker_depth: Annotated[int, typer.Option(min=1, help="How many candidates are rescored.")] = 100,
+    reranker: Annotated[
+        str | None, typer.Option(help="A checkpoint, or a combination in YAML; else it is Pyserini's own search.")
+    ] = None,
+    reranker_depth: Annotated[int | None, typer.Option(min=1, help="How many are rescored. Default: 100.")] = None,
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
     reranker_tokens: Annotated[str | None, typer.Option(help="A folder that `index-tokens` wrote, for texts.")] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
@@ -44,6 +46,7 @@ def search(
     from .. import load
     from ..experiments.provenance import provenance
     from ..experiments.work import Work
+    from ..searcher import DEPTH
 
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
@@ -60,10 +63,11 @@ def search(
         given = {name: value for name, value in options.items() if value is not None}
         cache = reranker_cache or work.folder / "scores"
         with load(reranker, backend=reranker_backend, cache=cache, **given) as loaded:
-            how = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
+            depth = reranker_depth or loaded.depth or DEPTH
+            how = {"depth": depth, "texts": reranker_texts, "tokens": reranker_tokens}
             with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):
                 code = _run(kind, arguments)
-            report = {**provenance(loaded), "depth": reranker_depth, "counts": vars(loaded.counts)}
+            report = {**provenance(loaded), "depth": depth, "counts": vars(loaded.counts)}
     if code == 0:
         work.finish({**report, "seconds": round(time.perf_counter() - start, 3)})
     elif reranker is None:  # else there may be scores of another time

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..model import ModelReranker
 from ..reranker import Reranker
 from ..scoring.backend import Pair
 from ..scoring.checkpoints import resolve
@@ -51,10 +52,9 @@ class Timing:
     forward: float | None = None
 
 
-def ours(reranker: Reranker, pairs: Sequence[Pair]) -> tuple[NDArray[np.float32], Timing]:
+def ours(reranker: ModelReranker, pairs: Sequence[Pair]) -> tuple[NDArray[np.float32], Timing]:
     """Score pairs once, as `Reranker.predict` does, and time its stages."""
     backend = reranker.backend
-    assert backend, "the reranker is open"
     start = time.perf_counter()
     plan = backend.plan(pairs)
     planned = time.perf_counter()
@@ -146,8 +146,8 @@ def measure(
     scores, peers : float32 (n,)
         What the two gave; None without a peer.
     """
-    backend = reranker.backend
-    if not isinstance(backend, TorchBackend):
+    backend = reranker.backend if isinstance(reranker, ModelReranker) else None
+    if not isinstance(reranker, ModelReranker) or not isinstance(backend, TorchBackend):
         raise TypeError("bench times the torch backend: leave --backend and --cache out.")
     peer = sentence_transformers(backend, reranker.name) if against else None
     plan = backend.plan(pairs)

@@ -126,7 +126,7 @@ def _rerank_shard(
 
 def _from_cache(reranker: Reranker) -> int:
     """How many scores the reranker has taken from its cache so far."""
-    return getattr(reranker.backend, "known", 0)
+    return sum(model.known_scores for model in reranker.models())
 
 
 def _shards(queries: Iterable[tuple[str, list[RunHit]]], depth: int | None) -> Iterator[list[tuple[str, list[RunHit]]]]:

@@ -213,7 +213,6 @@ def compare(
     rows = []
     for (rank, place), fields, passage, text in zip(shown, candidates.documents, passages, texts, strict=True):
         scored = bool(passage) and place.first_rank <= reranking.depth
-        backend = reranking.reranker.backend
         rows.append(
             Row(
                 docid=visible(place.docid),
@@ -224,7 +223,7 @@ def compare(
                 first_rank=place.first_rank,
                 first_score=place.first_score,
                 grade=(qrels or {}).get(place.docid),
-                cut=scored and backend is not None and backend.plan([(query, passage)]).cut_passages > 0,
+                cut=scored and any(model.cuts(query, passage) for model in reranking.reranker.models()),
             )
         )
     return Comparison(

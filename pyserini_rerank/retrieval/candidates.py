@@ -6,12 +6,14 @@ returned become objects in Python. ``tests/benchmark_reading.py`` measures what 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from .hits import rescored
 from .jvm import JAVA_LOCK
@@ -21,6 +23,9 @@ MOST_HITS = 20_000
 MOST_CHARACTERS = 64_000_000
 #: Hits of a list's first crossing, from which the size of the next one is reckoned.
 FIRST_HITS = 128
+
+#: Fields of a ScoredDoc that are read off the hits that are returned, which are few.
+READ_LATER = ("lucene_docid", "score")
 
 Fields = dict[str, str]
 
@@ -39,6 +44,8 @@ class Candidates:
     """The hit at a first-stage rank, from 0."""
     rescored: Callable[[Any, float], Any]
     """The same hit with another score: in place where nobody else can hold it, else a copy."""
+    first_scores: Callable[[], NDArray[np.float32]]
+    """The scores of the first `depth` hits. Few rerankers ask for them, and they are read when one does."""
 
 
 def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
@@ -49,16 +56,21 @@ def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
             docids, documents = _read_java(_as_java_list(head), len(head))
     else:
         docids, documents = [hit.docid for hit in head], [None] * len(head)
-    return Candidates(len(hits), docids, documents, hits.__getitem__, rescored)
+    return Candidates(
+        len(hits), docids, documents, hits.__getitem__, rescored, lambda: _float32(hit.score for hit in head)
+    )
 
 
 def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:
     """Read a Java list of ScoredDocs that only we hold; without their documents if those are not wanted."""
     count = hits.size()
-    docids, stored = _read_java(hits, min(count, depth), () if documents else ("lucene_document",))
+    read = min(count, depth)
+    docids, stored = _read_java(hits, read, () if documents else ("lucene_document",))
     # pyjnius binds a method on the class, not on the object: a kept `hits.get` would ask the last list
     # whose `get` was looked up.
-    return Candidates(count, docids, stored, lambda rank: hits.get(rank), _rescore_in_place)
+    return Candidates(
+        count, docids, stored, lambda rank: hits.get(rank), _rescore_in_place, lambda: _read_scores(hits, read)
+    )
 
 
 def java_lists(results: Any) -> dict[str, Any]:
@@ -114,6 +126,16 @@ def fields_of(document: dict[str, Any]) -> Fields:
     return fields
 
 
+def _float32(values: Iterable[Any]) -> NDArray[np.float32]:
+    return np.fromiter(values, dtype=np.float32)
+
+
+def _read_scores(hits: Any, count: int) -> NDArray[np.float32]:
+    unread = ("docid", "lucene_document", "lucene_docid")
+    chunks = in_chunks(lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=unread)
+    return _float32(hit["score"] for chunk in chunks for hit in chunk)
+
+
 def _rescore_in_place(hit: Any, score: float) -> Any:
     hit.score = score
     return hit
@@ -124,7 +146,7 @@ def _read_java(hits: Any, count: int, unread: tuple[str, ...] = ()) -> tuple[lis
     documents: list[Fields | None] = []
     # pyjnius binds a method on the class, not on the object: see from_java.
     for chunk in in_chunks(
-        lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=unread
+        lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=(*READ_LATER, *unread)
     ):
         for hit in chunk:
             docids.append(hit["docid"])
@@ -179,8 +201,7 @@ def _mapper(*unread: str) -> Any:
     field_type = autoclass("java.lang.Class").forName("org.apache.lucene.index.IndexableFieldType")
     mapper.configOverride(field_type).setIsIgnoredType(autoclass("java.lang.Boolean")("true"))
     names = autoclass("java.util.HashSet")()
-    # The first two are read off the hits that are returned, which are few.
-    for name in ("lucene_docid", "score", *unread):
+    for name in unread:
         names.add(name)
     ignored = autoclass("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value").forIgnoredProperties(names)
     scored_doc = autoclass("java.lang.Class").forName("io.anserini.search.ScoredDoc")

@@ -65,7 +65,7 @@ def trace(hits: Hits) -> list[Trace]:
     return hits.traces
 
 
-def rescored(hit: Any, score: float) -> Any:
+def rescored(hit: Any, score: float, docid: str | None = None) -> Any:
     """Copy a hit of any of Pyserini's types, with another score.
 
     Parameters
@@ -74,13 +74,17 @@ def rescored(hit: Any, score: float) -> Any:
         Anserini's ScoredDoc, a DenseSearchResult, a SlimResult, or any object with `docid` and `score`.
     score
         A float32 value.
+    docid : str, optional
+        Another docid, too.
     """
     if hasattr(hit, "lucene_document"):
-        return type(hit)(hit.docid, hit.lucene_docid, score, hit.lucene_document)
+        return type(hit)(docid or hit.docid, hit.lucene_docid, score, hit.lucene_document)
+    new = {"score": score} | ({"docid": docid} if docid else {})
     if dataclasses.is_dataclass(hit) and not isinstance(hit, type):
-        return dataclasses.replace(hit, score=score)
+        return dataclasses.replace(hit, **new)
     if hasattr(hit, "_replace"):
-        return hit._replace(score=score)
+        return hit._replace(**new)
     changed = copy.copy(hit)
-    changed.score = score
+    for name, value in new.items():
+        setattr(changed, name, value)
     return changed

@@ -60,8 +60,9 @@ class Backend(Protocol):
     """Computes the scores of pairs, in batches that it plans itself.
 
     A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
-    group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has another attribute,
-    `vocabulary`: the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it.
+    group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has two more members:
+    `vocabulary`, the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it, and
+    ``tokenize(texts)``, which gives the `ids` of each text.
 
     `pyserini_rerank.scoring.contract` tests that a backend does what is asked of it here.
     """

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
@@ -23,6 +24,8 @@ MAP_SIZE = 2**36
 DATA, LOCK = "data.mdb", "lock.mdb"
 #: A score, and a checksum over its key and itself.
 RECORD = struct.Struct("<fI")
+#: What is open: LMDB opens a folder no more than once a process, and closes it when nobody holds it.
+_open: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
 
 
 class CachedBackend:
@@ -62,6 +65,10 @@ class CachedBackend:
     def description(self) -> dict[str, str]:
         return getattr(self.backend, "description", {})
 
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        ids: list[bytes] = self.backend.tokenize(texts)  # type: ignore[attr-defined]
+        return ids
+
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         plan = self.backend.plan(pairs)
         salt = blake2b(self.fingerprint.encode()).digest()
@@ -87,16 +94,18 @@ class CachedBackend:
 
 
 class Store:
-    """Scores by key, in an LMDB file."""
+    """Scores by key, in an LMDB file; several stores of a process may have the same."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder.resolve()
         try:
             # Without metasync the last commit may be lost when the machine (not the process) dies, no more.
-            self._lmdb = lmdb.open(str(self.folder), map_size=MAP_SIZE, metasync=False)
+            self._lmdb = _open.get(path) or lmdb.open(str(path), map_size=MAP_SIZE, metasync=False)
         except lmdb.Error as error:
             raise self._damaged(error) from None
+        _open[path] = self._lmdb
 
     def get(self, keys: Sequence[bytes]) -> NDArray[np.float32]:
         """Look scores up: float32 (n,), NaN where there is none."""
@@ -127,7 +136,7 @@ class Store:
                 self._read(key, record)
 
     def close(self) -> None:
-        self._lmdb.close()
+        del self._lmdb
 
     def _read(self, key: bytes, record: bytes) -> float:
         score: float = RECORD.unpack(record)[0] if len(record) == RECORD.size else 0.0

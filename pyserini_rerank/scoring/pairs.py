@@ -66,10 +66,15 @@ class PairEncoder:
         self.types = np.array([kind for piece in pieces for kind in piece], dtype=np.int64)
         self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
 
+    def tokenize(self, texts: Sequence[str]) -> list[Ids]:
+        """Give passages' tokens, uncut and without special ones."""
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """Tokenize and cut pairs; passages may be tokenized already."""
-        queries = self._tokenize([query for query, _ in pairs])
-        passages = self._tokenize([passage for _, passage in pairs])
+        queries = self._distinct([query for query, _ in pairs])
+        passages = self._distinct([passage for _, passage in pairs])
         return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
 
     def plan(
@@ -118,14 +123,13 @@ class PairEncoder:
             types[row, :length] = np.repeat(self.types, repeats)
         return ids, mask, types
 
-    def _tokenize(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
+    def _distinct(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
         distinct = dict.fromkeys(passages)
         ids: dict[str | Tokens, Ids] = {
             tokens: np.frombuffer(tokens.ids, dtype="<i4") for tokens in distinct if isinstance(tokens, Tokens)
         }
         texts = [text for text in distinct if isinstance(text, str)]
-        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        ids.update((text, np.array(e.ids, dtype=np.int32)) for text, e in zip(texts, encodings, strict=True))
+        ids.update(zip(texts, self.tokenize(texts), strict=True))
         return ids
 
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:

@@ -96,6 +96,10 @@ class TorchBackend:
         """The tokenizer's fingerprint, which says whose `Tokens` it takes."""
         return vocabulary(self.encoder.tokenizer)
 
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        """Give texts' tokens as `Tokens` has them."""
+        return [ids.astype("<i4").tobytes() for ids in self.encoder.tokenize(texts)]
+
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs and put those of similar length together."""
         encoded = self.encoder.encode(pairs)

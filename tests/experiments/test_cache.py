@@ -24,7 +24,7 @@ def hashing(fingerprint: str = "hash") -> HashBackend:
 
 
 def score(backend, pairs=PAIRS):
-    return pyserini_rerank.Reranker(backend, "hashing").predict(pairs)
+    return pyserini_rerank.ModelReranker(backend, "hashing").predict(pairs)
 
 
 def refuse(batch):

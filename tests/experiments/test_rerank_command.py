@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pyserini_rerank import load
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.collections import Collection
 from pyserini_rerank.experiments.work import Work
@@ -60,6 +62,32 @@ def run(monkeypatch, *words: str) -> int:
     with pytest.raises(SystemExit) as stopped:
         main()
     return int(stopped.value.code or 0)
+
+
+def test_a_combination_in_yaml_is_what_python_makes(small, monkeypatch):
+    written = f"{{cascade: [[{{rrf: {small / NAME}}}, 8], [{small / NAME}, 3]]}}"
+    (small / "reranker.yaml").write_text(written)
+    files = []
+    for number, model in enumerate([written, str(small / "reranker.yaml")]):
+        assert run(monkeypatch, *arguments(small, f"cascade{number}.run"), "--model", model) == 0
+        files.append((small / f"cascade{number}.run").read_text())
+    assert files[0] == files[1]
+    report = json.loads((small / "cascade0.run.json").read_text())
+    assert report["counts"]["pairs"] == 4 * (8 + 3) and len(report["parts"]) == 2
+    lines = [line.split() for line in files[0].splitlines()]
+    texts = {row["id"]: row["contents"] for row in map(json.loads, (small / "docs.jsonl").open())}
+    topics = dict(line.rstrip("\n").split("\t") for line in (small / "topics.tsv").open())
+    first = [line.split() for line in (small / "first.run").open()]
+    with load(str(small / NAME), device="cpu") as reranker:
+        for qid, query in topics.items():
+            head = [row[2] for row in first if row[0] == qid][:8]
+            scores = reranker.score(query, [texts[docid] for docid in head])
+            model_rank = {head[row]: rank for rank, row in enumerate(np.argsort(-scores), 1)}
+            fused = sorted(head, key=lambda docid: -1 / (61 + head.index(docid)) - 1 / (60 + model_rank[docid]))
+            best = sorted(fused[:3], key=lambda docid: -scores[head.index(docid)])
+            own = [line[2] for line in lines if line[0] == qid]
+            assert own[:8] == best + fused[3:]
+            assert len(own) == 12 and len(set(own)) == 12
 
 
 def test_the_output_is_the_references(small, monkeypatch, capsys):

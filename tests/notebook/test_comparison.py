@@ -11,7 +11,7 @@ from typing import Any
 import pyserini_rerank
 import pytest
 from collection import HashBackend, build_lucene_index, docids, hashed, words
-from pyserini_rerank import Reranker, RerankingSearcher, compare
+from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher, compare
 from pyserini_rerank.notebook.comparison import Comparison
 from pyserini_rerank.notebook.words import split_at_terms
 from pyserini_rerank.scoring.backend import Plan
@@ -84,7 +84,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reranker]:
 
 
 def compared(tricky: Any, score: Any = hashed, **options: Any) -> Comparison:
-    return compare(RerankingSearcher(tricky, Reranker(HashBackend(score), "<b>model</b>")), "the flea", **options)
+    return compare(RerankingSearcher(tricky, ModelReranker(HashBackend(score), "<b>model</b>")), "the flea", **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,7 +118,7 @@ def test_moves_scores_and_grades(searcher: Any, query: str, documents: dict[str,
     """All that a row says, from scores that turn the first stage's order around."""
     first = searcher.search(query, k=6)
     order = {documents[hit.docid]: float(rank) for rank, hit in enumerate(first, 1)}
-    searcher.set_reranker(Reranker(HashBackend(lambda _, text: order[text]), "reverse"), depth=6)
+    searcher.set_reranker(ModelReranker(HashBackend(lambda _, text: order[text]), "reverse"), depth=6)
     made = compare(searcher, query, 2, qrels={first[5].docid: 2, first[0].docid: 0})
     assert [(row.rank, row.first_rank, made.move(row)) for row in made.rows] == [
         (1, 6, "▲ 5, new"),
@@ -145,7 +145,7 @@ def test_moves_scores_and_grades(searcher: Any, query: str, documents: dict[str,
 
 def test_what_stays_has_no_arrow(searcher: Any, query: str, documents: dict[str, str]) -> None:
     order = {documents[hit.docid]: -float(rank) for rank, hit in enumerate(searcher.search(query, k=5))}
-    searcher.set_reranker(Reranker(HashBackend(lambda _, text: order[text]), "same"), depth=5)
+    searcher.set_reranker(ModelReranker(HashBackend(lambda _, text: order[text]), "same"), depth=5)
     made = compare(searcher, query, k=7)
     assert [made.move(row) for row in made.rows] == ["="] * 7
     # Below the depth there is no score of the model's, and none is shown.
@@ -178,7 +178,7 @@ def test_a_title_stands_before_the_docid(tmp_path: Path) -> None:
     indexer = LuceneIndexer(args=["-index", str(tmp_path), "-storeRaw"], threads=1)
     indexer.add_batch_raw([json.dumps({"id": "d1", "title": "Of <fleas>", "contents": "the flea"})])
     indexer.close()
-    with RerankingSearcher(LuceneSearcher(str(tmp_path)), Reranker(HashBackend(), "m")) as searcher:
+    with RerankingSearcher(LuceneSearcher(str(tmp_path)), ModelReranker(HashBackend(), "m")) as searcher:
         made = compare(searcher, "flea")
     assert made.rows[0].title == "Of <fleas>"
     assert Page(made._repr_html_()).rows[1][-1].startswith("Of <fleas> d1")
@@ -191,7 +191,7 @@ def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:
             plan = super().plan(pairs)
             return Plan(plan.batches, cut_passages=sum(len(text) > 1000 for _, text in pairs))
 
-    searcher = RerankingSearcher(tricky, Reranker(Cutting(), "cutting"))
+    searcher = RerankingSearcher(tricky, ModelReranker(Cutting(), "cutting"))
     with pytest.warns(pyserini_rerank.CutWarning):
         made = compare(searcher, "flea")
     assert {row.docid: row.cut for row in made.rows} == {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from collection import HashBackend
-from pyserini_rerank import Reranker, explain
+from pyserini_rerank import ModelReranker, Reranker, explain
 from rich.console import Console
 
 RELEVANT = "The life cycle of a flea takes between two weeks and eight months."
@@ -23,7 +23,7 @@ AROUND = [
 def counting(weights: dict[str, float]) -> tuple[Reranker, HashBackend]:
     """A reranker whose score of a passage is the sum of its words' weights."""
     backend = HashBackend(lambda _, text: sum(weights.get(word, 0.0) for word in text.split()))
-    return Reranker(backend, "sum"), backend
+    return ModelReranker(backend, "sum"), backend
 
 
 @pytest.mark.parametrize("place", [0, 3])
@@ -61,7 +61,7 @@ def test_of_a_short_passage_half_is_left_out_at_most() -> None:
 
 
 def test_every_character_is_a_word_where_no_space_is() -> None:
-    reranker = Reranker(HashBackend(lambda _, text: float("京" in text)), "one")
+    reranker = ModelReranker(HashBackend(lambda _, text: float("京" in text)), "one")
     made = explain(reranker, "q", "東京は big", window=1)
     assert made.words == [("東", 0.0), ("京", 1.0), ("は", 0.0), ("big", 0.0)]
 

@@ -212,7 +212,7 @@ def test_another_vocabulary(checkpoints, made):
 
 
 def test_a_backend_that_takes_texts_only(made):
-    reranker = pyserini_rerank.Reranker(HashBackend(), "hashing")
+    reranker = pyserini_rerank.ModelReranker(HashBackend(), "hashing")
     with pytest.raises(ValueError, match="hashing has a backend that takes texts and no tokens"):
         reranker.rerank("flea", hits(["d1"]), tokens=made[TINY])
 

@@ -1,0 +1,1 @@
+"""Rerankers that are made of others; `pyserini_rerank.load` makes them from what a user writes, too."""

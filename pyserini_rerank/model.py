@@ -1,0 +1,99 @@
+"""The reranker that the others are made of: one checkpoint, in one backend."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from .reranker import SHARD, Counts, Passages, Reranker, Scores
+from .retrieval.queries import shown
+from .scoring.backend import Backend, Pair, Tokens
+
+
+class ModelReranker(Reranker):
+    """Scores every pair with a backend.
+
+    Parameters
+    ----------
+    backend : Backend
+        Closed along with the reranker.
+    name : str
+        The checkpoint.
+    """
+
+    def __init__(self, backend: Backend, name: str) -> None:
+        super().__init__(name)
+        self._backend: Backend | None = backend
+        self.max_length = backend.max_length
+
+    @property
+    def backend(self) -> Backend:
+        """What computes the scores; raises RuntimeError once the reranker is closed."""
+        if self._backend is None:
+            raise RuntimeError(f"the reranker {self.name} is closed: load it again.")
+        return self._backend
+
+    @property
+    def fingerprint(self) -> str:
+        return self.backend.fingerprint
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The fingerprint of its tokenizer; None where its backend takes texts only."""
+        return getattr(self.backend, "vocabulary", None)
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        """Give the ids of texts' tokens, as `Tokens` has them; only where there is a vocabulary."""
+        ids: list[bytes] = self.backend.tokenize(texts)  # type: ignore[attr-defined]
+        return ids
+
+    def cuts(self, query: str, passage: str | Tokens) -> bool:
+        """Is a passage too long for it?"""
+        return self.backend.plan([(query, passage)]).cut_passages > 0
+
+    @property
+    def known_scores(self) -> int:
+        """How many scores came from a cache so far."""
+        return getattr(self.backend, "known", 0)
+
+    def models(self) -> Iterator["ModelReranker"]:
+        yield self
+
+    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
+        pairs = [(query, text) for query, some in zip(queries, found, strict=True) for text in some.texts if text]
+        scores = iter(self._score(pairs, counts))
+        return [np.array([next(scores) if text else np.nan for text in some.texts], dtype=np.float32) for some in found]
+
+    def close(self) -> None:
+        if self._backend:
+            self._backend.close()
+            self._backend = None
+
+    def _score(self, pairs: Sequence[Pair], counts: Counts) -> Scores:
+        """Score pairs in the batches that the backend plans; equal pairs once."""
+        backend = self.backend
+        unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
+        distinct = list(unique)
+        scores = np.empty(len(unique), dtype=np.float32)
+        # Shown on a terminal and in a notebook, once it takes longer than two seconds.
+        with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
+            for start in range(0, len(distinct), SHARD):
+                plan = backend.plan(distinct[start : start + SHARD])
+                for batch in plan.batches:
+                    with self._lock:
+                        scores[start + batch.positions] = backend.run(batch)
+                    progress.update(len(batch.positions))
+                counts.cut_passages += plan.cut_passages
+                counts.cut_queries += plan.cut_queries
+                counts.unknown += plan.unknown
+        counts.pairs += len(pairs)
+        counts.scored += len(unique)
+        wrong = np.flatnonzero(~np.isfinite(scores))
+        if len(wrong):
+            query, text = distinct[wrong[0]]
+            raise FloatingPointError(
+                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {shown(query)} and "
+                f"the passage {shown(str(text))}: its weights are damaged or too large for this dtype; load it with "
+                "dtype='float32'."
+            )
+        return scores[[unique[pair] for pair in pairs]]

@@ -1,0 +1,115 @@
+"""What a user writes to a reranker."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyserini_rerank
+import pytest
+from pyserini_rerank import load
+from pyserini_rerank.experiments.provenance import provenance
+from tiny_checkpoints import build
+
+TEXTS = ["the flea lives long", "berlin is a city", "a cat and a dog"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    names = ["cross-encoder/ms-marco-TinyBERT-L-2-v2", "cross-encoder/ms-marco-MiniLM-L-2-v2"]
+    return [str(build(name, folder)) for name in names]
+
+
+WRITTEN = [
+    ("[[{0}, 3], [{1}, 2]]", "cascade({0}@3, {1}@2)"),
+    ("{{cascade: [[{0}, 3], [{1}, 2]]}}", "cascade({0}@3, {1}@2)"),
+    ("{{ensemble: [[{0}, 0.5], [{1}, 2]]}}", "ensemble(0.5*{0}, 2*{1})"),
+    ("{{ensemble: {{rerankers: [[{0}, 1], [first-stage, 1]], normalise: z}}}}",
+     "ensemble(1*{0}, 1*first-stage, normalise=z)"),
+    ("{{rrf: {0}}}", "ensemble(1*{0}, 1*first-stage, normalise=reciprocal-rank)"),
+    ("{{interpolation: {{reranker: {0}, alpha: 0.7}}}}",
+     "ensemble(0.7*{0}, 0.3*first-stage, normalise=min-max)"),
+    ("{{windows: {{reranker: {0}, size: 32, stride: 16, aggregate: 3}}}}", "windows({0}, 32/16, 3)"),
+    ("{{segments: {{reranker: {{windows: {0}}}, delimiter: /}}}}", "segments(windows({0}, 256/128, max), max, /)"),
+    ("{{model: {0}, max_length: 64}}", "{0}"),
+    ("[[{{rrf: {0}}}, 3], [{{model: {1}, max_length: 32}}, 2]]",
+     "cascade(ensemble(1*{0}, 1*first-stage, normalise=reciprocal-rank)@3, {1}@2)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "name"), WRITTEN)
+@pytest.mark.parametrize("form", ["string", "file", "python"])
+def test_what_is_written_is_made(written: str, name: str, form: str, models: list[str], tmp_path: Path) -> None:
+    import yaml
+
+    given: Any = written.format(*models)
+    if form == "file":
+        (tmp_path / "reranker.yaml").write_text(given)
+        given = tmp_path / "reranker.yaml"
+    elif form == "python":
+        given = yaml.safe_load(given)
+    with load(given, device="cpu") as reranker:
+        assert reranker.name == name.format(*models)
+        assert len(reranker.fingerprint) == 32
+        assert provenance(reranker)["model"] == reranker.name
+
+
+def test_options_reach_every_checkpoint_and_its_own_count_more(models: list[str]) -> None:
+    with load([(models[0], 3), ({"model": models[1], "max_length": 32}, 2)], device="cpu", max_length=64) as cascade:
+        assert [model.max_length for model in cascade.models()] == [64, 32]
+        with pytest.warns(pyserini_rerank.CutWarning, match="were cut to 32 or 64 tokens"):
+            cascade.score("flea", [text + " cat" * 100 for text in TEXTS])
+
+
+def test_rerankers_may_stand_among_names(models: list[str]) -> None:
+    with load(models[0], device="cpu") as one, load({"ensemble": [(one, 1), (models[1], 1)]}, device="cpu") as both:
+        with load(models[1], device="cpu") as two:
+            wanted = one.score("flea", TEXTS) + two.score("flea", TEXTS)
+        assert both.score("flea", TEXTS) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_all_share_a_cache(models: list[str], tmp_path: Path) -> None:
+    written = {"ensemble": [(model, 1) for model in models]}
+    with load(written, device="cpu", cache=tmp_path) as first:
+        scores = first.score("flea", TEXTS)
+        assert [model.known_scores for model in first.models()] == [0, 0]
+        # Others of the same process may have it open as well.
+        with load(models[0], device="cpu", cache=tmp_path) as alone:
+            alone.score("flea", TEXTS)
+            assert alone.known_scores == 3
+    with load(written, device="cpu", cache=tmp_path) as again:
+        assert np.array_equal(again.score("flea", TEXTS), scores)
+        assert [model.known_scores for model in again.models()] == [3, 3]
+
+
+def test_whatever_changes_the_scores_changes_the_fingerprint(models: list[str]) -> None:
+    a, b = models
+    written = [a, {"rrf": a}, {"windows": a}, {"windows": {"reranker": a, "size": 8, "stride": 8}}, [(a, 3), (b, 2)],
+               [(a, 3), (b, 1)], {"ensemble": [(a, 1), (b, 2)]}, {"ensemble": [(a, 2), (b, 1)]}]  # fmt: skip
+    prints = []
+    for some in written:
+        with load(some, device="cpu") as reranker:
+            prints.append(reranker.fingerprint)
+    assert len(set(prints)) == len(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{fusion: bundled}", "{'fusion': 'bundled'} is no reranker: give a mapping with one key of cascade, ensemble"),
+        ("{windows: {reranker: first-stage, length: 3}}", "windows has no 'length': it has reranker, size, stride"),
+        ("[bundled, 100]", "'bundled' is no pair of a reranker and a number"),
+        ("{ensemble: [[bundled, much]]}", "['bundled', 'much'] is no pair of a reranker and a number"),
+        ("{cascade: bundled}", "'bundled' is no list of pairs of a reranker and a number"),
+        ("{cascade: ", "{cascade:  is no YAML: while parsing"),
+    ],
+)
+def test_what_cannot_be_made_says_why(written: str, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        load(written)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(FileNotFoundError, match=r"there/is/none\.yaml"):
+        load("there/is/none.yaml")
