@@ -79,7 +79,9 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
             from .scoring.cache import CachedBackend
 
             made = CachedBackend(made, cache)
-        return ModelReranker(made, os.fspath(name))
+        # Its own options tell it from the same checkpoint with others.
+        shown = f"({', '.join(f'{option}={value}' for option, value in own.items())})" if own else ""
+        return ModelReranker(made, os.fspath(name) + shown)
 
     return make(_read(name))
 

@@ -31,9 +31,9 @@ WRITTEN = [
      "ensemble(0.7*{0}, 0.3*first-stage, normalise=min-max)"),
     ("{{windows: {{reranker: {0}, size: 32, stride: 16, aggregate: 3}}}}", "windows({0}, 32/16, 3)"),
     ("{{segments: {{reranker: {{windows: {0}}}, delimiter: /}}}}", "segments(windows({0}, 256/128, max), max, /)"),
-    ("{{model: {0}, max_length: 64}}", "{0}"),
+    ("{{model: {0}, max_length: 64}}", "{0}(max_length=64)"),
     ("[[{{rrf: {0}}}, 3], [{{model: {1}, max_length: 32}}, 2]]",
-     "cascade(ensemble(1*{0}, 1*first-stage, normalise=reciprocal-rank)@3, {1}@2)"),
+     "cascade(ensemble(1*{0}, 1*first-stage, normalise=reciprocal-rank)@3, {1}(max_length=32)@2)"),
 ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def rerank(
         topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
     given = {name: value for name, value in options.items() if value is not None}
     with load(model, backend=backend, cache=cache or work.folder / "scores", **given) as reranker:
-        source = _source(index, collection, tokens)
+        source = source_of(index, collection, tokens)
         if source:
             reranker.check(source)
         report = rerank_run(
@@ -121,7 +121,8 @@ def _candidates(run: Path, topics: str | None, folder: Path, skipped: "Skipped |
     return official, official.queries
 
 
-def _source(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
+def source_of(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
+    """Open the source of texts that the command names, if it does."""
     from ..experiments.collections import Collection
     from ..reranker import open_source
     from ..retrieval.texts import Function

@@ -7,6 +7,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
+from experiment import write_experiment
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments import benchmark
 from tiny_checkpoints import build
@@ -90,6 +91,40 @@ def test_what_it_cannot_compare(tmp_path, tiny, monkeypatch, capsys):
     words = ["--model", margin, "--device", "cpu", "--count", 5, "--against", "sentence-transformers"]
     assert run(monkeypatch, *words) == 1
     assert "reads" in (error := capsys.readouterr().err) and "otherwise than its authors do" in error
+
+
+def test_a_cascade_beside_its_parts_on_a_run(tmp_path, monkeypatch, capsys):
+    folder = write_experiment(tmp_path, queries=5, hits=12)
+    model = folder / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
+    files = ["--run", folder / "first.run", "--topics", folder / "topics.tsv", "--qrels", folder / "qrels.txt"]
+    files += ["--collection", folder / "docs.jsonl"]
+    cascade = f"[[{{model: {model}, max_length: 16}}, 10], [{model}, 4]]"
+    words = [*files, "--device", "cpu", "--rounds", 2, "--model", model, "--model", cascade]
+    to = ["--json", folder / "figures.json", "--plot", folder / "plot.png"]
+    assert run(monkeypatch, *words, *to) == 0
+    rows = json.loads((folder / "figures.json").read_text())["rows"]
+    assert [row["pairs"] for row in rows] == [0, 12, 10, 4, 14]
+    assert all(row["milliseconds"] > 0 and row["pairs_per_second"] > 0 for row in rows[1:])
+    shown = capsys.readouterr().out
+    assert all(f"{row['ndcg']:.4f}" in shown for row in rows) and (folder / "plot.png").stat().st_size > 5000
+    # The figures are those of the rerank command on the same run.
+    for row, options in ((rows[1], ["--model", str(model)]), (rows[4], ["--model", cascade])):
+        command = ["rerank", *map(str, files), "--device", "cpu", *options, "--output", str(folder / "out.run")]
+        monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *command, "--overwrite", "--json"])
+        with pytest.raises(SystemExit):
+            main()
+        measures = json.loads(capsys.readouterr().out)["evaluation"]["measures"]
+        ndcg = next(some for some in measures if some["measure"] == "nDCG@10")
+        assert row["ndcg"] == pytest.approx(ndcg["run"]) and rows[0]["ndcg"] == pytest.approx(ndcg["baseline"])
+
+
+def test_what_a_run_needs(tiny, tmp_path, monkeypatch, capsys):
+    assert run(monkeypatch, "--model", tiny, "--run", tmp_path / "first.run") == 1
+    assert "name the run's --topics, its --qrels, and its texts" in capsys.readouterr().err
+    assert run(monkeypatch, "--model", tiny, "--run", tmp_path / "x", "--against", "sentence-transformers") == 1
+    assert "leave --pairs and --against out" in capsys.readouterr().err
+    assert run(monkeypatch, "--model", tiny, "--model", tiny) == 1
+    assert "pairs are for one --model: name a --run" in capsys.readouterr().err
 
 
 def test_overlap():
