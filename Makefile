@@ -1,5 +1,5 @@
 # make demo   search and rerank the standard library's documentation, with no network
-# make test   lint, types and tests
+# make test   lint, types and tests, these in two processes of one thread each
 # make stress what is too long for every commit
 
 # The first Python 3.12 or 3.13 on PATH or among pyenv's versions.
@@ -17,7 +17,7 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not stress"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not stress" -n 2 --dist loadfile --no-loadscope-reorder
 
 stress: .venv/installed
 	$(BIN)/pytest -m stress
