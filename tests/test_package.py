@@ -53,8 +53,8 @@ def test_the_installed_package_works(built):
         "import sys\n"
         "import pyserini_rerank\n"
         "from pyserini_rerank.experiments.conditions import load_conditions\n"
-        "from pyserini_rerank.scoring.checkpoints import catalogue\n"
-        "print(pyserini_rerank.__file__, pyserini_rerank.__version__, len(catalogue()), len(load_conditions()))\n"
+        "from pyserini_rerank.scoring.checkpoints import of_the_card\n"
+        "print(pyserini_rerank.__file__, pyserini_rerank.__version__, len(of_the_card()), len(load_conditions()))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env={"PYTHONPATH": str(folder / "site")},

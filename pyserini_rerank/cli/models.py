@@ -9,12 +9,13 @@ import typer
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the known checkpoints with the figures that their model card publishes."""
-    from ..scoring.checkpoints import catalogue
+    """List the known checkpoints: those of the model card with its figures, and others."""
+    from ..scoring.checkpoints import catalogue, of_the_card
 
-    rows = catalogue().values()
+    rows, card = catalogue(), of_the_card()
     if as_json:
-        print(json.dumps([{"name": row.name, **row.published} for row in rows], indent=2))
+        facts = [{"name": row.name, "family": row.family or "classifier", **row.published} for row in rows.values()]
+        print(json.dumps(facts, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -23,12 +24,19 @@ def models(
     table.add_column("checkpoint", no_wrap=True)
     for heading in ("DL19", "dev", "docs/s"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        facts = row.published
-        table.add_row(row.name, f"{facts['dl19']:.2f}", f"{facts['dev']:.2f}", str(facts["docs_per_second"]))
+    for name in card:
+        figures = rows[name].published
+        table.add_row(name, f"{figures['dl19']:.2f}", f"{figures['dev']:.2f}", str(figures["docs_per_second"]))
+    others = Table(box=None)
+    others.add_column("others", no_wrap=True)
+    others.add_column("family")
+    for name in (name for name in rows if name not in card):
+        others.add_row(name, rows[name].family or "classifier")
     console = Console(highlight=False)
     console.print(table)
     console.print(
         "\nAs published: nDCG@10 on TREC DL 2019 and MRR@10 on MS MARCO dev (x 100), reranking the official top 1000; "
-        "passages a second on a V100. Any other cross-encoder with one label loads as well."
+        "passages a second on a V100.\n"
     )
+    console.print(others)
+    console.print("\nAny other cross-encoder with one label loads as well.")

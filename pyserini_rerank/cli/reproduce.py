@@ -28,7 +28,7 @@ Names = list[str] | None
 def reproduce(
     test_set: Annotated[Names, typer.Option(help="May be repeated. Default: the model card's two.")] = None,
     first_stage: Annotated[Names, typer.Option(help="May be repeated. Default: official.")] = None,
-    model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen that `models` lists.")] = None,
+    model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen of the model card.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="How many candidates of a first stage are reranked.")] = 1000,
     output: Annotated[Path, typer.Option(help="The folder for runs and report.")] = Path("reproduction"),
     files: Annotated[Path, typer.Option(help="Where the official candidates are, or are fetched to.")] = FILES,
@@ -49,13 +49,13 @@ def reproduce(
     from ..experiments import report
     from ..experiments.conditions import OFFICIAL, load_conditions, select
     from ..experiments.matrix import Cell
-    from ..scoring.checkpoints import catalogue
+    from ..scoring.checkpoints import of_the_card
 
     chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
     options = {"dtype": dtype, "device": device, "cache": cache}
     given = {name: str(value) for name, value in options.items() if value}
     folder, files = output.expanduser(), files.expanduser()
-    cells = [Cell(condition, name, folder, files, given) for condition in chosen for name in model or catalogue()]
+    cells = [Cell(condition, name, folder, files, given) for condition in chosen for name in model or of_the_card()]
     if commands:
         _print_commands(cells)
         return

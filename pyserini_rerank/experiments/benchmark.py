@@ -17,6 +17,7 @@ from ..model import ModelReranker
 from ..reranker import Reranker
 from ..scoring.backend import Pair
 from ..scoring.checkpoints import resolve
+from ..scoring.families.classifier import Classifier
 from ..scoring.torch import TorchBackend
 
 #: Evenly spaced quantiles of the lengths of TREC DL 2019's queries and BM25's top 100 passages, in BERT's tokens.
@@ -149,6 +150,8 @@ def measure(
     backend = reranker.backend if isinstance(reranker, ModelReranker) else None
     if not isinstance(reranker, ModelReranker) or not isinstance(backend, TorchBackend):
         raise TypeError("bench times the torch backend: leave --backend and --cache out.")
+    if not isinstance(backend.family, Classifier):
+        raise TypeError(f"bench knows the operations of sequence classifiers alone, and {reranker.name} is none.")
     peer = sentence_transformers(backend, reranker.name) if against else None
     plan = backend.plan(pairs)
     for engine in (lambda some: ours(reranker, some), *([peer] if peer else [])):
@@ -165,7 +168,7 @@ def measure(
     padded = sum(len(batch.inputs) * max(map(backend.encoder.length, batch.inputs)) for batch in plan.batches)
     seconds = median(timing.seconds for timing in timings)
     forward = median(timing.forward or 0 for timing in timings)
-    work, reached = sum(operations(backend.model, length) for length in lengths), peak(backend)
+    work, reached = sum(operations(backend.family.model, length) for length in lengths), peak(backend)
     figures = {
         "pairs": len(pairs),
         "tokens_per_pair": sum(lengths) / len(pairs),

@@ -68,7 +68,7 @@ class Cell:
             "measure": condition.measure,
             "first_stage_published": condition.published_first_stage(),
             "published": condition.published(self.model),
-            "docs_per_second_published": card.published["docs_per_second"] if card else None,
+            "docs_per_second_published": card.published.get("docs_per_second") if card else None,
             "state": "begun" if partial_of(self.output).exists() else "missing",
             **dict.fromkeys(MEASURED),
         }

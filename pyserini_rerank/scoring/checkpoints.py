@@ -22,7 +22,10 @@ class Row:
     """A checkpoint of the catalogue; `checkpoints.yaml` explains the fields."""
 
     name: str
+    family: str | None = None
     head: str | None = None
+    template: Sequence[str] = ()
+    answers: Sequence[str] = ()
     type: str | None = None
     body: Mapping[str, str] | None = None
     tokenizer: str | None = None
@@ -45,6 +48,11 @@ def catalogue() -> dict[str, Row]:
     """Read the known checkpoints, by hub name."""
     text = files(__package__).joinpath("checkpoints.yaml").read_text(encoding="utf-8")
     return {name: Row(name=name, **facts) for name, facts in yaml.safe_load(text).items()}
+
+
+def of_the_card() -> list[str]:
+    """Name the checkpoints that have published figures: the fifteen of the model card."""
+    return [name for name, row in catalogue().items() if row.published]
 
 
 def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkpoint:

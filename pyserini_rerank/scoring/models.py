@@ -1,13 +1,10 @@
 """A checkpoint's files to a model and a tokenizer."""
 
-import inspect
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,47 +12,38 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertTokenizer,
-    DistilBertConfig,
-)
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertTokenizer, DistilBertConfig
 from transformers.utils import logging
 
 from .checkpoints import Checkpoint, fetch
 
-#: Models whose first position comes after that of padding.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a model takes and gives."""
-
-    labels: int
-    positions: int
-    pad_id: int
-    takes_types: bool
+def architecture(checkpoint: Checkpoint) -> str:
+    """Give the class that a checkpoint was saved from; empty where its configuration does not say."""
+    return str((_facts(checkpoint).get("architectures") or [""])[0])
 
 
-class FirstToken(torch.nn.Module):
-    """An encoder with a Linear layer on its first token's vector: a head that transformers has no class for."""
+def load_config(checkpoint: Checkpoint) -> Any:
+    """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are.
 
-    def __init__(self, body: torch.nn.Module, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        self.body = body
-        self.linear = linear
+    Raises
+    ------
+    ValueError
+        It cannot be read.
+    """
+    facts = _facts(checkpoint)
+    try:
+        if checkpoint.row.type and "model_type" not in facts:
+            return AutoConfig.for_model(checkpoint.row.type, **facts)
+        return AutoConfig.from_pretrained(checkpoint.folder)
+    except (OSError, TypeError, ValueError) as error:
+        raise _unreadable(checkpoint, error) from None
 
-    def forward(self, **inputs: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.linear(self.body(**inputs).last_hidden_state[:, 0]))
 
-
-def load_model(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> tuple[torch.nn.Module, Limits]:
-    """Load a checkpoint's model, its body in `dtype` and its head in float32.
+def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """Load a checkpoint's model with one of transformers' Auto classes.
 
     Raises
     ------
@@ -64,29 +52,49 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device)
     OSError
         There is no file of weights.
     """
-    try:
-        if checkpoint.row.body:
-            model, config, missing = _load_first_token(checkpoint, dtype)
-        else:
-            model, config, missing = _load_classifier(checkpoint, dtype)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the weights in {checkpoint.folder} cannot be read: {reason}") from None
-    if missing:
-        raise ValueError(
-            f"{checkpoint.name} has no weights for {', '.join(sorted(missing)[:3])}: it is no cross-encoder, "
-            "or is damaged, or is one that needs known_as=."
+    with _readable(checkpoint), _quiet():
+        model, info = auto.from_pretrained(
+            checkpoint.folder,
+            config=load_config(checkpoint),
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
+            weights_only=True,
         )
-    body = model.body if isinstance(model, FirstToken) else model.base_model
-    for module in model.children():
-        if module is not body:
-            module.float().register_forward_pre_hook(_in_float32)
-    takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
-    positions = config.max_position_embeddings
-    if config.model_type in OFFSET_POSITIONS:
-        positions -= config.pad_token_id + 1
-    labels = model.linear.out_features if isinstance(model, FirstToken) else config.num_labels
-    return model.to(device).eval(), Limits(labels, positions, config.pad_token_id or 0, takes_types)
+    _check_none_missing(checkpoint, info["missing_keys"])
+    return model
+
+
+def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn.Linear]:
+    """Load an encoder and the Linear layer on its vectors, where transformers has no class for the two.
+
+    The row's `body` says which keys are whose. Raises as `load_model` does.
+    """
+    body_facts = checkpoint.row.body or {}
+    prefix, linear = body_facts["prefix"], body_facts["linear"]
+    with _readable(checkpoint):
+        weights = _read_weights(checkpoint.folder)
+        own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        body = AutoModel.from_config(_body_config(checkpoint.folder, body_facts["type"], own))  # type: ignore[no-untyped-call]
+        missing = [prefix + key for key in body.load_state_dict(own, strict=False).missing_keys]
+    own = {key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")}
+    # ColBERT's has no bias.
+    needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
+    _check_none_missing(checkpoint, [*missing, *(f"{linear}.{key}" for key in needed if key not in own)])
+    return body.to(dtype), linear_of(own["weight"], own["bias"] if "bias" in needed else None)
+
+
+def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
+    """Make a Linear layer of its weights, in float32 whatever comes in."""
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
+    in_float32(layer)
+    return layer
+
+
+def in_float32(module: torch.nn.Module) -> None:
+    """Have a module compute in float32 whatever comes in."""
+    module.float().register_forward_pre_hook(lambda _, inputs: tuple(value.float() for value in inputs))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
@@ -113,33 +121,34 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return tokenizer
 
 
-def _in_float32(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(value.float() for value in inputs)
-
-
-def _load_classifier(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
-    with _quiet():
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            config=_config(checkpoint),
-            dtype=dtype,
-            output_loading_info=True,
-            trust_remote_code=False,
-            weights_only=True,
-        )
-    return model, model.config, list(info["missing_keys"])
-
-
-def _config(checkpoint: Checkpoint) -> Any:
-    """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are."""
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     path = checkpoint.folder / "config.json"
     try:
-        facts = json.loads(path.read_text())
-        if checkpoint.row.type and "model_type" not in facts:
-            return AutoConfig.for_model(checkpoint.row.type, **facts)
-        return AutoConfig.from_pretrained(checkpoint.folder)
-    except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        facts: dict[str, Any] = json.loads(path.read_text())
+        return facts
+    except (OSError, ValueError) as error:
+        raise _unreadable(checkpoint, error) from None
+
+
+def _unreadable(checkpoint: Checkpoint, error: Exception) -> ValueError:
+    return ValueError(f"{checkpoint.folder / 'config.json'} cannot be read: {str(error).splitlines()[0]}")
+
+
+@contextmanager
+def _readable(checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"the weights in {checkpoint.folder} cannot be read: {reason}") from None
+
+
+def _check_none_missing(checkpoint: Checkpoint, missing: Iterable[str]) -> None:
+    if missing := sorted(missing):
+        raise ValueError(
+            f"{checkpoint.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder, "
+            "or is damaged, or is one that needs known_as=."
+        )
 
 
 @contextmanager
@@ -154,23 +163,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _load_first_token(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any, list[str]]:
-    body_facts = checkpoint.row.body or {}
-    weights = _read_weights(checkpoint.folder)
-    prefix, linear = body_facts["prefix"], body_facts["linear"]
-    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    config = _body_config(checkpoint.folder, body_facts["type"], own)
-    body = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-    missing = [prefix + key for key in body.load_state_dict(own, strict=False).missing_keys]
-    missing += [key for key in (f"{linear}.weight", f"{linear}.bias") if key not in weights]
-    if missing:
-        return None, config, missing
-    weight, bias = weights[f"{linear}.weight"], weights[f"{linear}.bias"]
-    head = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    head.load_state_dict({"weight": weight, "bias": bias})
-    return FirstToken(body.to(dtype), head), config, []
 
 
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,10 +1,11 @@
 """Query-passage pairs to tokens."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +26,17 @@ def vocabulary(tokenizer: Tokenizer) -> str:
     return blake2b(json.dumps([parts[name] for name in MAKES_TOKENS]).encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True)
-class EncodedPair:
-    """A pair's tokens, cut to the model's length but without the special tokens around them."""
+class Encoded(Protocol):
+    """A pair's tokens, cut to the model's length."""
 
-    query: Ids
-    passage: Ids
-    query_was_cut: bool
-    passage_was_cut: bool
+    @property
+    def query_was_cut(self) -> bool: ...
+    @property
+    def passage_was_cut(self) -> bool: ...
 
 
-class PairEncoder:
-    """Tokenizes every query and every passage once, and joins them as the tokenizer itself would.
+class Encoder[E: Encoded](ABC):
+    """Tokenizes pairs, cuts them to what the model reads, and puts those of similar length together.
 
     Parameters
     ----------
@@ -44,7 +44,17 @@ class PairEncoder:
         A Rust tokenizer; its own truncation and padding are turned off.
     max_length : int
         Tokens of a pair, special ones included.
+
+    Attributes
+    ----------
+    least : int
+        Tokens without which there is no room for a pair.
+    takes_tokens : bool
+        Passages may be `Tokens`.
     """
+
+    least: int
+    takes_tokens = True
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         tokenizer.no_truncation()
@@ -52,33 +62,21 @@ class PairEncoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
-        # Where the special tokens stand, learnt from a short pair.
-        example = tokenizer.encode("a", "a")
-        parts = example.sequence_ids
-        query, passage = parts.index(0), parts.index(1)
-        after_query, after_passage = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
-        ids = np.array(example.ids, dtype=np.int32)
-        types = example.type_ids
-        self.before, self.between, self.after = ids[:query], ids[after_query:passage], ids[after_passage:]
-        self.special = len(self.before) + len(self.between) + len(self.after)
-        # One type for each special token, the query and the passage.
-        pieces = types[:query], [types[query]], types[after_query:passage], [types[passage]], types[after_passage:]
-        self.types = np.array([kind for piece in pieces for kind in piece], dtype=np.int64)
-        self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
 
-    def tokenize(self, texts: Sequence[str]) -> list[Ids]:
-        """Give passages' tokens, uncut and without special ones."""
-        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    @abstractmethod
+    def encode(self, pairs: Sequence[Pair]) -> list[E]:
+        """Tokenize and cut pairs."""
 
-    def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
-        """Tokenize and cut pairs; passages may be tokenized already."""
-        queries = self._distinct([query for query, _ in pairs])
-        passages = self._distinct([passage for _, passage in pairs])
-        return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
+    @abstractmethod
+    def length(self, pair: E) -> int:
+        """Count the tokens that a pair takes up in a batch."""
+
+    @abstractmethod
+    def is_unknown(self, pair: E) -> bool:
+        """Does a passage have no more known tokens than unknown ones?"""
 
     def plan(
-        self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], inputs: Sequence[Any], budget: int, added: int = 0
+        self, pairs: Sequence[Pair], encoded: Sequence[E], inputs: Sequence[Any], budget: int, added: int = 0
     ) -> Plan:
         """Put pairs of similar length together.
 
@@ -100,13 +98,68 @@ class PairEncoder:
             unknown=sum(self.is_unknown(pair) for pair in encoded),
         )
 
+    def tokenize(self, texts: Sequence[str]) -> list[Ids]:
+        """Give passages' tokens, uncut and without special ones."""
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def distinct(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
+        """Give the tokens of each passage that differs, which may be tokenized already."""
+        distinct = dict.fromkeys(passages)
+        ids: dict[str | Tokens, Ids] = {
+            tokens: np.frombuffer(tokens.ids, dtype="<i4") for tokens in distinct if isinstance(tokens, Tokens)
+        }
+        texts = [text for text in distinct if isinstance(text, str)]
+        ids.update(zip(texts, self.tokenize(texts), strict=True))
+        return ids
+
+    def mostly_unknown(self, ids: Ids) -> bool:
+        return 2 * int(np.count_nonzero(ids == self.unknown)) >= len(ids)
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """A pair's tokens, cut to the model's length but without the special tokens around them."""
+
+    query: Ids
+    passage: Ids
+    query_was_cut: bool
+    passage_was_cut: bool
+
+
+class PairEncoder(Encoder[EncodedPair]):
+    """Tokenizes every query and every passage once, and joins them as the tokenizer itself would."""
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        super().__init__(tokenizer, max_length)
+        # Where the special tokens stand, learnt from a short pair.
+        example = tokenizer.encode("a", "a")
+        parts = example.sequence_ids
+        query, passage = parts.index(0), parts.index(1)
+        after_query, after_passage = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
+        ids = np.array(example.ids, dtype=np.int32)
+        types = example.type_ids
+        self.before, self.between, self.after = ids[:query], ids[after_query:passage], ids[after_passage:]
+        self.special = len(self.before) + len(self.between) + len(self.after)
+        self.least = self.special + 2
+        # One type for each special token, the query and the passage.
+        pieces = types[:query], [types[query]], types[after_query:passage], [types[passage]], types[after_passage:]
+        self.types = np.array([kind for piece in pieces for kind in piece], dtype=np.int64)
+        self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
+
+    def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
+        """Tokenize and cut pairs; passages may be tokenized already."""
+        queries = self.distinct([query for query, _ in pairs])
+        passages = self.distinct([passage for _, passage in pairs])
+        return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
+
     def length(self, pair: EncodedPair) -> int:
         """Count a pair's tokens, special ones included."""
         return len(pair.query) + len(pair.passage) + self.special
 
     def is_unknown(self, pair: EncodedPair) -> bool:
         """Does a passage have no more known tokens than unknown ones?"""
-        return 2 * int(np.count_nonzero(pair.passage == self.unknown)) >= len(pair.passage)
+        return self.mostly_unknown(pair.passage)
 
     def pad(self, pairs: Sequence[EncodedPair], pad_id: int) -> tuple[NDArray[np.int64], ...]:
         """Lay pairs out as the model's inputs: ids, attention mask and token types, each (n, longest)."""
@@ -122,15 +175,6 @@ class PairEncoder:
             repeats[self.query_at], repeats[self.passage_at] = len(pair.query), len(pair.passage)
             types[row, :length] = np.repeat(self.types, repeats)
         return ids, mask, types
-
-    def _distinct(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
-        distinct = dict.fromkeys(passages)
-        ids: dict[str | Tokens, Ids] = {
-            tokens: np.frombuffer(tokens.ids, dtype="<i4") for tokens in distinct if isinstance(tokens, Tokens)
-        }
-        texts = [text for text in distinct if isinstance(text, str)]
-        ids.update(zip(texts, self.tokenize(texts), strict=True))
-        return ids
 
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
         """Cut the longer of the two first, then both, as Hugging Face's "longest first" does.

@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import checkpoints, heads, models
+from . import checkpoints, families
 from .backend import Batch, OutOfMemoryWarning, Pair, Plan
 from .device import budget_of, describe, device_of, dtype_of
-from .pairs import EncodedPair, PairEncoder, vocabulary
-
-#: Tokens of a pair beyond which it is cut unless more is asked for.
-USUAL_LENGTH = 512
+from .pairs import vocabulary
 
 
 class TorchBackend:
@@ -60,25 +57,17 @@ class TorchBackend:
         self.device = device_of(device)
         self.dtype = dtype_of(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
-        self.model, limits = models.load_model(checkpoint, self.dtype, self.device)
-        head = heads.choose(head or checkpoint.row.head, limits.labels, checkpoint.name)
-        self.head = heads.HEADS[head]
-        self.max_length = min(USUAL_LENGTH, limits.positions) if max_length is None else max_length
-        self.encoder = PairEncoder(models.load_tokenizer(checkpoint), self.max_length)
-        if not self.encoder.special + 2 <= self.max_length <= limits.positions:
-            raise ValueError(
-                f"max_length is {max_length}: {checkpoint.name} reads pairs of {self.encoder.special + 2} to "
-                f"{limits.positions} tokens."
-            )
+        self.family = families.load(checkpoint, self.dtype, max_length, head)
+        self.family.model.to(self.device).eval()
+        self.encoder = self.family.encoder
+        self.max_length = self.encoder.max_length
         self.budget = budget_of(batch_tokens, self.device)
         #: The tokens that have turned out to fit the device's memory.
         self.fits = max(self.budget, self.max_length)
-        self.pad_id = limits.pad_id
         # How the files are read counts as well: a folder is read otherwise with known_as= than without.
         row = checkpoint.row
-        self._facts = f"{head} {self.max_length} {self.dtype} {row.body} {row.lower_case} {row.tokenizer}"
+        self._facts = f"{self.family.facts} {self.max_length} {self.dtype} {row.body} {row.lower_case} {row.tokenizer}"
         self._folder = checkpoint.folder
-        self.takes_types = limits.takes_types
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,9 +81,9 @@ class TorchBackend:
         return describe(self.device, self.dtype, min(self.budget, self.fits))
 
     @cached_property
-    def vocabulary(self) -> str:
-        """The tokenizer's fingerprint, which says whose `Tokens` it takes."""
-        return vocabulary(self.encoder.tokenizer)
+    def vocabulary(self) -> str | None:
+        """The tokenizer's fingerprint, which says whose `Tokens` it takes; None where it takes texts only."""
+        return vocabulary(self.encoder.tokenizer) if self.encoder.takes_tokens else None
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
         """Give texts' tokens as `Tokens` has them."""
@@ -116,7 +105,7 @@ class TorchBackend:
         RuntimeError
             There is not enough memory for a single pair.
         """
-        pairs: Sequence[EncodedPair] = batch.inputs
+        pairs: Sequence[Any] = batch.inputs
         longest = max(self.encoder.length(pair) for pair in pairs)
         before = self.fits
         while True:
@@ -140,17 +129,12 @@ class TorchBackend:
             )
         return np.concatenate(scores)
 
-    def _forward(self, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
-        ids, mask, types = (torch.from_numpy(part).to(self.device) for part in self.encoder.pad(pairs, self.pad_id))
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if self.takes_types:
-            inputs["token_type_ids"] = types
+    def _forward(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            scores: Any = self.head(self.model(**inputs).logits.float())
-        return scores.cpu().numpy()  # type: ignore[no-any-return]
+            return self.family.scores(pairs, self.device).cpu().numpy()
 
     def close(self) -> None:
         """Give the model's memory back."""
-        del self.model
+        del self.family
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -7,7 +7,7 @@ import sys
 import pytest
 from pyserini_rerank.cli import demo
 from pyserini_rerank.cli.main import app, main
-from pyserini_rerank.scoring.checkpoints import catalogue
+from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
 from typer.testing import CliRunner
 
 
@@ -36,13 +36,15 @@ def test_help_is_quick_and_imports_nothing_heavy():
 def test_models_lists_the_catalogue_with_its_figures():
     rows = {row["name"]: row for row in json.loads(run("models", "--json"))}
     assert rows.keys() == catalogue().keys()
-    assert len(rows) == 15
+    assert len(of_the_card()) == 15 and all("dl19" in rows[name] for name in of_the_card())
     assert rows["cross-encoder/ms-marco-MiniLM-L-6-v2"] == {
         "name": "cross-encoder/ms-marco-MiniLM-L-6-v2",
+        "family": "classifier",
         "dl19": 74.30,
         "dev": 39.01,
         "docs_per_second": 1800,
     }
+    assert rows["Qwen/Qwen3-Reranker-8B"] == {"name": "Qwen/Qwen3-Reranker-8B", "family": "decoder"}
     table = run("models")
     assert all(name in table for name in rows)
 

@@ -33,7 +33,7 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize("length", [16, 60])
 def test_operations_are_those_that_torch_counts(tmp_path, name, length):
     with pyserini_rerank.load(build(name, tmp_path), device="cpu") as reranker:
-        model = reranker.backend.model
+        model = reranker.backend.family.model
         inputs = {"input_ids": torch.ones(1, length, dtype=torch.long), "attention_mask": torch.ones(1, length)}
         # Eager attention, whose products torch counts on a CPU as well.
         (getattr(model, "body", None) or model.base_model).config._attn_implementation = "eager"

@@ -16,7 +16,7 @@ from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.experiments.evaluation import per_query, read_run
 from pyserini_rerank.experiments.topics import load_qrels
-from pyserini_rerank.scoring.checkpoints import catalogue
+from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
 from pyserini_rerank.scoring.torch import TorchBackend
 from tiny_checkpoints import build
 
@@ -105,7 +105,7 @@ def test_by_default_it_is_the_cards_table(reproduce, tmp_path):
         assert row["docs_per_second_published"] == card["docs_per_second"]
         assert row["measured"] is None and row["docs_per_second"] is None and row["state"] == "missing"
     _, table, _ = reproduce("--list", "--output", tmp_path)
-    assert all(name in table for name in catalogue())
+    assert all(name in table for name in of_the_card())
 
 
 def test_the_conditions_are_in_pyserinis_catalogue():

@@ -190,7 +190,7 @@ def test_passages_in_a_script_that_the_vocabulary_lacks_are_counted_and_warned_o
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_runs_on_the_cpu_with_the_head_in_float32(few, together, dtype):
     half = load("bundled", dtype=dtype)
-    model = half.backend.model
+    model = half.backend.family.model
     assert {weight.dtype for weight in model.bert.parameters()} == {getattr(torch, dtype)}
     assert {weight.dtype for weight in model.classifier.parameters()} == {torch.float32}
     scores = half.predict(few[:3])
@@ -209,7 +209,7 @@ def test_the_dtype_that_is_stored_does_not_count(tiny, few, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": "float16", "dtype": "float16"}))
     reranker = pyserini_rerank.load(folder, device="cpu")
-    assert {weight.dtype for weight in reranker.backend.model.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in reranker.backend.family.model.parameters()} == {torch.float32}
     np.testing.assert_allclose(reranker.predict(few), load(tiny).predict(few), rtol=0, atol=0.05)
 
 
@@ -313,7 +313,7 @@ def test_memory_is_bounded_by_the_budget_and_not_by_the_number_of_pairs(tiny):
             assert input_ids.shape == attention_mask.shape == token_type_ids.shape
             return SimpleNamespace(logits=input_ids.sum(1, keepdim=True).float())
 
-    reranker.backend.model = Model()
+    reranker.backend.family.model = Model()
     texts = [f"flea {i} " + "cat " * (i % 11) for i in range(100_000)]
     scores = reranker.score("flea", texts)
     assert scores.shape == (100_000,)
@@ -389,10 +389,10 @@ def test_the_plan_is_a_function_of_the_pairs_alone(reranker, few):
 
 
 def test_no_gradients_and_no_dropout(reranker):
-    assert not reranker.backend.model.training
+    assert not reranker.backend.family.model.training
     [batch] = reranker.backend.plan([("flea", "cat")]).batches
     seen = []
-    handle = reranker.backend.model.register_forward_hook(lambda *args: seen.append(args[2].logits))
+    handle = reranker.backend.family.model.register_forward_hook(lambda *args: seen.append(args[2].logits))
     try:
         reranker.backend.run(batch)
     finally:
@@ -420,7 +420,7 @@ def test_one_score_of_many_that_is_no_number(tmp_path):
     folder = build(TINY, tmp_path)
     reranker = load(folder)
     [position] = reranker.backend.encoder.tokenizer.encode("museum", add_special_tokens=False).ids
-    reranker.backend.model.bert.embeddings.word_embeddings.weight.data[position] = float("nan")
+    reranker.backend.family.model.bert.embeddings.word_embeddings.weight.data[position] = float("nan")
     texts = ["the cat", "a dog", "a museum well known", "a bird"]
     with pytest.raises(FloatingPointError) as error:
         reranker.score("flea", texts)

@@ -1,0 +1,51 @@
+"""The kinds of checkpoints that the torch backend reads, a file each."""
+
+import torch
+
+from .. import models
+from ..checkpoints import Checkpoint, catalogue
+from .classifier import Classifier
+from .family import Family
+from .late import Late
+from .prompted import Decoder, Seq2Seq
+
+FAMILIES: dict[str, type[Family]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "late": Late}
+#: How the names of the classes end that these are saved from; what no name says is a classifier.
+ARCHITECTURES = {"ForConditionalGeneration": "seq2seq", "ForCausalLM": "decoder", "HF_ColBERT": "late"}
+
+
+def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Family:
+    """Load a checkpoint as its family does.
+
+    Parameters
+    ----------
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
+    head : str, optional
+        See `pyserini_rerank.scoring.heads`; of classifiers only.
+
+    Raises
+    ------
+    ValueError
+        It is of another family than the catalogue says, or of one that has to be known; a head for what has none;
+        a `max_length` that the model does not have.
+    As `pyserini_rerank.scoring.models.load_model` and `load_tokenizer`.
+    """
+    row, architecture = checkpoint.row, models.architecture(checkpoint)
+    family = next((kind for ending, kind in ARCHITECTURES.items() if architecture.endswith(ending)), None)
+    if family and not row.family:
+        example = next(name for name, known in catalogue().items() if known.family == family)
+        raise ValueError(
+            f"{checkpoint.name} is a {architecture}, and nothing says how its authors score with it: "
+            f"name a checkpoint of the catalogue that is used alike, such as known_as={example!r}."
+        )
+    if row.family != family:
+        raise ValueError(
+            f"{checkpoint.name} is a {architecture or 'checkpoint of an unknown class'}, and cannot be read as "
+            f"{row.name}, which is of the family {row.family}: pass another known_as=."
+        )
+    if family is None:
+        return Classifier(checkpoint, dtype, max_length, head)
+    if head is not None:
+        raise ValueError(f"head={head!r} is for sequence classifiers, and {checkpoint.name} is none: leave it out.")
+    return FAMILIES[family](checkpoint, dtype, max_length)

@@ -1,0 +1,73 @@
+"""Sequence classifiers: BERT, ELECTRA, XLM-R, ModernBERT and the like, with one label or two."""
+
+import inspect
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from .. import heads, models
+from ..checkpoints import Checkpoint
+from ..pairs import EncodedPair, PairEncoder
+from .family import Family
+
+
+class FirstToken(torch.nn.Module):
+    """An encoder with a Linear layer on its first token's vector: a head that transformers has no class for."""
+
+    def __init__(self, body: torch.nn.Module, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = linear
+
+    def forward(self, **inputs: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.linear(self.body(**inputs).last_hidden_state[:, 0]))
+
+
+class Classifier(Family):
+    """Query and passage go through the model as one sequence; the score is read off the labels' logits.
+
+    Parameters
+    ----------
+    head : str, optional
+        See `pyserini_rerank.scoring.heads`.
+    """
+
+    model: Any
+    encoder: PairEncoder
+
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None = None
+    ) -> None:
+        self.facts = head or checkpoint.row.head or ""
+        super().__init__(checkpoint, dtype, max_length)
+
+    def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+        if checkpoint.row.body:
+            body, linear = models.load_body(checkpoint, dtype)
+            self.model, labels = FirstToken(body, linear), linear.out_features
+        else:
+            self.model = models.load_model(AutoModelForSequenceClassification, checkpoint, dtype)
+            body, labels = self.model.base_model, self.model.config.num_labels
+            for module in self.model.children():
+                if module is not body:
+                    models.in_float32(module)
+        self.facts = heads.choose(self.facts or None, labels, checkpoint.name)
+        self.head = heads.HEADS[self.facts]
+        self.takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
+        self.pad_id = body.config.pad_token_id or 0
+        return body.config
+
+    def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
+        return PairEncoder(tokenizer, max_length)
+
+    def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
+        ids, mask, types = (torch.from_numpy(part).to(device) for part in self.encoder.pad(pairs, self.pad_id))
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self.takes_types:
+            inputs["token_type_ids"] = types
+        scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
+        return scores
