@@ -123,17 +123,18 @@ class Weights(dict):
         return 1 + max(int(key[len(prefix) :].split(".")[0]) for key in self if key.startswith(prefix))
 
 
-def attention(q, k, v, heads):
+def attention(q, k, v, heads, seen=None):
+    """Each token sees the first `seen` ones, by default all."""
     out, size = np.empty_like(q), q.shape[1] // heads
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
-        weight = q[:, part] @ k[:, part].T / math.sqrt(size)
+        weight = q[:, part] @ k[:seen, part].T / math.sqrt(size)
         weight = np.exp(weight - weight.max(-1, keepdims=True))
-        out[:, part] = weight / weight.sum(-1, keepdims=True) @ v[:, part]
+        out[:, part] = weight / weight.sum(-1, keepdims=True) @ v[:seen, part]
     return out
 
 
-def bert(weights, prefix, ids, types, heads, eps):
+def bert(weights, prefix, ids, types, heads, eps, seen=None):
     """The last hidden states of BERT, and of ELECTRA whose embeddings are as wide as its layers."""
     at = prefix + ".embeddings"
     x = (
@@ -145,8 +146,8 @@ def bert(weights, prefix, ids, types, heads, eps):
     for layer in range(weights.layers(prefix + ".encoder.layer.")):
         at = f"{prefix}.encoder.layer.{layer}"
         q, k, v = (weights.linear(f"{at}.attention.self.{part}", x) for part in ("query", "key", "value"))
-        seen = weights.linear(at + ".attention.output.dense", attention(q, k, v, heads))
-        x = weights.norm(at + ".attention.output.LayerNorm", x + seen, eps)
+        attended = weights.linear(at + ".attention.output.dense", attention(q, k, v, heads, seen))
+        x = weights.norm(at + ".attention.output.LayerNorm", x + attended, eps)
         inner = gelu(weights.linear(at + ".intermediate.dense", x))
         x = weights.norm(at + ".output.LayerNorm", x + weights.linear(at + ".output.dense", inner), eps)
     return x

@@ -33,9 +33,10 @@ class TorchBackend:
     batch_tokens : int or "auto"
         Tokens of a batch, padding included: bounds the memory, and sets the speed.
     head : str, optional
-        ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a checkpoint that is not in the catalogue.
+        ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
-        Which checkpoint of the catalogue a local folder holds, where its path does not say.
+        Which checkpoint of the catalogue a local folder holds, where its path does not say; whose prompt and
+        answers it has, where it is none of the catalogue.
 
     Raises
     ------

@@ -108,6 +108,13 @@ def test_by_default_it_is_the_cards_table(reproduce, tmp_path):
     assert all(name in table for name in of_the_card())
 
 
+def test_a_checkpoint_without_published_figures_has_a_row(reproduce, tmp_path):
+    code, shown, _ = reproduce("--list", "--json", "--output", tmp_path, "--model", "BAAI/bge-reranker-base")
+    rows = json.loads(shown)
+    assert code == 0 and len(rows) == 2
+    assert all(row["published"] is None and row["docs_per_second_published"] is None for row in rows)
+
+
 def test_the_conditions_are_in_pyserinis_catalogue():
     """Every index, topic set and set of qrels that they name is one that the installed Pyserini knows."""
     from pyserini import prebuilt_index_info as known
