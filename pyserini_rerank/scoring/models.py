@@ -77,11 +77,11 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
         own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         body = AutoModel.from_config(_body_config(checkpoint.folder, body_facts["type"], own))  # type: ignore[no-untyped-call]
         missing = [prefix + key for key in body.load_state_dict(own, strict=False).missing_keys]
-    own = {key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")}
-    # ColBERT's has no bias.
-    needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
-    _check_none_missing(checkpoint, [*missing, *(f"{linear}.{key}" for key in needed if key not in own)])
-    return body.to(dtype), linear_of(own["weight"], own["bias"] if "bias" in needed else None)
+    keys = [f"{linear}.weight"]
+    if checkpoint.row.family != "late":  # ColBERT's has no bias
+        keys.append(f"{linear}.bias")
+    _check_none_missing(checkpoint, [*missing, *(key for key in keys if key not in weights)])
+    return body.to(dtype), linear_of(*(weights[key] for key in keys))
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:

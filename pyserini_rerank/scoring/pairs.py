@@ -114,6 +114,7 @@ class Encoder[E: Encoded](ABC):
         return ids
 
     def mostly_unknown(self, ids: Ids) -> bool:
+        """Do ids have no more known tokens than unknown ones?"""
         return 2 * int(np.count_nonzero(ids == self.unknown)) >= len(ids)
 
 

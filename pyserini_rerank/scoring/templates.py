@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from .backend import Pair
 from .pairs import Encoder, Ids
@@ -104,10 +104,12 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
         return [_joined(parts) for parts in zip(*columns, strict=True)]
 
     def _fixed(self, text: str) -> Tokenized:
+        """Tokenize a piece that is the same for every pair."""
         ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
         return Tokenized(ids, np.full(len(ids), TEMPLATE, dtype=np.int8), ids[:0])
 
     def _fill(self, piece: Sequence[str], fillings: Sequence[tuple[str, ...]]) -> list[Tokenized]:
+        """Fill a piece with texts, one for each of its slots, and tokenize it."""
         filled, spans = [], []
         for filling in fillings:
             parts = list(piece)
@@ -115,22 +117,25 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
             ends = np.cumsum([len(part) for part in parts])
             filled.append("".join(parts))
             spans.append(list(zip(piece[1::2], ends[0::2], ends[1::2], strict=False)))
-        found = []
-        for encoding, places in zip(self.tokenizer.encode_batch(filled, add_special_tokens=False), spans, strict=True):
-            ids = np.array(encoding.ids, dtype=np.int32)
-            starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
-            owners = np.full(len(ids), TEMPLATE, dtype=np.int8)
-            passage = np.zeros(len(ids), dtype=bool)
-            for name, start, end in places:
-                owners[(starts >= start) & (ends <= end)] = QUERY if name == "query" else DOCUMENT
-                if name == "document":
-                    passage = (starts < end) & (ends > start)
-            # A Unigram vocabulary has "</s>" as a piece like any other.
-            text = ~np.isin(ids, self.special)
-            found.append(Tokenized(ids[text], owners[text], ids[passage & text]))
-        return found
+        encodings = self.tokenizer.encode_batch(filled, add_special_tokens=False)
+        return [self._tell_apart(encoding, places) for encoding, places in zip(encodings, spans, strict=True)]
+
+    def _tell_apart(self, encoding: Encoding, spans: Sequence[tuple[str, int, int]]) -> Tokenized:
+        """Tell the texts' tokens from the template's, by the characters that each text spans."""
+        ids = np.array(encoding.ids, dtype=np.int32)
+        starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
+        owners = np.full(len(ids), TEMPLATE, dtype=np.int8)
+        passage = np.zeros(len(ids), dtype=bool)
+        for name, start, end in spans:
+            owners[(starts >= start) & (ends <= end)] = QUERY if name == "query" else DOCUMENT
+            if name == "document":
+                passage = (starts < end) & (ends > start)
+        # A Unigram vocabulary has "</s>" as a piece like any other.
+        text = ~np.isin(ids, self.special)
+        return Tokenized(ids[text], owners[text], ids[passage & text])
 
     def _cut(self, prompt: Tokenized) -> EncodedPrompt:
+        """Leave the document's last tokens out, then the query's."""
         ids = prompt.ids
         query, document = np.flatnonzero(prompt.owners == QUERY), np.flatnonzero(prompt.owners == DOCUMENT)
         room = self.max_length - (len(ids) - len(query) - len(document))
