@@ -31,6 +31,8 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    Qwen3Config,
+    Qwen3ForSequenceClassification,
     T5ForConditionalGeneration,
 )
 
@@ -351,6 +353,15 @@ def test_a_folder_has_to_be_known(rerankers, folders, tmp_path, name):
     assert re.search(r"nothing says how its authors score .* such as known_as='(.*)'\.$", one_line(error))
     assert catalogue()[str(error.value).split("'")[-2]].family == family
     assert load(folder, known_as=name).predict(SOME).tobytes() == rerankers[name].predict(SOME).tobytes()
+
+
+def test_a_language_model_with_a_classifiers_head_needs_its_prompt(folders, tmp_path):
+    folder = moved(folders[QWEN3], tmp_path)
+    config = Qwen3Config.from_pretrained(folder, num_labels=1, pad_token_id=0)
+    Qwen3ForSequenceClassification(config).save_pretrained(folder)
+    with pytest.raises(ValueError) as error:
+        load(folder)
+    assert "nothing says which prompt it was trained with: use backend='sentence-transformers'" in one_line(error)
 
 
 @pytest.mark.parametrize("name", [BGE, GTE])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from .. import heads, models
 from ..checkpoints import Checkpoint
@@ -51,6 +52,11 @@ class Classifier(Family):
             self.model, labels = FirstToken(body, linear), linear.out_features
         else:
             self.model = models.load_model(AutoModelForSequenceClassification, checkpoint, dtype)
+            if isinstance(self.model, GenericForSequenceClassification):
+                raise ValueError(
+                    f"{checkpoint.name} is a language model with a classifier's head, and nothing says which prompt it "
+                    "was trained with: use backend='sentence-transformers', which reads prompts from the files."
+                )
             body, labels = self.model.base_model, self.model.config.num_labels
             for module in self.model.children():
                 if module is not body:
