@@ -49,8 +49,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         A folder where scores are kept, and looked up before they are computed; see
         `pyserini_rerank.scoring.cache.CachedBackend`.
     **options
-        The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device`, `dtype`,
-        `max_length`, `batch_tokens`, `head`, `known_as`.
+        The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device` (or several; see
+        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `head`, `known_as`.
 
     Raises
     ------

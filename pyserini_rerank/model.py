@@ -1,13 +1,16 @@
 """The reranker that the others are made of: one checkpoint, in one backend."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from .reranker import SHARD, Counts, Passages, Reranker, Scores
 from .retrieval.queries import shown
-from .scoring.backend import Backend, Pair, Tokens
+from .scoring.backend import Backend, Batch, Pair, Tokens
 
 
 class ModelReranker(Reranker):
@@ -25,6 +28,8 @@ class ModelReranker(Reranker):
         super().__init__(name)
         self._backend: Backend | None = backend
         self.max_length = backend.max_length
+        self._workers: int = getattr(backend, "workers", 1)
+        self._turns = threading.Semaphore(self._workers)
 
     @property
     def backend(self) -> Backend:
@@ -79,10 +84,10 @@ class ModelReranker(Reranker):
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
             for start in range(0, len(distinct), SHARD):
                 plan = backend.plan(distinct[start : start + SHARD])
-                for batch in plan.batches:
-                    with self._lock:
-                        scores[start + batch.positions] = backend.run(batch)
-                    progress.update(len(batch.positions))
+                with self._run(backend, plan.batches) as results:
+                    for batch, own in zip(plan.batches, results, strict=True):
+                        scores[start + batch.positions] = own
+                        progress.update(len(batch.positions))
                 counts.cut_passages += plan.cut_passages
                 counts.cut_queries += plan.cut_queries
                 counts.unknown += plan.unknown
@@ -97,3 +102,17 @@ class ModelReranker(Reranker):
                 "dtype='float32'."
             )
         return scores[[unique[pair] for pair in pairs]]
+
+    @contextmanager
+    def _run(self, backend: Backend, batches: Sequence[Batch]) -> Iterator[Iterable[Scores]]:
+        """Run batches, as many at once as the backend has workers; give their scores in order."""
+
+        def run(batch: Batch) -> Scores:
+            with self._turns:
+                return backend.run(batch)
+
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            yield map(run, batches) if self._workers == 1 else pool.map(run, batches)
+        finally:
+            pool.shutdown(cancel_futures=True)

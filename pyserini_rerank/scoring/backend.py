@@ -25,7 +25,7 @@ Pair = tuple[str, str | Tokens]
 
 GROUP = "pyserini_rerank.backends"
 BUILT_IN = {
-    "torch": "pyserini_rerank.scoring.torch:TorchBackend",
+    "torch": "pyserini_rerank.scoring.devices:torch_backend",
     "sentence-transformers": "pyserini_rerank.scoring.sentence_transformers:SentenceTransformersBackend",
     "http": "pyserini_rerank.scoring.http:HttpBackend",
 }
@@ -62,7 +62,8 @@ class Backend(Protocol):
     A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
     group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has two more members:
     `vocabulary`, the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it, and
-    ``tokenize(texts)``, which gives the `ids` of each text.
+    ``tokenize(texts)``, which gives the `ids` of each text. One that scores several batches at once has `workers`:
+    how many calls of `run` may be under way, of as many threads; 1 where there is none.
 
     `pyserini_rerank.scoring.contract` tests that a backend does what is asked of it here.
     """
@@ -77,7 +78,8 @@ class Backend(Protocol):
         repeated to the bit; it may be called from several threads at once."""
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch: float32 (n,), raw logits, higher is better; called by one thread at a time."""
+        """Score a batch: float32 (n,), raw logits, higher is better; called by no more threads at a time than it
+        has `workers`."""
 
     def close(self) -> None:
         """Free the device."""

@@ -6,6 +6,7 @@ same pairs come again: another depth, another first stage, an experiment that wa
 
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -57,9 +58,11 @@ class CachedBackend:
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
         self.vocabulary = getattr(backend, "vocabulary", None)
+        self.workers = getattr(backend, "workers", 1)
         self.store = Store(folder)
         #: How many scores were known.
         self.known = 0
+        self._lock = threading.Lock()
 
     @property
     def description(self) -> dict[str, str]:
@@ -80,7 +83,8 @@ class CachedBackend:
         keys, inner = batch.inputs
         known = self.store.get(keys)
         lacking = np.isnan(known)
-        self.known += len(keys) - int(np.count_nonzero(lacking))
+        with self._lock:
+            self.known += len(keys) - int(np.count_nonzero(lacking))
         if not lacking.any():
             return known
         scores = np.where(lacking, self.backend.run(inner), known)

@@ -114,6 +114,16 @@ class BackendContract(ABC):
         with closing(self.make()) as backend:
             assert score(backend, PAIRS).tobytes() == score(backend, PAIRS).tobytes()
 
+    def test_runs_of_several_threads(self) -> None:
+        with closing(self.make()) as backend:
+            workers = getattr(backend, "workers", 1)
+            assert isinstance(workers, int) and workers >= 1, f"workers is {workers!r}: give a number of threads"
+            batches = [backend.plan([pair]).batches[0] for pair in PAIRS * 4]
+            in_turn = [backend.run(batch).tobytes() for batch in batches]
+            with ThreadPoolExecutor(workers) as pool:
+                at_once = [scores.tobytes() for scores in pool.map(backend.run, batches)]
+            assert at_once == in_turn, f"with {workers} threads the scores are others"
+
     def test_higher_is_better(self) -> None:
         if not self.knows_relevance:
             raise SkipTest("the backend does not claim to know what is relevant")

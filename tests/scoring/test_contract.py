@@ -1,5 +1,6 @@
 """The contract that every backend keeps, run against those that are here; and that it finds those that do not."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,17 @@ class Random(Hashing):
         return (super().run(batch) + np.random.default_rng().normal(0, 1e-6, len(batch.positions))).astype(np.float32)
 
 
+class Tramples(Hashing):
+    """Two threads may run it, it says, but the one's batch becomes the other's."""
+
+    workers = 2
+
+    def run(self, batch):
+        self.batch = batch
+        time.sleep(0.001)
+        return super().run(self.batch)
+
+
 class NotANumber(Hashing):
     def run(self, batch):
         return np.where([len(text) > 1000 for _, text in batch.inputs], np.nan, super().run(batch)).astype(np.float32)
@@ -163,6 +175,7 @@ class Upside(Hashing):
         (Normalizes, "scores_do_not_depend_on_what_else_is_in_the_batch"),
         (Constant, "scores_do_not_depend_on_what_else_is_in_the_batch"),
         (Random, "scores_repeat_to_the_bit"),
+        (Tramples, "runs_of_several_threads"),
         (NotANumber, "odd_texts"),
         (Chokes, "no_pairs"),
         (NoFingerprint, "the_facts_about_it"),

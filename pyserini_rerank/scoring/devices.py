@@ -1,0 +1,214 @@
+"""Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backend import Batch, Pair, Plan
+
+if TYPE_CHECKING:
+    from .torch import TorchBackend
+
+
+def torch_backend(
+    name: str | os.PathLike[str], *, device: str | Sequence[str] | None = None, **options: Any
+) -> "TorchBackend | DevicesBackend":
+    """Make the torch backend of one device or of several.
+
+    Parameters
+    ----------
+    name : str or path
+        See `pyserini_rerank.load`.
+    device : str or sequence of str, optional
+        As for `pyserini_rerank.scoring.torch.TorchBackend`, or several of them: ``["cuda:0", "cuda:1"]``, or
+        ``"cuda:0,cuda:1"``.
+    **options
+        See `TorchBackend`.
+    """
+    from .torch import TorchBackend
+
+    if device is None:
+        return TorchBackend(name, **options)
+    names = device.split(",") if isinstance(device, str) else device
+    return TorchBackend(name, device=names[0], **options) if len(names) == 1 else DevicesBackend(name, names, options)
+
+
+class DevicesBackend:
+    """The torch backend on several devices; each batch's scores have the same bits as on one of them.
+
+    The first device is this process's, which makes the plans as well; each further one has a process of its own, that
+    is spawned: a fork would not survive CUDA nor Java. So a script that loads it needs the usual
+    ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    name : str or path
+    devices : sequence of str
+        They have to be of one kind, so that a score does not depend on which of them was free.
+    options : dict
+        See `pyserini_rerank.scoring.torch.TorchBackend`.
+
+    Raises
+    ------
+    ValueError
+        There are no devices, or different ones.
+    RuntimeError
+        A process ended before it had loaded the checkpoint.
+    As `pyserini_rerank.load`.
+    """
+
+    def __init__(self, name: str | os.PathLike[str], devices: Sequence[str], options: dict[str, Any]) -> None:
+        from .torch import TorchBackend
+
+        if not devices:
+            raise ValueError("device=[]: name a device, or several.")
+        self.others = [_Other(name, device, options) for device in devices[1:]]
+        try:
+            self.backend = TorchBackend(name, device=devices[0], **options)
+            for other in self.others:
+                if other.receive() != self.description:
+                    raise ValueError(
+                        f"{other.device} is another device than {devices[0]} ({self.description['device']}), and a "
+                        "score would depend on which of them was free: name equal ones."
+                    )
+        except BaseException:
+            self._end()
+            raise
+        self.max_length = self.backend.max_length
+        self.workers = len(devices)
+        self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()
+        self._free.put(self.backend)
+        for other in self.others:
+            self._free.put(other)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.backend.fingerprint
+
+    @property
+    def vocabulary(self) -> str | None:
+        return self.backend.vocabulary
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        return self.backend.tokenize(texts)
+
+    @property
+    def description(self) -> dict[str, str]:
+        return self.backend.description
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        return self.backend.plan(pairs)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch on a device that is free, or waits for one.
+
+        Raises
+        ------
+        RuntimeError
+            A device's process has died.
+        As `TorchBackend.run`.
+        """
+        one = self._free.get()
+        try:
+            return one.run(batch)
+        finally:
+            self._free.put(one)
+
+    def close(self) -> None:
+        """End the processes, and give the memory back."""
+        self._end()
+        self.backend.close()
+
+    def _end(self) -> None:
+        for other in self.others:
+            other.end()
+
+
+class _Other:
+    """A device with a process of its own."""
+
+    def __init__(self, name: str | os.PathLike[str], device: str, options: dict[str, Any]) -> None:
+        from torch import get_num_threads
+
+        self.device = device
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        work = (theirs, name, device, options, get_num_threads())
+        self.process = context.Process(target=_serve, args=work, daemon=True, name=f"pyserini-rerank {device}")
+        self.process.start()
+        theirs.close()  # so that the process's end shows at this one
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        with suppress(OSError):  # it has died: receive() tells
+            self._connection.send(batch)
+        try:
+            scores: NDArray[np.float32] = self.receive()
+        except KeyboardInterrupt:
+            self.process.kill()  # or the next batch would be given this one's scores
+            raise
+        return scores
+
+    def receive(self) -> Any:
+        """Receive an answer: the first is the description, each further one a batch's scores.
+
+        Raises
+        ------
+        RuntimeError
+            The process has died.
+        Exception
+            What it has raised.
+        """
+        try:
+            answer, said = self._connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            raise RuntimeError(
+                f"the process of {self.device} has ended (exit code {self.process.exitcode}): was it killed, or is "
+                'there no memory left? In a script, load under `if __name__ == "__main__":`.'
+            ) from None
+        for warning in said:
+            warnings.warn(warning, stacklevel=4)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self._connection.close()
+
+
+def _serve(
+    connection: Connection, name: str | os.PathLike[str], device: str, options: dict[str, Any], threads: int
+) -> None:
+    """Load the checkpoint, say what the device is, and score batches until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
+    import torch
+
+    from .torch import TorchBackend
+
+    torch.set_num_threads(threads)  # a score's last bit may depend on them
+    with suppress(EOFError, OSError):  # the other end is closed, or its process has died
+        try:
+            backend = TorchBackend(name, device=device, **options)
+        except Exception as error:
+            connection.send((error, []))
+            return
+        connection.send((backend.description, []))
+        while True:
+            batch = connection.recv()
+            with warnings.catch_warnings(record=True) as said:
+                try:
+                    answer: Any = backend.run(batch)
+                except Exception as error:
+                    answer = error
+            connection.send((answer, [warning.message for warning in said]))

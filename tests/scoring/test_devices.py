@@ -1,0 +1,187 @@
+"""Several devices of one machine: the CPU twice stands for two GPUs, each with a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pyserini_rerank
+import pytest
+from pyserini_rerank.scoring.backend import Batch
+from pyserini_rerank.scoring.contract import BackendContract
+from pyserini_rerank.scoring.devices import DevicesBackend
+from tiny_checkpoints import build
+
+NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
+TWO = ["cpu", "cpu"]
+PAIRS = [(f"how long is the life of a flea {i % 5}", "berlin " * (i % 30 + 1) + str(i)) for i in range(400)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return build(NAME, tmp_path_factory.mktemp("devices"))
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    with pyserini_rerank.load(folder, device="cpu") as one:
+        return one.predict(PAIRS)
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    with pyserini_rerank.load(folder, device=TWO) as loaded:
+        yield loaded
+
+
+def children() -> list[psutil.Process]:
+    """The processes of further devices; multiprocessing's own resource tracker is none."""
+    found = psutil.Process().children()
+    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_the_scores_are_the_same_bits(two, expected, monkeypatch):
+    ran = []
+    plain = type(two.backend.backend).run
+
+    def run(self, batch):
+        ran.append(batch)
+        return plain(self, batch)
+
+    monkeypatch.setattr(type(two.backend.backend), "run", run)
+    assert two.predict(PAIRS).tobytes() == expected.tobytes()
+    assert 0 < len(ran) < len(two.backend.plan(PAIRS).batches), "each of the two has scored some"
+
+
+def test_several_threads_share_them(two, expected):
+    found = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: two.predict(PAIRS)})) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i].tobytes() for i in range(4)] == [expected.tobytes()] * 4
+
+
+def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
+    before = children()
+    with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path) as several:
+        assert several.predict(PAIRS).tobytes() == expected.tobytes()
+        assert several.backend.known == 0
+        assert len(children()) == len(before) + 1
+    assert children() == before
+    with pyserini_rerank.load(folder, device="cpu", cache=tmp_path) as one:
+        assert one.predict(PAIRS).tobytes() == expected.tobytes()
+        assert one.backend.known == len(PAIRS)
+
+
+def test_what_the_other_process_raises_is_raised_here(two, expected):
+    other = two.backend.others[0]
+    [batch] = two.backend.plan(PAIRS[:1]).batches
+    with pytest.raises(AttributeError, match="has no attribute 'query'"):
+        other.run(Batch(batch.positions, ["no pair"]))
+    assert two.predict(PAIRS).tobytes() == expected.tobytes(), "and it goes on"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "error", "said"),
+    [
+        ("nowhere", TWO, OSError, "nowhere"),
+        (NAME, [], ValueError, r"device=\[\]: name a device, or several"),
+        (NAME, ["cpu", "cuda:99"], ValueError, "device='cuda:99' is not there"),
+    ],
+)
+def test_what_cannot_be_loaded_leaves_no_process(folder, name, device, error, said):
+    before = children()
+    with pytest.raises(error, match=said):
+        pyserini_rerank.load(folder.parents[1] / name, device=device)
+    assert children() == before
+
+
+def test_a_process_that_is_killed_is_an_error_that_says_so(folder):
+    with pyserini_rerank.load(folder, device=TWO) as killed:
+        os.kill(killed.backend.others[0].process.pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match=r"the process of cpu has ended \(exit code -9\): was it killed"):
+            killed.predict(PAIRS)
+
+
+#: Both processes have too little memory: spawned ones import the script as well.
+SCRIPT = """
+import sys
+import pyserini_rerank, torch
+from pyserini_rerank.scoring.torch import TorchBackend
+
+plain = TorchBackend._forward
+
+def forward(self, pairs):
+    if len(pairs) > 4:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    return plain(self, pairs)
+
+TorchBackend._forward = forward
+if __name__ == "__main__":
+    reranker = pyserini_rerank.load(sys.argv[1], device=["cpu", "cpu"])
+    other = reranker.backend.others[0]
+    [batch] = reranker.backend.plan([("flea", f"berlin {i}") for i in range(9)]).batches
+    other.run(batch)
+    print(other.process.pid, flush=True)
+    while True:
+        reranker.predict([("flea", f"berlin {i}") for i in range(2000)])
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.stress)])
+def test_a_warning_reaches_this_process_and_its_end_is_the_others_too(folder, tmp_path, sent):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(folder)]
+    # A group of its own, which Ctrl-C goes to as a terminal sends it.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    other = psutil.Process(int(process.stdout.readline()))
+    assert len(psutil.Process(process.pid).children()) >= 1
+    if sent == signal.SIGINT:
+        os.killpg(process.pid, sent)
+    else:
+        process.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -sent
+    assert "OutOfMemoryWarning: cpu had no memory for" in errors
+    assert errors.count("Traceback") == (sent == signal.SIGINT), "the other one says nothing of its own"
+    psutil.wait_procs([other], timeout=30)
+    assert not other.is_running()
+
+
+class Shared:
+    """The two devices, which stay open for the next test."""
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def close(self):
+        pass
+
+
+class TestDevices(BackendContract):
+    @pytest.fixture(autouse=True)
+    def shared(self, two):
+        self.backend = two.backend
+
+    def make(self):
+        return Shared(self.backend)
+
+
+@pytest.mark.stress
+class TestDevicesMadeAnew(BackendContract):
+    @pytest.fixture(autouse=True)
+    def checkpoint(self, folder):
+        self.folder = folder
+
+    def make(self):
+        return DevicesBackend(self.folder, TWO, {"batch_tokens": 600})
