@@ -1,6 +1,7 @@
 """`pyserini-rerank rerank`: an existing run, reranked and evaluated."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,17 +39,20 @@ def rerank(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
-    device: Annotated[Text, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
+    device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip
     """Rerank an existing run.
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
     from .. import load
+    from ..experiments.distributed import Cluster
     from ..experiments.official import is_official
-    from ..experiments.rescoring import rerank_run
+    from ..experiments.provenance import provenance
+    from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
     from ..experiments.runs import Skipped
     from ..experiments.topics import load_qrels
     from ..experiments.work import Work
@@ -70,18 +74,25 @@ def rerank(
     if only_judged:
         queries = ((qid, hits) for qid, hits in queries if qid in judged)
         topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
-    given = {name: value for name, value in options.items() if value is not None}
-    with load(model, backend=backend, cache=cache or work.folder / "scores", **given) as reranker:
-        source = source_of(index, collection, tokens)
-        if source:
-            reranker.check(source)
-        report = rerank_run(
-            work, queries, topics_by_qid, source, reranker,
-            depth=depth or reranker.depth, tag=tag, skip_bad=skip_bad,
-        )  # fmt: skip
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    loaded = partial(load, model, backend=backend, **given)
+    scores = cache or work.folder / "scores"
+    reader = Reader(Terms(depth, tag, skip_bad), partial(source_of, index, collection, tokens))
+    shards = cut(queries, topics_by_qid, depth)
+    if ray:
+        with Cluster(reader, loaded, scores, tokens, device) as cluster:
+            report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
+            place = cluster.place
+    else:
+        with loaded(cache=scores) as reranker:
+            if reader.source:
+                reranker.check(reader.source)
+            rescore = in_turn(reader, Scorer(reader.terms, reranker))
+            report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
+            place = reader.place()
     if not report["counts"]["pairs"]:
         raise ValueError(f"no query of {run} is among the topics and the judgements: name those of the run.")
-    report["texts"] = source.place if source else f"the lines of {run}"
+    report["texts"] = place or f"the lines of {run}"
     report["skipped"] |= skipped.reasons if skipped else {}
     if qrels:
         report["evaluation"] = _evaluate(work.path, None if official else run, qrels, judged, level, per_query, plot)

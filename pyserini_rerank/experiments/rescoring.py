@@ -1,9 +1,15 @@
-"""Reranking a run file: queries in shards, each scored and committed, so that it can be interrupted."""
+"""Reranking a run file: queries in shards, each scored and committed, so that it can be interrupted.
+
+What a shard becomes is a function of the shard alone: a `Reader` looks its texts up, a `Scorer` scores them.
+`in_turn` is the two in this process, `distributed.Cluster` the same two on many machines.
+"""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -11,7 +17,6 @@ from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import checked_query
 from ..retrieval.texts import Function, MissingText, Source
-from .provenance import provenance
 from .runs import RunHit, Skipped, lines
 from .work import Work
 
@@ -19,16 +24,186 @@ from .work import Work
 LINES = 10 * SHARD
 
 
+class Query(NamedTuple):
+    """A query of a run with its hits."""
+
+    qid: str
+    text: str | None
+    """None where the query is not among the topics."""
+    hits: list[RunHit]
+
+
+#: The unit of work: its pairs are tokenized and put into batches together, and its lines are committed together.
+Shard = list[Query]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a run is reranked.
+
+    Parameters
+    ----------
+    depth : int, optional
+        How many of a query's hits are rescored; the others follow below. All by default.
+    tag : str
+        The last column of the output.
+    skip_bad : bool
+        Leave out what is bad and count it; otherwise it is an error.
+    """
+
+    depth: int | None = None
+    tag: str = "reranked"
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class ShardTexts:
+    """A shard with its texts."""
+
+    shard: Shard
+    """Without what was left out."""
+    texts: dict[str, Any]
+    """By docid."""
+    skipped: dict[str, int]
+    """What was left out, by reason."""
+    queries: int
+    """How many there were before."""
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What a shard has become."""
+
+    lines: str
+    counts: Counts
+    skipped: dict[str, int]
+    known_scores: int
+    """Scores that a cache had."""
+    queries: int
+
+
+#: What makes of shards what they become, in their order; it may take some ahead.
+Rescore = Callable[[Iterator[Shard]], Iterator[Rescored]]
+
+
+def cut(run: Iterable[tuple[str, list[RunHit]]], topics: Mapping[str, str], depth: int | None) -> Iterator[Shard]:
+    """Cut a run into shards of about `SHARD` pairs and at most `LINES` lines, by nothing but its lines.
+
+    Parameters
+    ----------
+    run : iterable
+        The queries with their hits; see `runs.read` and `OfficialCandidates`.
+    topics : mapping
+        qid -> query.
+    """
+    shard: Shard = []
+    pairs = count = 0
+    for qid, hits in run:
+        own = min(len(hits), depth or len(hits))
+        if shard and (pairs + own > SHARD or count + len(hits) > LINES):
+            yield shard
+            shard, pairs, count = [], 0, 0
+        shard.append(Query(qid, topics.get(qid), hits))
+        pairs, count = pairs + own, count + len(hits)
+    yield shard
+
+
+class Reader:
+    """Looks the texts of shards up.
+
+    Parameters
+    ----------
+    terms : Terms
+    open_source : callable
+        Opens where the documents' texts are, when the first is asked for; gives None where the hits have them.
+    """
+
+    def __init__(self, terms: Terms, open_source: Callable[[], Source | None]) -> None:
+        self.terms = terms
+        self.open_source = open_source
+
+    @cached_property
+    def source(self) -> Source | None:
+        return self.open_source()
+
+    def place(self) -> str | None:
+        """Where the texts are; None where the hits have them."""
+        return self.source.place if self.source else None
+
+    def read(self, shard: Shard) -> ShardTexts:
+        """Look the texts of each query's first hits up.
+
+        Raises
+        ------
+        ValueError, LookupError
+            An unknown qid, a document without text, unless what is bad is left out.
+        """
+        skipped = Skipped()
+        texts: dict[str, Any] = {}
+        found = [query._replace(hits=self._with_text(query, texts, skipped)) for query in shard]
+        return ShardTexts([query for query in found if query.hits], texts, skipped.reasons, len(shard))
+
+    def _with_text(self, query: Query, texts: dict[str, Any], skipped: Skipped) -> list[RunHit]:
+        """Look the texts of a query's first hits up, and leave out what is bad if that is wished."""
+        qid, hits = query.qid, query.hits
+        if query.text is None:
+            if not self.terms.skip_bad:
+                raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
+            skipped.add("query not among the topics")
+            return []
+        head = hits[: self.terms.depth or len(hits)]
+        docids = [hit.docid for hit in head]
+        source = self.source
+        own = source.read(docids, [None] * len(docids)) if source else [hit.text for hit in head]
+        found = dict(zip(docids, own, strict=True))
+        missing = {docid for docid, text in found.items() if text is None}
+        if missing:
+            if not self.terms.skip_bad:
+                raise MissingText(
+                    f"document {min(missing)} of query {qid} has no text in {source.place if source else 'the run'}: "
+                    "name another collection or index, or pass --skip-bad."
+                )
+            skipped.add("document without text", len(missing))
+        texts |= found
+        return [hit for hit in hits if hit.docid not in missing]
+
+
+class Scorer:
+    """Scores shards that have their texts."""
+
+    def __init__(self, terms: Terms, reranker: Reranker) -> None:
+        self.terms = terms
+        self.reranker = reranker
+
+    def score(self, passages: ShardTexts) -> Rescored:
+        """Score a shard's pairs, and write its lines."""
+        shard, before = passages.shard, self._known()
+        with self.reranker.counting() as counts:
+            results = self.reranker.rerank_candidates(
+                [checked_query(query.text) for query in shard],
+                [from_hits(query.hits, self.terms.depth or len(query.hits)) for query in shard],
+                Function(passages.texts.get, "the collection"),
+                max((len(query.hits) for query in shard), default=1),
+                counts,
+            )
+        written = (
+            line for query, hits in zip(shard, results, strict=True) for line in lines(query.qid, hits, self.terms.tag)
+        )
+        known = self._known() - before
+        return Rescored("".join(written), counts, passages.skipped, known, passages.queries)
+
+    def _known(self) -> int:
+        """How many scores the reranker has taken from its cache so far."""
+        return sum(model.known_scores for model in self.reranker.models())
+
+
+def in_turn(reader: Reader, scorer: Scorer) -> Rescore:
+    """Rescore shards one after the other, in this process."""
+    return lambda shards: (scorer.score(reader.read(shard)) for shard in shards)
+
+
 def rerank_run(
-    work: Work,
-    run: Iterable[tuple[str, list[RunHit]]],
-    topics: Mapping[str, str],
-    source: Source | None,
-    reranker: Reranker,
-    *,
-    depth: int | None = None,
-    tag: str = "reranked",
-    skip_bad: bool = False,
+    work: Work, shards: Iterator[Shard], rescore: Rescore, facts: Mapping[str, Any], queries: int
 ) -> dict[str, Any]:
     """Rerank a run into a TREC run.
 
@@ -36,49 +211,44 @@ def rerank_run(
     ----------
     work : Work
         Where the output grows; what was committed there is not done again.
-    run : iterable
-        The queries with their hits; see `runs.read` and `OfficialCandidates`.
-    topics : mapping
-        qid -> query. A query of the run that is not among them is bad.
-    source : Source, optional
-        Where the documents' texts are; without one the hits have them. A document without one is bad.
-    depth : int, optional
-        How many of a query's hits are rescored; the others follow below. All by default.
-    skip_bad : bool
-        Leave out what is bad and count it; otherwise it is an error.
+    shards : iterator of Shard
+        The run; see `cut`.
+    rescore : Rescore
+        Who rescores them; see `in_turn`.
+    facts : mapping
+        The `provenance` of the scores.
+    queries : int
+        How many there are, for the bar.
 
     Returns
     -------
     dict
-        What is to be known of the output: its `provenance`, and ``counts``, what was ``skipped``, how many
-        scores were ``known_scores`` of a cache, ``seconds`` of reading texts and scoring, and
-        ``pairs_per_second`` of those that were computed.
+        What is to be known of the output: the facts, and ``counts``, what was ``skipped``, how many scores
+        were ``known_scores`` of a cache, ``seconds`` from the first shard's reading to the last one's commit,
+        and ``pairs_per_second`` of those that were computed.
 
     Raises
     ------
     ValueError, LookupError
         A bad line, an unknown qid, a document without text; a work that was begun with another checkpoint.
     """
-    fingerprint = provenance(reranker)["fingerprint"]
-    tally = Tally(fingerprint)
+    tally = Tally(facts["fingerprint"])
     if work.commits:
         tally = Tally(**{**work.notes, "counts": Counts(**work.notes["counts"])})
-    if tally.fingerprint != fingerprint:
+    if tally.fingerprint != facts["fingerprint"]:
         raise ValueError(f"{work.folder} was begun with another checkpoint or dtype: delete it to begin anew.")
-    unknown = Skipped(tally.unknown) if skip_bad else None
-    done = work.commits
-    with tqdm(total=len(topics), desc="reranking", unit=" queries", delay=2, disable=None) as progress:
-        for number, shard in enumerate(_shards(run, depth)):
-            if number >= done:
-                start, cached = time.perf_counter(), _from_cache(reranker)
-                results = _rerank_shard(shard, topics, source, reranker, depth, tally.counts, unknown)
-                tally.seconds += time.perf_counter() - start
-                tally.known_scores += _from_cache(reranker) - cached
-                work.commit((line for qid, hits in results for line in lines(qid, hits, tag)), asdict(tally))
+    with tqdm(total=queries, desc="reranking", unit=" queries", delay=2, disable=None) as progress:
+        for shard in islice(shards, work.commits):
             progress.update(len(shard))
+        start = time.perf_counter()
+        for rescored in rescore(shards):
+            start, before = time.perf_counter(), start
+            tally.add(rescored, start - before)
+            work.commit(rescored.lines, asdict(tally))
+            progress.update(rescored.queries)
     computed = tally.counts.scored - tally.known_scores
     return {
-        **provenance(reranker),
+        **facts,
         "counts": vars(tally.counts),
         "skipped": tally.unknown,
         "known_scores": tally.known_scores,
@@ -98,77 +268,9 @@ class Tally:
     known_scores: int = 0
     seconds: float = 0.0
 
-
-def _rerank_shard(
-    shard: Sequence[tuple[str, list[RunHit]]],
-    topics: Mapping[str, str],
-    source: Source | None,
-    reranker: Reranker,
-    depth: int | None,
-    counts: Counts,
-    unknown: Skipped | None,
-) -> list[tuple[str, Sequence[RunHit]]]:
-    """Rerank a shard's queries, those that are known and have hits with texts."""
-    texts: dict[str, Any] = {}
-    found = [(qid, _with_text(qid, hits, topics, source, depth, texts, unknown)) for qid, hits in shard]
-    known = [(qid, hits) for qid, hits in found if hits]
-    with reranker.counting() as own:
-        results = reranker.rerank_candidates(
-            [checked_query(topics[qid]) for qid, _ in known],
-            [from_hits(hits, depth or len(hits)) for _, hits in known],
-            Function(texts.get, "the collection"),
-            max((len(hits) for _, hits in known), default=1),
-            own,
-        )
-    counts.add(own)
-    return [(qid, hits) for (qid, _), hits in zip(known, results, strict=True)]
-
-
-def _from_cache(reranker: Reranker) -> int:
-    """How many scores the reranker has taken from its cache so far."""
-    return sum(model.known_scores for model in reranker.models())
-
-
-def _shards(queries: Iterable[tuple[str, list[RunHit]]], depth: int | None) -> Iterator[list[tuple[str, list[RunHit]]]]:
-    """Cut a run into shards of about `SHARD` pairs and at most `LINES` lines, by nothing but its lines."""
-    shard: list[tuple[str, list[RunHit]]] = []
-    pairs = count = 0
-    for qid, hits in queries:
-        own = min(len(hits), depth or len(hits))
-        if shard and (pairs + own > SHARD or count + len(hits) > LINES):
-            yield shard
-            shard, pairs, count = [], 0, 0
-        shard.append((qid, hits))
-        pairs, count = pairs + own, count + len(hits)
-    yield shard
-
-
-def _with_text(
-    qid: str,
-    hits: Sequence[RunHit],
-    topics: Mapping[str, str],
-    source: Source | None,
-    depth: int | None,
-    texts: dict[str, Any],
-    unknown: Skipped | None,
-) -> list[RunHit]:
-    """Look the texts of a query's first hits up, and leave out what is bad if that is wished."""
-    if qid not in topics:
-        if unknown is None:
-            raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
-        unknown.add("query not among the topics")
-        return []
-    head = hits[: depth or len(hits)]
-    docids = [hit.docid for hit in head]
-    own = source.read(docids, [None] * len(docids)) if source else [hit.text for hit in head]
-    found = dict(zip(docids, own, strict=True))
-    missing = {docid for docid, text in found.items() if text is None}
-    if missing:
-        if unknown is None:
-            raise MissingText(
-                f"document {min(missing)} of query {qid} has no text in {source.place if source else 'the run'}: name "
-                "another collection or index, or pass --skip-bad."
-            )
-        unknown.add("document without text", len(missing))
-    texts |= found
-    return [hit for hit in hits if hit.docid not in missing]
+    def add(self, rescored: Rescored, seconds: float) -> None:
+        self.counts.add(rescored.counts)
+        for reason, count in rescored.skipped.items():
+            self.unknown[reason] = self.unknown.get(reason, 0) + count
+        self.known_scores += rescored.known_scores
+        self.seconds += seconds

@@ -1,0 +1,302 @@
+"""`rerank --ray` on a real cluster of this machine: the bytes are the plain command's, whoever dies on the way."""
+
+import json
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from pyserini_rerank import load
+from pyserini_rerank.experiments.distributed import RemoteScorer, _together
+from pyserini_rerank.experiments.rescoring import Terms
+from pyserini_rerank.reranker import CutWarning
+from test_rerank_command import NAME, WORDS, arguments, run
+from tiny_checkpoints import build
+
+COMMAND = [sys.executable, "-m", "pyserini_rerank"]
+SCORING, READING = "ray::RemoteScorer.score", "ray::Reader.read"
+
+
+def write_experiment(folder: Path, queries: int) -> Path:
+    """A collection, topics, a run of a hundred hits a query, and a tiny model; passages are short."""
+    numbers = random.Random(1)
+    texts = [f"d{i}\t{' '.join(numbers.choices(WORDS, k=numbers.randint(2, 9)))}\n" for i in range(500)]
+    (folder / "docs.jsonl").write_text(
+        "".join(
+            json.dumps(dict(zip(("id", "contents"), line.strip().split("\t"), strict=True))) + "\n" for line in texts
+        )
+    )
+    (folder / "topics.tsv").write_text("".join(f"q{i}\t{WORDS[i % 10]} {i}\n" for i in range(queries)))
+    with (folder / "first.run").open("w") as file:
+        for query in range(queries):
+            found = enumerate(numbers.sample(range(500), 100), 1)
+            file.writelines(f"q{query} Q0 d{i} {rank} {100 - rank} first\n" for rank, i in found)
+    build(NAME, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """Three shards: one has 20,000 pairs."""
+    return write_experiment(tmp_path_factory.mktemp("large"), 550)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return write_experiment(tmp_path_factory.mktemp("small"), 4)
+
+
+@pytest.fixture(scope="module")
+def plain(large) -> bytes:
+    """What the command writes without Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *arguments(large, "plain.run")) == 0
+    return (large / "plain.run").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of this machine with two cores, whatever it has; commands find it as any other."""
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", started.address)
+        yield started
+    started.shutdown()
+
+
+@pytest.fixture
+def one_scorer(monkeypatch):
+    """Both cores for one scorer, since each takes a while to start."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def start():
+    """Start a command in a group of its own, which Ctrl-C goes to as a terminal sends it."""
+    started = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def workers(title: str) -> list[psutil.Process]:
+    """The cluster's processes that do this now: Ray writes into their titles what they do."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline()[:1] and process.cmdline()[0].startswith(title):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            pass
+    return found
+
+
+def wait_for(condition, process: subprocess.Popen[str]):
+    """Wait until it holds, and give what it gives; the command must not end before."""
+    while not (found := condition()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    return found
+
+
+def commits(output: Path) -> int:
+    state = output.with_name(f"{output.name}.partial") / "state.json"
+    return json.loads(state.read_text())["commits"] if state.exists() else 0
+
+
+def test_workers_that_are_killed_are_replaced_and_no_byte_changes(start, large, plain, cluster):
+    process = start(*arguments(large, "killed.run", "--ray"))
+    wait_for(lambda: workers(READING), process)[0].kill()
+    wait_for(lambda: commits(large / "killed.run"), process)
+    wait_for(lambda: workers(SCORING), process)[0].kill()
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert (large / "killed.run").read_bytes() == plain
+    reports = [json.loads((large / f"{name}.run.json").read_text()) for name in ("plain", "killed")]
+    different = {name for name in reports[0] if reports[0][name] != reports[1][name]}
+    assert different <= {"device", "finished", "seconds", "pairs_per_second", "known_scores"}
+    assert reports[1]["device"] == f"2 x {reports[0]['device']}"
+
+
+def test_ctrl_c_is_clean_and_the_plain_command_goes_on(start, large, plain, cluster, monkeypatch):
+    process = start(*arguments(large, "ctrl-c.run", "--ray"))
+    wait_for(lambda: commits(large / "ctrl-c.run"), process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == (
+        "pyserini-rerank: interrupted; the same command goes on from what was committed."
+    )
+    assert "Traceback" not in errors
+    assert 1 <= commits(large / "ctrl-c.run") < 3
+    psutil.wait_procs(workers("ray::RemoteScorer"), timeout=30)
+    assert not workers("ray::RemoteScorer")
+    assert run(monkeypatch, *arguments(large, "ctrl-c.run")) == 0
+    assert (large / "ctrl-c.run").read_bytes() == plain
+
+
+@pytest.mark.stress
+def test_a_driver_that_is_killed_takes_its_own_cluster_along(start, large, plain, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    process = start(*arguments(large, "driver.run", "--ray"))
+    wait_for(lambda: commits(large / "driver.run"), process)
+    started = psutil.Process(process.pid).children(recursive=True)
+    started = [one for one in started if "Agent" not in one.name()]  # which look now and then whether they are needed
+    assert any("raylet" in " ".join(one.cmdline()) for one in started)
+    process.kill()
+    process.wait()
+    _, left = psutil.wait_procs(started, timeout=60)
+    assert not left
+    assert run(monkeypatch, *arguments(large, "driver.run", "--ray")) == 0
+    assert (large / "driver.run").read_bytes() == plain
+
+
+@pytest.mark.stress
+def test_a_machine_that_is_lost(start, large, plain, cluster):
+    """Its scorer finds no other place, so that its shards go to the one that is left."""
+    lost = cluster.add_node(num_cpus=1)
+    try:
+        process = start(*arguments(large, "machine.run", "--ray"))
+        wait_for(lambda: commits(large / "machine.run"), process)
+    finally:
+        cluster.remove_node(lost, allow_graceful=False)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert (large / "machine.run").read_bytes() == plain
+
+
+@pytest.mark.stress
+def test_a_shard_that_kills_its_scorers_ends_in_an_error(start, large, cluster, one_scorer):
+    process = start(*arguments(large, "poison.run", "--ray"))
+    while process.poll() is None:
+        for scorer in workers(SCORING):
+            scorer.kill()
+        time.sleep(0.1)
+    assert process.returncode == 1
+    assert process.stderr.read().strip().splitlines()[-1] == (
+        "pyserini-rerank: 4 processes have died scoring the same shard: see Ray's logs."
+    )
+
+
+#: Java is there before Ray; each wrong call is a signal that Java uses itself.
+SCRIPT = """
+import sys
+import pyserini_rerank
+from pyserini.search.lucene import LuceneSearcher
+from jnius import autoclass, JavaException
+from pyserini_rerank.cli.main import main
+
+LuceneSearcher(sys.argv[1]).close()
+sys.argv[:] = sys.argv[2:]
+try:
+    main()
+except SystemExit as stopped:
+    code = stopped.code
+pattern = autoclass("java.util.regex.Pattern")
+caught = 0
+for _ in range(20_000):
+    try:
+        pattern.matches("a*", None)
+    except JavaException:
+        caught += 1
+print(caught, code)
+"""
+
+
+def test_an_index_and_java_beside_ray(small, documents, lucene_index, cluster, one_scorer, tmp_path, monkeypatch):
+    first = tmp_path / "first.run"
+    first.write_text("".join(f"q0 Q0 {docid} 1 1.0 x\n" for docid in documents))
+    words = ["rerank", "--run", str(first), "--topics", str(small / "topics.tsv"), "--index", lucene_index]
+    words += ["--model", str(small / NAME), "--device", "cpu", "--max-length", "30", "--output"]
+    with pytest.warns(CutWarning):
+        assert run(monkeypatch, *words, str(tmp_path / "plain")) == 0
+    command = [sys.executable, "-c", SCRIPT, lucene_index, "pyserini-rerank", *words, str(tmp_path / "ray"), "--ray"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "20000 0", done.stderr
+    assert done.stderr.count("CutWarning: ") == 1
+    assert (tmp_path / "ray").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+def test_errors_are_the_plain_commands(small, cluster, one_scorer, monkeypatch, capsys):
+    first = small / "first.run"
+    whole = first.read_text()
+    first.write_text(whole + "q3 Q0 zz 101 -1 first\n")
+    said = []
+    for more in ([], ["--ray"]):
+        assert run(monkeypatch, *arguments(small, f"missing{len(more)}.run", *more)) == 1
+        said.append(capsys.readouterr().err)
+    first.write_text(whole)
+    assert said[0] == said[1] and len(said[0].splitlines()) == 1
+    assert "document zz of query q3 has no text in" in said[0]
+
+
+def test_a_cluster_without_enough_cores(small, cluster, monkeypatch, capsys):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert run(monkeypatch, *arguments(small, "cores.run", "--ray")) == 1
+    finally:
+        torch.set_num_threads(before)
+    assert capsys.readouterr().err == (
+        "pyserini-rerank: no machine of the cluster has 3 cores: set OMP_NUM_THREADS to fewer.\n"
+    )
+
+
+def test_without_ray_it_says_what_to_install(small, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run(monkeypatch, *arguments(small, "without.run", "--ray")) == 1
+    assert capsys.readouterr().err == "pyserini-rerank: --ray needs Ray: pip install 'pyserini-rerank[ray]'.\n"
+
+
+def test_another_machine_has_scores_of_its_own(small, tmp_path):
+    """The folder may be one that both see over a network, where LMDB cannot share it."""
+    made = partial(load, small / NAME, device="cpu")
+    threads = torch.get_num_threads()
+    for host, folder in (("elsewhere", f"scores.{platform.node()}"), (platform.node(), "scores")):
+        assert not (tmp_path / folder).exists()
+        scorer = RemoteScorer(Terms(), made, tmp_path / "scores", None, host, Path.cwd(), threads)
+        assert scorer.facts()["model"] == str(small / NAME)
+        assert (tmp_path / folder).is_dir()
+        scorer.scorer.reranker.close()
+
+
+def test_a_token_index_of_another_vocabulary(small, tmp_path, monkeypatch):
+    other = str(build("amberoad/bert-multilingual-passage-reranking-msmarco", tmp_path))
+    tokens, documents = tmp_path / "tokens", str(small / "docs.jsonl")
+    words = ["--collection", documents, "--tokenizer", other, "--output", str(tokens)]
+    assert run(monkeypatch, "index-tokens", *words) == 0
+    made = partial(load, small / NAME, device="cpu")
+    scorer = RemoteScorer(Terms(), made, tmp_path / "scores", tokens, platform.node(), Path.cwd(), 1)
+    with pytest.raises(ValueError, match="has the vocabulary of"):
+        scorer.facts()
+
+
+def test_machines_with_different_files_are_refused():
+    one = {"model": "m", "fingerprint": "a", "versions": {"torch": "1"}, "device": "cuda: A"}
+    assert _together([one, one, {**one, "device": "cuda: B"}])["device"] == "2 x cuda: A, 1 x cuda: B"
+    for other in ({"fingerprint": "b"}, {"versions": {"torch": "2"}}):
+        with pytest.raises(
+            ValueError, match=f"the machines of the cluster differ in the {next(iter(other))} of m: make"
+        ):
+            _together([one, {**one, **other}])
