@@ -2,11 +2,16 @@
 
 import copy
 import dataclasses
+import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+#: Hits that a terminal and a notebook show of a longer list.
+SHOWN = 20
 
 
 class Trace(NamedTuple):
@@ -26,9 +31,25 @@ class Hits(list[Any]):
         super().__init__(hits)
         self.traces = traces
 
+    @property
+    def _heading(self) -> str:
+        first = f", of which the first {SHOWN} (to_pandas() gives all)" if len(self.traces) > SHOWN else ""
+        return f"{len(self.traces)} reranked hits{first}"
+
     def __repr__(self) -> str:
-        rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in enumerate(self.traces, 1))
-        return "\n".join((f"{len(self)} reranked hits", *rows))
+        shown = enumerate(self.traces[:SHOWN], 1)
+        rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in shown)
+        return "\n".join((self._heading, *rows))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, in the style that it has for tables."""
+        rows = "".join(
+            f"<tr><td>{rank}</td><td>{t.first_rank}</td><td>{t.score:.4f}</td><td>{t.first_score:.4f}</td>"
+            f'<td style="text-align:left">{html.escape(t.docid)}</td></tr>'
+            for rank, t in enumerate(self.traces[:SHOWN], 1)
+        )
+        head = "<tr><th>rank</th><th>was</th><th>score</th><th>before</th><th>docid</th></tr>"
+        return f"<div>{self._heading}</div><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def to_pandas(self) -> "DataFrame":
         """Give a table with one row a hit: `rank` and `first_rank`, from 1, `docid`, `score` and `first_score`.
