@@ -1,51 +1,97 @@
 """The examples, as they stand."""
 
+import re
 import runpy
 import sys
-from pathlib import Path
+from typing import Any
 
 import nbformat
+import notebooks
 import pytest
-from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+#: The quickest, which every `make test` executes; `make stress` executes the others.
+QUICK = ("quickstart", "served_backend")
+#: A place on somebody's machine, other than two that the docstring of `tempfile` has as examples.
+MACHINE = re.compile(
+    r"/tmp/(tmp(?!tpu9nin8|pbi8f0hy)\w{8}|pytest|ipykernel)|/(home|root|work|mnt|Users)/|site-packages"
+)
 
 
 @pytest.mark.parametrize("name", ["bm25", "faiss_with_text_index", "lucene_dense"])
 def test_script(name, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
-    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "path", [str(notebooks.EXAMPLES), *sys.path])
+    runpy.run_path(str(notebooks.EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert "reranked: [('tempfile.TemporaryDirectory', 0.73)" in printed
 
 
-def test_quickstart_notebook():
-    """It runs and shows what is stored in it: no log line of Java's, and the one warning that it speaks of.
-
-    Its documents are those of the running Python, so the lists are not compared, only what they begin with.
-    """
-    stored = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
-    run = NotebookClient(
-        nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4),
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(EXAMPLES)}},
-    ).execute()
-    shown = _shown(run)
-    assert [text.split("\n")[0][:9] for text in shown] == [text.split("\n")[0][:9] for text in _shown(stored)]
-    assert "   1     0.7336  tempfile.TemporaryDirectory (was " in shown[1]
-    assert shown[-2] == "array([ 9.08509  , -3.9343157], dtype=float32)"
-    outputs = [output for cell in run.cells for output in cell.get("outputs", [])]
-    (warning,) = [output["text"] for output in outputs if output.get("name") == "stderr"]
-    assert "CutWarning: " in warning and "passages and 0 queries were cut to 512 tokens" in warning
-
-
-def _shown(notebook):
-    """What is printed and shown, without the progress bars that a slow machine gets to see."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    widget = "application/vnd.jupyter.widget-view+json"
-    return [
-        output.get("text") or output["data"]["text/plain"]
-        for output in outputs
-        if widget not in output.get("data", {}) and output.get("name") != "stderr"
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.stress) for name in notebooks.NAMES]
+)
+def test_a_notebook_runs(name, tmp_path):
+    """It shows what is stored in it: the same kinds of output, and with the same Python the same documents."""
+    stored, run = notebooks.read(name), notebooks.execute(name, tmp_path)
+    assert [_kinds(cell) for cell in notebooks.code_cells(run)] == [
+        _kinds(cell) for cell in notebooks.code_cells(stored)
     ]
+    assert _troubles(run) == []
+    if run.metadata.language_info.version == stored.metadata.language_info.version:  # its docstrings are searched
+        assert _words(run) == _words(stored)
+
+
+@pytest.mark.parametrize("name", notebooks.NAMES)
+def test_a_stored_notebook_was_run(name):
+    """From the first cell to the last, as it stands, and without a trace of where."""
+    stored = notebooks.read(name)
+    cells = notebooks.code_cells(stored)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert stored.metadata.executed == notebooks.sources(stored), f"run `python tests/notebooks.py {name}`"
+    assert _troubles(stored) == []
+    assert not MACHINE.search("\n".join(_texts(stored)))
+    assert sum(map(bool, _texts(stored))) > 3
+
+
+def test_what_a_notebook_must_not_show(tmp_path, monkeypatch):
+    """The checks above could fail: on a log line, an error that is caught, and a path."""
+    code = "import sys; print('INFO  [main] noise', file=sys.stderr); print('in /home/somebody/run')"
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "bad.ipynb")
+    monkeypatch.setattr(notebooks, "EXAMPLES", tmp_path)
+    (tmp_path / "run").mkdir()
+    run = notebooks.execute("bad", tmp_path / "run")
+    assert _troubles(run) == ["INFO  [main] noise\n"]
+    assert MACHINE.search("\n".join(_texts(run)))
+
+
+def _outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebooks.code_cells(notebook) for output in cell.outputs]
+
+
+def _kinds(cell: Any) -> list[list[str]]:
+    return [[output.output_type, *sorted(output.get("data", {}))] for output in cell.outputs]
+
+
+def _troubles(notebook: Any) -> list[str]:
+    """What a reader should not see: errors, and what Java, transformers or a warning says on stderr."""
+    return [
+        str(output.get("text", output))
+        for output in _outputs(notebook)
+        if output.output_type == "error" or output.get("name") == "stderr"
+    ]
+
+
+def _texts(notebook: Any) -> list[str]:
+    """What the outputs say, and HTML as it is written."""
+    return [
+        text
+        for output in _outputs(notebook)
+        for text in (
+            output.get("text", ""),
+            *(text for kind, text in sorted(output.get("data", {}).items()) if kind.startswith("text/")),
+        )
+    ]
+
+
+def _words(notebook: Any) -> list[str]:
+    """The same without figures, of which some are times, and without the space that they take."""
+    return [" ".join(re.sub(r"[-+]?\d[\d.,e+-]*", "0", text).split()) for text in _texts(notebook)]
