@@ -61,6 +61,7 @@ def start() -> None:
     os.environ["JAVA_HOME"] = str(java.home)
     jnius_config.add_classpath(str(_anserini_jar(resources)))
     jnius_config.add_options(
+        "-Xrs",  # leaves Ctrl-C to Python: Java would take it over, and end the process or the notebook's kernel
         "--enable-native-access=ALL-UNNAMED",
         f"-Djava.util.logging.config.file={resources / 'logging.properties'}",
         "-Dslf4j.internal.verbosity=WARN",
