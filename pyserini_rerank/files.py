@@ -2,17 +2,43 @@
 
 import gzip
 import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 GZIP = b"\x1f\x8b"
 
 
-def open_text(path: str | Path) -> TextIO:
-    """Open a text file, gzipped or not, whatever its name."""
+@contextmanager
+def open_lines(path: str | Path, *, archives: bool = False) -> Iterator[Any]:
+    """Open a file of lines, gzipped or not, whatever its name; with `archives` also the one in a gzipped archive.
+
+    Raises
+    ------
+    ValueError
+        (When reading.) What is compressed is damaged.
+    """
     with open(path, "rb") as file:
         zipped = file.read(2) == GZIP
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else open(path, encoding="utf-8")
+    try:
+        if zipped and archives and tarfile.is_tarfile(path):
+            # It is read as it streams by, and nothing is unpacked under a name that the archive chooses.
+            with gzip.open(path) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
+                content = next((archive.extractfile(member) for member in archive if member.isfile()), None)
+                if content is None:
+                    raise ValueError(f"{path} is an archive without a file: fetch it again.")
+                yield content
+                if not content.read(1):  # all of it was wanted: on to the checksum, which is at the end
+                    while unzipped.read(2**20):
+                        pass
+        else:
+            with gzip.open(path) if zipped else open(path, "rb") as plain:
+                yield plain
+    except (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch or write it again.") from None
 
 
 def stamp(path: str | Path) -> list[Any]:

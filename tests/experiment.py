@@ -1,9 +1,12 @@
-"""A collection, topics, a run, qrels and a tiny model: an experiment to run commands on."""
+"""A small experiment for the tests: a collection, topics, a run, judgements and a tiny model; and the command on it."""
 
 import json
 import random
+import sys
 from pathlib import Path
 
+import pytest
+from pyserini_rerank.cli.main import main
 from tiny_checkpoints import build
 
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -27,3 +30,18 @@ def write_experiment(folder: Path, queries: int, hits: int) -> Path:
     (folder / "qrels.txt").write_text("".join(qrels))
     build(NAME, folder)
     return folder
+
+
+def arguments(folder: Path, output: str, *more: str) -> list[str]:
+    return [
+        *("rerank", "--run", str(folder / "first.run"), "--topics", str(folder / "topics.tsv")),
+        *("--collection", str(folder / "docs.jsonl"), "--model", str(folder / NAME), "--device", "cpu"),
+        *("--output", str(folder / output), *more),
+    ]
+
+
+def run(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)

@@ -43,7 +43,10 @@ class _File:
 
     def docid(self, line: bytes) -> str:
         if self.is_json:
-            document: Any = json.loads(line)
+            try:
+                document: Any = json.loads(line)
+            except RecursionError:
+                raise ValueError("its brackets are nested too deep") from None
             docids = [document[name] for name in IDS if name in document] if isinstance(document, dict) else []
             if not docids:
                 raise ValueError("it has no docid")

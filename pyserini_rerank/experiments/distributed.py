@@ -44,7 +44,7 @@ class RemoteScorer:
         ``load(cache=)`` gives the reranker.
     cache : path
         A folder of scores. This host opens it; any other one, which may see the same folder over a network,
-        where LMDB cannot share it, opens one of its own beside it.
+        where SQLite cannot share it, opens one of its own beside it.
     tokens : path, optional
         The token index that the passages come from.
     host : str

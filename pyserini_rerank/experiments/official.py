@@ -5,20 +5,17 @@ passage, separated by tabs. The lines of a query do not stand together, there is
 and the texts are those that the published figures were measured on.
 """
 
-import gzip
 import sys
-import tarfile
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import GZIP
+from ..files import GZIP, open_lines
 from .runs import BadLine, RunHit, Skipped
 
 COLUMNS = 4
@@ -51,7 +48,7 @@ def fetch(url: str, md5: str, path: Path) -> None:
 
 def is_official(path: str | Path) -> bool:
     """Is a file one of candidates with their texts, by its first line?"""
-    with _opened(Path(path)) as lines:
+    with open_lines(path, archives=True) as lines:
         return bool(lines.readline().count(b"\t") == COLUMNS - 1)
 
 
@@ -79,7 +76,7 @@ class OfficialCandidates:
     Raises
     ------
     ValueError
-        A bad line; the message names the file, the line and the remedy.
+        A bad line; the message names the file, the line and the remedy. A file that is damaged.
     """
 
     def __init__(self, path: Path, folder: Path, skipped: Skipped | None = None) -> None:
@@ -90,7 +87,7 @@ class OfficialCandidates:
         numbers: dict[str, int] = {}
         self._query_of_line, self._offsets = array("i"), array("q")
         with ExitStack() as stack, path.open("rb") as raw:
-            lines = stack.enter_context(_opened(path))
+            lines = stack.enter_context(open_lines(path, archives=True))
             spool = None
             if raw.read(2) == GZIP:
                 self._plain = folder / "candidates.tsv"
@@ -111,6 +108,8 @@ class OfficialCandidates:
                     self._leave_out(bad, number)
                 offset += len(line)
                 progress.update()
+        if not self.queries:
+            raise ValueError(f"{path} has no line of candidates.")
 
     def __iter__(self) -> Iterator[tuple[str, list[RunHit]]]:
         """Give each query's candidates in the order of their lines; minus their place stands for a score."""
@@ -142,17 +141,3 @@ def _parsed(line: bytes) -> list[str]:
     if len(columns) != COLUMNS or not all(columns[:3]):  # an empty passage is one that cannot be scored
         raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
     return columns
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a plain file, a gzipped one, or the one in a gzipped archive, as it streams by."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP
-    if zipped and tarfile.is_tarfile(path):
-        with tarfile.open(path, "r|gz") as archive:
-            member = next(member for member in archive if member.isfile())
-            yield archive.extractfile(member)
-    else:
-        with gzip.open(path) if zipped else path.open("rb") as plain:
-            yield plain

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files import open_text
+from ..files import open_lines
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,20 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
     Raises
     ------
     ValueError
-        A bad line; the message names the file, the line and the remedy.
+        A bad line; the message names the file, the line and the remedy. A gzipped file that is damaged.
     """
     done: set[str] = set()
     qid: str | None = None
     hits: list[RunHit] = []
     docids: set[str] = set()
     tag = None
-    with open_text(path) as lines:
+    with open_lines(path) as lines:
         parse = None
         for number, line in enumerate(lines, 1):
             try:
-                parse = parse or _format(line)
-                line_qid, hit, line_tag = parse(line)
+                text = _text(line)
+                parse = parse or _format(text)
+                line_qid, hit, line_tag = parse(text)
                 tag = tag or line_tag
                 if line_tag != tag:
                     raise BadLine(f"has the tag {line_tag!r} after {tag!r}", "keep one run a file")
@@ -107,13 +108,21 @@ class BadLine(Exception):
 
     def error(self, path: str | Path, number: int | None) -> ValueError:
         place = f"{path}, line {number}" if number else str(path)
-        return ValueError(f"{place}: {self.what}: {self.remedy}, or pass --skip-bad.")
+        what = " ".join(self.what.split())  # it may quote anything
+        return ValueError(f"{place}: {what:.200}: {self.remedy}, or pass --skip-bad.")
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadLine("is no UTF-8", "correct the line") from None
 
 
 def _format(line: str) -> Callable[[str], tuple[str, RunHit, str]]:
     if len(line.split()) == 6:
         return _trec
-    if len(line.rstrip("\n").split("\t")) == 3:
+    if len(line.split("\t")) == 3:
         return _msmarco
     raise BadLine("is neither TREC's (6 columns) nor MS MARCO's (3, with tabs)", "name a run file")
 
@@ -127,7 +136,7 @@ def _trec(line: str) -> tuple[str, RunHit, str]:
 
 
 def _msmarco(line: str) -> tuple[str, RunHit, str]:
-    columns = line.rstrip("\n").split("\t")
+    columns = line.split("\t")
     if len(columns) != 3 or not all(columns):
         raise BadLine(f"has {len(columns)} columns, not 3", "correct the line")
     qid, docid, rank = columns
@@ -136,7 +145,8 @@ def _msmarco(line: str) -> tuple[str, RunHit, str]:
 
 def _number(text: str, what: str) -> float:
     try:
-        number = float(text)
+        # Python would take "12_5" for 125, and the digits of any script.
+        number = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

@@ -1,16 +1,18 @@
 """Topics and qrels: from a file, or by the names that Pyserini and ir_datasets know."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import open_text
+from ..files import open_lines
 
 Qrels = dict[str, dict[str, int]]
 
 #: Pyserini's reader of TREC's own topics.
 TREC_READER = "io.anserini.search.topicreader.TrecTopicReader"
+GRADE = re.compile("[+-]?[0-9]{1,9}")
 ELSEWHERE = (
     "is neither a file, nor a name that Pyserini knows, nor one of ir_datasets "
     "(which needs `pip install ir_datasets`): correct the name."
@@ -34,10 +36,13 @@ def load_topics(source: str) -> dict[str, str]:
     ConnectionError
         They are known, but cannot be fetched.
     ValueError
-        A line that does not parse, or a qid that comes twice.
+        A line that does not parse, or a qid that comes twice; a file without topics.
     """
     if Path(source).is_file():
-        return _topics_of_file(Path(source))
+        topics = _topics_of_file(Path(source))
+        if not topics:
+            raise ValueError(f"{source} has no topics: name another file.")
+        return topics
     from pyserini.search import get_topics
 
     try:
@@ -76,16 +81,20 @@ def load_qrels(source: str) -> Qrels:
 
 
 def _topics_of_file(path: Path) -> dict[str, str]:
-    with open_text(path) as file:
-        lines = [line.rstrip("\n") for line in file]
-    if next((line for line in lines if line.strip()), "").lstrip().startswith("<"):
-        return _titles(_trec(path))
+    with open_lines(path) as file:
+        lines = [line.rstrip(b"\r\n") for line in file]
+    if next((line for line in lines if line.strip()), b"").lstrip().startswith(b"<"):
+        try:
+            return _titles(_trec(path))
+        except Exception as error:  # Java's own
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the TREC topics {path} do not parse ({reason:.200}): correct the file.") from None
     topics: dict[str, str] = {}
     parse = _json if any(suffix in (".jsonl", ".json") for suffix in path.suffixes) else _tsv
     for number, line in enumerate(lines, 1):
         try:
-            qid, query = parse(line)
-        except (ValueError, KeyError, StopIteration):
+            qid, query = parse(line.decode())
+        except (ValueError, TypeError, RecursionError, StopIteration):
             raise ValueError(
                 f"{path}, line {number}: is no topic (qid, tab, query; or JSON): correct the line."
             ) from None
@@ -104,15 +113,29 @@ def _trec(path: Path) -> dict[str | int, dict[str, str]]:
 
 
 def _qrels_of_file(path: Path) -> Qrels:
-    import ir_measures
-
-    try:
-        qrels = _collected(ir_measures.read_trec_qrels(str(path)))  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise ValueError(f"the qrels {path} do not parse ({error}): a line is qid, 0, docid, grade.") from None
+    qrels: Qrels = {}
+    with open_lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                qid, docid, grade = _judgement(line)
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {number}: is no judgement (qid, 0, docid, grade): correct the line."
+                ) from None
+            if qrels.setdefault(qid, {}).setdefault(docid, grade) != grade:
+                raise ValueError(f"{path}, line {number}: {docid:.50} has another grade, too: keep one of the two.")
     if not qrels:
         raise ValueError(f"the qrels {path} are empty: name another file.")
     return qrels
+
+
+def _judgement(line: bytes) -> tuple[str, str, int]:
+    qid, _, docid, grade = line.decode().split()
+    if not GRADE.fullmatch(grade):
+        raise ValueError
+    return qid, docid, int(grade)
 
 
 def _collected(judgements: Iterator[Any]) -> Qrels:

@@ -5,28 +5,40 @@ same pairs come again: another depth, another first stage, an experiment that wa
 """
 
 import os
+import sqlite3
 import struct
 import threading
+import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from weakref import WeakValueDictionary
+from typing import Any
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from .backend import Backend, Batch, Pair, Plan
 
-#: The most that a cache may grow to; the file itself is as large as what is in it.
-MAP_SIZE = 2**36
-#: LMDB's files.
-DATA, LOCK = "data.mdb", "lock.mdb"
+#: SQLite's files; the last two are there while the cache is open, and where a process died.
+DATA = "scores.sqlite"
+FILES = {DATA, f"{DATA}-wal", f"{DATA}-shm"}
+#: Seconds that one process waits for another that writes.
+PATIENCE = 600
+#: Errors that are not the file's fault: a lock, a permission, the disk.
+OUTSIDE = (
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+)
+#: Keys that are looked up together; SQLite takes no more than 32,766.
+MOST_KEYS = 10_000
 #: A score, and a checksum over its key and itself.
 RECORD = struct.Struct("<fI")
-#: What is open: LMDB opens a folder no more than once a process, and closes it when nobody holds it.
-_open: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
 
 
 class CachedBackend:
@@ -98,58 +110,101 @@ class CachedBackend:
 
 
 class Store:
-    """Scores by key, in an LMDB file; several stores of a process may have the same."""
+    """Scores by key, in an SQLite file.
+
+    SQLite checks what it reads. A file that is mapped into memory, as LMDB's is, kills the process with
+    SIGBUS when it has been cut short.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder.resolve()
-        try:
-            # Without metasync the last commit may be lost when the machine (not the process) dies, no more.
-            self._lmdb = _open.get(path) or lmdb.open(str(path), map_size=MAP_SIZE, metasync=False)
-        except lmdb.Error as error:
-            raise self._damaged(error) from None
-        _open[path] = self._lmdb
+        self._lock = threading.Lock()
+        with self._errors():
+            # Transactions are begun here, and the connection is shared between threads under the lock.
+            self._sqlite = sqlite3.connect(
+                self.folder / DATA, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            self._sqlite.text_factory = bytes  # what was bytes may be text in a damaged file
+            self._write_ahead()
+            self._sqlite.execute(
+                "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
+            )
 
     def get(self, keys: Sequence[bytes]) -> NDArray[np.float32]:
         """Look scores up: float32 (n,), NaN where there is none."""
-        scores = np.full(len(keys), np.nan, dtype=np.float32)
-        with self._lmdb.begin(buffers=False) as transaction:
-            for position, key in enumerate(keys):
-                record = transaction.get(key)
-                if record is not None:
-                    scores[position] = self._read(key, record)
-        return scores
+        found: dict[bytes, float] = {}
+        with self._lock, self._errors():
+            for start in range(0, len(keys), MOST_KEYS):
+                some = keys[start : start + MOST_KEYS]
+                marks = ",".join("?" * len(some))
+                rows = self._sqlite.execute(f"SELECT key, record FROM scores WHERE key IN ({marks})", some)
+                found.update((key, self._read(key, record)) for key, record in rows)
+        return np.array([found.get(key, np.nan) for key in keys], dtype=np.float32)
 
     def put(self, scores: dict[bytes, float]) -> None:
         """Keep scores, all or none of them; one that is there already stays."""
-        try:
-            with self._lmdb.begin(write=True) as transaction:
-                for key, score in scores.items():
-                    transaction.put(key, _record(key, score), overwrite=False)
-        except lmdb.Error as error:
-            raise OSError(f"the score cache {self.folder} cannot be written ({error}): is the disk full?") from None
+        rows = [(key, _record(key, score)) for key, score in scores.items()]
+        with self._lock, self._errors(), self._sqlite:
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            self._sqlite.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?)", rows)
 
     def __len__(self) -> int:
-        return int(self._lmdb.stat()["entries"])
+        with self._lock, self._errors():
+            return int(self._sqlite.execute("SELECT count(*) FROM scores").fetchone()[0])
 
     def verify(self) -> None:
-        """Check every score's checksum; raises ValueError at the first that is wrong."""
-        with self._lmdb.begin() as transaction:
-            for key, record in transaction.cursor():
+        """Check the file and every score's checksum; raises ValueError where something is wrong."""
+        with self._lock, self._errors():
+            [said] = self._sqlite.execute("PRAGMA integrity_check(1)").fetchone()
+            if said != b"ok":
+                raise self._damaged(said.decode(errors="replace"))
+            for key, record in self._sqlite.execute("SELECT key, record FROM scores"):
                 self._read(key, record)
 
     def close(self) -> None:
-        del self._lmdb
+        self._sqlite.close()
 
-    def _read(self, key: bytes, record: bytes) -> float:
-        score: float = RECORD.unpack(record)[0] if len(record) == RECORD.size else 0.0
-        if record != _record(key, score):
-            raise self._damaged("a score's checksum is wrong")
-        return score
+    def _write_ahead(self) -> None:
+        """Have SQLite write to the log that it calls WAL, and not wait for the disk with each batch (some 20 ms).
+
+        The last of it may be lost when the machine (not the process) dies, no more.
+        """
+        self._sqlite.execute("PRAGMA synchronous = NORMAL")
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._sqlite.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # Where several processes make a cache at once, this alone does not wait for the others.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError:  # in what SQLite says of a damaged file
+            raise self._damaged("it names what no text is") from None
+        except sqlite3.DatabaseError as error:
+            # The rest of an error's code tells more than is needed here; sqlite3's own errors have none.
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in OUTSIDE:
+                raise OSError(f"the score cache {self.folder} cannot be used ({error}): is the disk full?") from None
+            raise self._damaged(error) from None
+
+    def _read(self, key: Any, record: Any) -> float:
+        # In a damaged file they may be numbers or nothing.
+        if isinstance(key, bytes) and isinstance(record, bytes) and len(record) == RECORD.size:
+            score: float = RECORD.unpack(record)[0]
+            if record == _record(key, score):
+                return score
+        raise self._damaged("a score's checksum is wrong")
 
     def _damaged(self, reason: object) -> ValueError:
-        return ValueError(f"the score cache {self.folder} is damaged ({reason}): delete the folder.")
+        line = " ".join(str(reason).split())
+        return ValueError(f"the score cache {self.folder} is damaged ({line}): delete the folder.")
 
 
 def clear(folder: str | os.PathLike[str]) -> None:
@@ -162,7 +217,7 @@ def clear(folder: str | os.PathLike[str]) -> None:
     """
     path = Path(folder)
     names = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    if DATA not in names or names - {DATA, LOCK}:
+    if DATA not in names or names - FILES:
         raise ValueError(f"{folder} is no score cache, or holds more than one: delete it yourself.")
     for name in names:
         (path / name).unlink()

@@ -49,6 +49,7 @@ PASSING = (429, 500, 502, 503, 504)
 #: Seconds before the second retry, doubled for each further one, and the most that are waited.
 BACKOFF, LONGEST_WAIT = 0.5, 60
 LARGEST = float(np.finfo(np.float32).max)
+LONGEST_LINE = 400
 #: Requests of a batch for each that may run at once: few enough that little is lost where one fails.
 ROUNDS = 4
 
@@ -193,7 +194,7 @@ class HttpBackend:
         data = self._post(json.dumps(body).encode())
         try:
             results = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._error(ValueError, f"answered what is no JSON: {_text(data)}") from None
         if self.api.results is not None:
             results = results.get(self.api.results) if isinstance(results, dict) else None
@@ -205,11 +206,11 @@ class HttpBackend:
         for result in results:
             index, score = result.get("index"), result.get(self.api.score)
             if type(index) is not int or not 0 <= index < len(results):
-                raise self._error(ValueError, f"gave the index {index!r:.50} for {len(results)} documents.")
+                raise self._error(ValueError, f"gave the index {index!r} for {len(results)} documents.")
             if not np.isnan(scores[index]):
                 raise self._error(ValueError, f"gave the index {index} twice.")
             if type(score) not in (int, float) or not abs(score) <= LARGEST:
-                raise self._error(ValueError, f"gave the {self.api.score} {score!r:.50}, which is no finite number.")
+                raise self._error(ValueError, f"gave the {self.api.score} {score!r}, which is no finite number.")
             scores[index] = score
         return scores
 
@@ -217,7 +218,7 @@ class HttpBackend:
         """Send a request, again where that may help, and give what the server answers."""
         try:
             response = self._pool.request("POST", self.url, body=body, headers=self._headers(), redirect=False)
-        except exceptions.HTTPError as error:
+        except (exceptions.HTTPError, OverflowError) as error:  # the second for a length that no memory has
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, exceptions.TimeoutError) and not isinstance(reason, exceptions.NewConnectionError):
                 raise self._error(TimeoutError, f"gave no answer within {self.timeout:g} seconds.") from None
@@ -230,14 +231,15 @@ class HttpBackend:
         raise self._error(kind, f"answered {response.status}: {said}")
 
     def _error(self, kind: type[Exception], what: str) -> Exception:
-        """Make an error of one line, without the key, which servers like to repeat."""
+        """Make an error of one line that can be read, without the key, which servers like to repeat."""
         key = os.environ.get(self.key_env or "", "")
         line = " ".join(f"{self.url} {what}".split())
-        return kind(line.replace(key, "***") if key else line)
+        # Not cut before, or there might be a part of the key.
+        return kind((line.replace(key, "***") if key else line)[:LONGEST_LINE])
 
 
 def _text(data: bytes) -> str:
-    return data[:200].decode(errors="replace")
+    return data.decode(errors="replace")
 
 
 def _checked_url(url: str) -> str:

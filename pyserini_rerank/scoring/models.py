@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
@@ -17,6 +16,9 @@ from transformers.utils import logging
 
 from .checkpoints import Checkpoint, fetch
 
+#: Names of what a configuration counts, and the most that a model may have of it.
+COUNTS, MOST = ("heads", "labels", "layers"), 1000
+CONFIG = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
@@ -34,12 +36,10 @@ def load_config(checkpoint: Checkpoint) -> Any:
         It cannot be read.
     """
     facts = _facts(checkpoint)
-    try:
+    with _reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
         if checkpoint.row.type and "model_type" not in facts:
             return AutoConfig.for_model(checkpoint.row.type, **facts)
-        return AutoConfig.from_pretrained(checkpoint.folder)
-    except (OSError, TypeError, ValueError) as error:
-        raise _unreadable(checkpoint, error) from None
+        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
 
 
 def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -48,20 +48,22 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     Raises
     ------
     ValueError
-        Weights are missing, which transformers would fill with random numbers, or are damaged.
+        A file is damaged. Weights are missing, which transformers would fill with random numbers, or are not
+        those of the configuration: transformers would do without the layers that it leaves out.
     OSError
         There is no file of weights.
     """
-    with _readable(checkpoint), _quiet():
+    config = load_config(checkpoint)
+    with _reading(f"the weights in {checkpoint.folder}", checkpoint.folder), _quiet(), _shapes():
         model, info = auto.from_pretrained(
             checkpoint.folder,
-            config=load_config(checkpoint),
+            config=config,
             dtype=dtype,
             output_loading_info=True,
             trust_remote_code=False,
             weights_only=True,
         )
-    _check_none_missing(checkpoint, info["missing_keys"])
+    _check(checkpoint, info["missing_keys"], info["unexpected_keys"])
     return model
 
 
@@ -72,16 +74,19 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
     """
     body_facts = checkpoint.row.body or {}
     prefix, linear = body_facts["prefix"], body_facts["linear"]
-    with _readable(checkpoint):
+    # BERT_Cat's configuration is of a type of its own.
+    config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
+    with _reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
         weights = _read_weights(checkpoint.folder)
         own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        body = AutoModel.from_config(_body_config(checkpoint.folder, body_facts["type"], own))  # type: ignore[no-untyped-call]
-        missing = [prefix + key for key in body.load_state_dict(own, strict=False).missing_keys]
-    keys = [f"{linear}.weight"]
-    if checkpoint.row.family != "late":  # ColBERT's has no bias
-        keys.append(f"{linear}.bias")
-    _check_none_missing(checkpoint, [*missing, *(key for key in keys if key not in weights)])
-    return body.to(dtype), linear_of(*(weights[key] for key in keys))
+        body = AutoModel.from_config(config or _sizes(own))  # type: ignore[no-untyped-call]
+        missing, unused = body.load_state_dict(own, strict=False)
+    own = {key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")}
+    # ColBERT's has no bias.
+    needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
+    missing = [*(prefix + key for key in missing), *(f"{linear}.{key}" for key in needed if key not in own)]
+    _check(checkpoint, missing, unused)
+    return body.to(dtype), linear_of(own["weight"], own["bias"] if "bias" in needed else None)
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
@@ -115,39 +120,68 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
         # Not left to transformers, which makes up a vocabulary of five tokens if it cannot be fetched.
         source = fetch(row.tokenizer, TOKENIZER_FILES)
     # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
-    tokenizer = (BertTokenizer if row.body or row.type else AutoTokenizer).from_pretrained(source).backend_tokenizer
+    kind = BertTokenizer if row.body or row.type else AutoTokenizer
+    with _reading(f"the tokenizer in {source}", source):
+        tokenizer: Tokenizer = kind.from_pretrained(source, trust_remote_code=False).backend_tokenizer
     if row.lower_case:
         tokenizer.normalizer = BertNormalizer(lowercase=True)
     return tokenizer
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    path = checkpoint.folder / "config.json"
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-        return facts
-    except (OSError, ValueError) as error:
-        raise _unreadable(checkpoint, error) from None
-
-
-def _unreadable(checkpoint: Checkpoint, error: Exception) -> ValueError:
-    return ValueError(f"{checkpoint.folder / 'config.json'} cannot be read: {str(error).splitlines()[0]}")
+    path = checkpoint.folder / CONFIG
+    with _reading(str(path), path):
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+        for name, value in facts.items():
+            # Such a number is damage, and making a model of it would take for ever.
+            if name.endswith(COUNTS) and isinstance(value, int) and not 0 <= value <= MOST:
+                raise ValueError(f"{name} is {value}")
+    return facts
 
 
 @contextmanager
-def _readable(checkpoint: Checkpoint) -> Iterator[None]:
+def _reading(what: str, path: Path) -> Iterator[None]:
+    """Name the files in whatever a library stumbles over in them.
+
+    That may be an exception of any kind: KeyError for a name that is unknown, ZeroDivisionError for a size, the
+    plain Exception of tokenizers.
+    """
     try:
         yield
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the weights in {checkpoint.folder} cannot be read: {reason}") from None
+    except ImportError:
+        raise
+    except pickle.UnpicklingError:  # torch's own message asks the reader to trust the file
+        raise ValueError(f"{what} cannot be read: a .bin is damaged, or holds code, which is not run.") from None
+    except Exception as error:
+        if isinstance(error, OSError) and str(path) in str(error):  # what is lacking
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{what} cannot be read: {type(error).__name__}: {reason:.200}") from None
 
 
-def _check_none_missing(checkpoint: Checkpoint, missing: Iterable[str]) -> None:
+@contextmanager
+def _shapes() -> Iterator[None]:
+    """Say what transformers leaves to its log. To let it go on (`ignore_mismatched_sizes`) would take any memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" in str(error):
+            raise ValueError("their shapes are not those of config.json") from None
+        raise
+
+
+def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]) -> None:
+    """Check that the weights are those of the configuration."""
     if missing := sorted(missing):
         raise ValueError(
             f"{checkpoint.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder, "
             "or is damaged, or is one that needs known_as=."
+        )
+    # Others that a model has no use for are common, and harmless.
+    if foreign := sorted(key for key in unused if ".layer." in key or ".layers." in key):
+        raise ValueError(
+            f"{checkpoint.name} has weights that its {CONFIG} has no place for, such as {foreign[0]}: one of the two "
+            "is damaged, or another checkpoint's."
         )
 
 
@@ -171,10 +205,8 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 
 
-def _body_config(folder: Path, kind: str, weights: dict[str, torch.Tensor]) -> Any:
-    """Read the encoder's configuration; BERT_Cat's has no sizes, so they are read off its weights."""
-    if kind != "distilbert":
-        return AutoConfig.from_pretrained(folder)
+def _sizes(weights: dict[str, torch.Tensor]) -> Any:
+    """Read a DistilBERT's sizes off its weights: BERT_Cat's configuration, of a type of its own, has none."""
     vocabulary, dim = weights["embeddings.word_embeddings.weight"].shape
     return DistilBertConfig(
         vocab_size=vocabulary,

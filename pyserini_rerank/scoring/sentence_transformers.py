@@ -69,9 +69,12 @@ class SentenceTransformersBackend:
             self.model = CrossEncoder(
                 self._source, device="cpu", max_length=max_length, model_kwargs={"dtype": self.dtype}
             ).eval()
-        except (OSError, ValueError, RuntimeError) as error:
+        except ImportError:
+            raise
+        except Exception as error:  # of any kind: see models._reading
             kind = OSError if isinstance(error, OSError) else ValueError
-            raise kind(f"sentence-transformers cannot load {self.name}: {' '.join(str(error).split())}") from None
+            reason = " ".join(str(error).split())
+            raise kind(f"sentence-transformers cannot load {self.name}: {reason:.300}") from None
         # transformers marks the weights that it has read; it fills the others with random numbers.
         weights = self.model.model.named_parameters() if self.model.model else ()
         missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]

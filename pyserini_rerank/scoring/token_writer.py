@@ -12,7 +12,20 @@ from tqdm.auto import tqdm
 
 from ..files import append, replace
 from .pairs import vocabulary
-from .tokens import DOCUMENTS, FILES, FORMAT, HASHES, META, STARTS, hashes_of, key_of, partial_of, record, source_of
+from .tokens import (
+    DOCUMENTS,
+    FILES,
+    FORMAT,
+    HASHES,
+    META,
+    STARTS,
+    checksum_of,
+    hashes_of,
+    key_of,
+    partial_of,
+    record,
+    source_of,
+)
 
 #: Where each record starts, by the hash of its docid, in the order of the documents.
 ROWS = "rows.bin"
@@ -87,7 +100,7 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
         _sort(folder)
         state["bytes"] = {file: (folder / file).stat().st_size for file in FILES}
         del state["position"]
-        replace(folder / META, json.dumps(state, indent=2) + "\n")
+        replace(folder / META, json.dumps(state | {"checksum": checksum_of(state)}, indent=2) + "\n")
     meta = _checked(folder / META, begun)
     for file in (ROWS, STATE):
         (folder / file).unlink(missing_ok=True)

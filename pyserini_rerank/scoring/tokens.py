@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ..files import stamp
 from .backend import Tokens
 
-FORMAT = 1
+FORMAT = 2
 META = "meta.json"
 DOCUMENTS, HASHES, STARTS = FILES = ("documents.bin", "hashes.bin", "starts.bin")
 #: What a record begins with: a checksum of all that follows it, the hash of the text, and the lengths of the ids
@@ -144,7 +144,7 @@ class TokenIndex:
         """Read a record: docid, hash of the text, ids."""
         try:
             checksum, text, ids, docid = HEADER.unpack_from(self._documents, start)
-        except struct.error:
+        except (struct.error, OverflowError):
             raise self._damaged(f"there is no document at byte {start} of {DOCUMENTS}") from None
         body = start + HEADER.size
         middle = body + docid
@@ -162,14 +162,17 @@ class TokenIndex:
                 f"{self.folder} is no token index (it has no {META}): {state} (`pyserini-rerank index-tokens`)."
             )
         try:
-            meta: dict[str, Any] = json.loads(path.read_text())
-            if meta["format"] != FORMAT:
-                raise ValueError(
-                    f"{self.place} has format {meta['format']}, not {FORMAT}: another version of pyserini-rerank made "
-                    "it; build it again."
-                )
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            meta: dict[str, Any] = json.loads(path.read_bytes())
+            version, checksum = meta["format"], meta.pop("checksum", None)
+        except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
             raise self._damaged(f"{META} cannot be read") from None
+        if version != FORMAT:
+            raise ValueError(
+                f"{self.place} has format {version!r:.20}, not {FORMAT}: another version of pyserini-rerank made it; "
+                "build it again."
+            )
+        if checksum != checksum_of(meta):
+            raise self._damaged(f"the checksum of {META} is wrong")
         return meta
 
     def _check_source(self) -> None:
@@ -195,6 +198,11 @@ def record(key: bytes, text: str, ids: bytes) -> bytes:
     digest = (zlib.crc32(text.encode()) or 1) if text else EMPTY
     content = HEADER.pack(0, digest, len(ids), len(key))[CHECKSUM.size :] + key + ids
     return CHECKSUM.pack(zlib.crc32(content)) + content
+
+
+def checksum_of(meta: dict[str, Any]) -> int:
+    """Give the checksum of what ``meta.json`` says, which tells how all else is read."""
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
 def key_of(docid: str) -> bytes:

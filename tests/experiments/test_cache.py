@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+import struct
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyserini_rerank
 import pytest
 from collection import HashBackend
 from pyserini_rerank.cli.main import main
-from pyserini_rerank.scoring.cache import CachedBackend, Store
+from pyserini_rerank.scoring.cache import DATA, CachedBackend, Store
 from tiny_checkpoints import build
 
 PAIRS = [(f"query {number % 7}", f"passage {number}") for number in range(100)]
@@ -84,17 +85,22 @@ def test_a_backend_without_a_fingerprint_cannot_be_cached(tmp_path):
 def test_a_damaged_score_is_found(tmp_path):
     store = Store(tmp_path)
     store.put({b"k" * 16: 1.5})
-    with store._lmdb.begin(write=True) as transaction:
-        record = bytearray(transaction.get(b"k" * 16))
-        record[0] ^= 1
-        transaction.put(b"k" * 16, bytes(record))
+    store.close()
+    replaced(tmp_path, struct.pack("<f", 1.5), struct.pack("<f", 1.75))
+    store = Store(tmp_path)
     with pytest.raises(ValueError, match="is damaged .*: delete the folder") as error:
         store.get([b"k" * 16])
     assert str(tmp_path) in str(error.value)
 
 
+def replaced(folder, before, after):
+    data = (folder / DATA).read_bytes()
+    assert data.count(before) == 1
+    (folder / DATA).write_bytes(data.replace(before, after))
+
+
 def test_a_file_that_is_no_cache_is_found(tmp_path):
-    (tmp_path / "data.mdb").write_bytes(b"not a cache" * 1000)
+    (tmp_path / DATA).write_bytes(b"not a cache" * 1000)
     with pytest.raises(ValueError, match="is damaged"):
         Store(tmp_path)
 
@@ -115,10 +121,7 @@ def test_the_command_tells_and_clears(tmp_path, capsys, monkeypatch):
     code, shown, _ = command(capsys, monkeypatch, "info", folder, "--json")
     assert code == 0 and json.loads(shown)["scores"] == 100
     assert "100 scores" in command(capsys, monkeypatch, "info", folder)[1]
-    store = Store(folder)
-    with store._lmdb.begin(write=True) as transaction:
-        transaction.put(b"k" * 16, b"damaged!")
-    store.close()
+    replaced(folder, struct.pack("<f", score(hashing())[7]), b"zero")
     code, _, error = command(capsys, monkeypatch, "info", folder)
     assert code == 1 and f"the score cache {folder} is damaged" in error
     assert command(capsys, monkeypatch, "clear", folder)[0] == 0

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from experiment import NAME, WORDS, arguments, run
 from pyserini_rerank import load
 from pyserini_rerank.experiments.distributed import RemoteScorer, _together
 from pyserini_rerank.experiments.rescoring import Terms
 from pyserini_rerank.reranker import CutWarning
-from test_rerank_command import NAME, WORDS, arguments, run
 from tiny_checkpoints import build
 
 COMMAND = [sys.executable, "-m", "pyserini_rerank"]
@@ -139,6 +139,7 @@ def test_workers_that_are_killed_are_replaced_and_no_byte_changes(start, large, 
     assert reports[1]["device"] == f"2 x {reports[0]['device']}"
 
 
+@pytest.mark.stress
 def test_ctrl_c_is_clean_and_the_plain_command_goes_on(start, large, plain, cluster, monkeypatch):
     process = start(*arguments(large, "ctrl-c.run", "--ray"))
     wait_for(lambda: commits(large / "ctrl-c.run"), process)
@@ -224,6 +225,7 @@ print(caught, code)
 """
 
 
+@pytest.mark.stress
 def test_an_index_and_java_beside_ray(small, documents, lucene_index, cluster, one_scorer, tmp_path, monkeypatch):
     first = tmp_path / "first.run"
     first.write_text("".join(f"q0 Q0 {docid} 1 1.0 x\n" for docid in documents))

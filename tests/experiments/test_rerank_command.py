@@ -9,13 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from experiment import NAME, WORDS, write_experiment
+from experiment import NAME, WORDS, arguments, run, write_experiment
 from pyserini_rerank import load
-from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.collections import Collection
 from pyserini_rerank.experiments.work import Work
 from reference import score as reference_score
@@ -26,21 +24,6 @@ from tiny_checkpoints import build
 def small(tmp_path_factory):
     """A collection, topics, a run, qrels and a tiny model."""
     return write_experiment(tmp_path_factory.mktemp("small"), queries=4, hits=12)
-
-
-def arguments(folder: Path, output: str, *more: str) -> list[str]:
-    return [
-        *("rerank", "--run", str(folder / "first.run"), "--topics", str(folder / "topics.tsv")),
-        *("--collection", str(folder / "docs.jsonl"), "--model", str(folder / NAME), "--device", "cpu"),
-        *("--output", str(folder / output), *more),
-    ]
-
-
-def run(monkeypatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return int(stopped.value.code or 0)
 
 
 def test_a_combination_in_yaml_is_what_python_makes(small, monkeypatch):

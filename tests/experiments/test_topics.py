@@ -63,7 +63,12 @@ def test_a_bad_topic_is_named(tmp_path, name, text, said):
 def test_qrels_of_a_file(tmp_path):
     (tmp_path / "qrels").write_text("1 0 a 3\n1 0 b 0\n2 0 a -1\n")
     assert load_qrels(str(tmp_path / "qrels")) == {"1": {"a": 3, "b": 0}, "2": {"a": -1}}
-    for text, said in (("", "are empty"), ("1 0 a\n", "do not parse"), ("1 0 a high\n", "do not parse")):
+    for text, said in (
+        ("", "are empty"),
+        ("1 0 a\n", "bad, line 1: is no judgement"),
+        ("1 0 a 1\n1 0 b high\n", "bad, line 2: is no judgement"),
+        ("1 0 a 1\n1 0 a 2\n", "bad, line 2: a has another grade, too"),
+    ):
         (tmp_path / "bad").write_text(text)
         with pytest.raises(ValueError, match=said) as error:
             load_qrels(str(tmp_path / "bad"))

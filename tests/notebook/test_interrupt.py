@@ -28,8 +28,8 @@ while True:
 MODEL = """
 reranker = pyserini_rerank.load("bundled")
 searcher.set_reranker(reranker, depth=5)
-queries, qids = [f"copy a folder {i}" for i in range(5000)], [str(i) for i in range(5000)]
-texts = [f"passage {i}, which is about copying folders" for i in range(50_000)]
+queries, qids = [f"copy a folder {i}" for i in range(1000)], [str(i) for i in range(1000)]
+texts = [f"passage {i}, which is about copying folders" for i in range(5000)]
 """
 #: What a search and a score give, to the last bit, and whether a lock is still held.
 RESULTS = """

@@ -45,8 +45,14 @@ class Family(ABC):
         limit: int | None = getattr(config, "max_position_embeddings", None)
         if limit and config.model_type in OFFSET_POSITIONS:
             limit -= config.pad_token_id + 1
+        tokenizer = models.load_tokenizer(checkpoint)
+        if max(tokenizer.get_vocab().values()) >= config.vocab_size:  # on a GPU it would end the process's use of it
+            raise ValueError(
+                f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {config.vocab_size:,}: "
+                "one of the two is damaged, or another checkpoint's."
+            )
         length = min(USUAL_LENGTH, limit or USUAL_LENGTH) if max_length is None else max_length
-        self.encoder = self._encoder(checkpoint, models.load_tokenizer(checkpoint), length)
+        self.encoder = self._encoder(checkpoint, tokenizer, length)
         least = self.encoder.least
         if length < least or (limit and length > limit):
             reads = f"{least} to {limit}" if limit else f"at least {least}"
