@@ -6,6 +6,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,24 @@ class HashBackend:
     def pairs(self) -> list[tuple[str, str]]:
         """All pairs that were planned so far."""
         return [pair for some in self.planned for pair in some]
+
+
+def threaded(count: int, call: Any, arguments: list[Any]) -> list[Any]:
+    """Call something from several Python threads at once, and let Java go of them.
+
+    That is, when the call has returned: to let go of a hit, a thread is attached to Java again. Java crashes over
+    the threads that ended while they were attached when it lists its threads.
+    """
+    import jnius
+
+    def one(argument: Any) -> Any:
+        try:
+            return call(argument)
+        finally:
+            jnius.detach()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, arguments))
 
 
 def listed(hits: Iterable[Any]) -> list[tuple[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyserini_rerank
 import pytest
-from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, words
+from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, threaded, words
 from pyserini_rerank import Hits, ModelReranker, Reranker, RerankingSearcher, Trace, trace
 
 QIDS = ["1", "2", "3", "4", "5", "6"]
@@ -303,20 +303,6 @@ def test_scores_are_reproducible_to_the_bit_and_independent_of_duplicates(
 
 
 # Several threads
-
-
-def threaded(count: int, call: Any, arguments: list[Any]) -> list[Any]:
-    """Call something from several Python threads at once, and let Java go of them."""
-    import jnius
-
-    def one(argument: Any) -> Any:
-        try:
-            return call(argument)
-        finally:
-            jnius.detach()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, arguments))
 
 
 def test_eight_threads_on_one_searcher_with_the_real_model(

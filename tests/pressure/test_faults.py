@@ -74,7 +74,7 @@ from collection import HashBackend
 from pyserini.search.lucene import LuceneSearcher
 index = sys.argv[1]
 searcher = LuceneSearcher(index)
-searcher.set_reranker(pyserini_rerank.Reranker(HashBackend(), "hashing"), depth=5)
+searcher.set_reranker(pyserini_rerank.ModelReranker(HashBackend(), "hashing"), depth=5)
 queries = ["make a temporary directory", "middle value of a list"]
 def asked():
     hits = [searcher.search(query, 7) for query in queries]
@@ -242,7 +242,7 @@ def test_a_nan_in_one_row_of_a_batch(tmp_path: Path) -> None:
     with pyserini_rerank.load(folder, device="cpu", cache=tmp_path / "cache") as reranker:
         backend: Any = reranker.backend
         [place] = backend.backend.encoder.tokenizer.encode("museum", add_special_tokens=False).ids
-        rows = backend.backend.model.bert.embeddings.word_embeddings.weight.data
+        rows = backend.backend.family.model.bert.embeddings.word_embeddings.weight.data
         before = rows[place].clone()
         rows[place] = float("nan")
         with pytest.raises(FloatingPointError, match="scored nan for 1 pairs, first for .*'berlin' .*'a museum'"):

@@ -397,7 +397,7 @@ def stored(folder: Path, request: pytest.FixtureRequest) -> Reader:
     )
     scored = autoclass("io.anserini.search.ScoredDoc")
     backend = HashBackend()
-    reranker = pyserini_rerank.Reranker(backend, "hashing")
+    reranker = pyserini_rerank.ModelReranker(backend, "hashing")
     title, body = "Über Flöhe 😺", 'The flea\'s life has four stages:\n egg, larva, pupa \\ "adult".'
     whole = {
         "contents": json.dumps({"id": "d1", "contents": f"{title}\n{body}", "vector": [0.5, 12]}).encode(),
@@ -510,7 +510,7 @@ def checkpoints(folder: Path, request: pytest.FixtureRequest) -> Reader:
         try:
             with pyserini_rerank.load((folder / name).parent, device="cpu") as reranker:
                 scores = reranker.score("how long does a flea live", ["the flea", "a cat"])
-                model = reranker.backend.model
+                model = reranker.backend.family.model
                 return scores, model
         finally:
             (folder / name).write_bytes(whole[name])

@@ -9,7 +9,7 @@ import pytest
 from collection import HashBackend
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyserini_rerank import Reranker, RerankingSearcher, trace
+from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher, trace
 from pyserini_rerank.ranking import arrange
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
@@ -99,7 +99,7 @@ def vars_of(hit: Any) -> tuple[Any, ...]:
 
 
 def model(case: Case) -> Reranker:
-    return Reranker(HashBackend(lambda query, text: case.scores[text]), "given scores")
+    return ModelReranker(HashBackend(lambda query, text: case.scores[text]), "given scores")
 
 
 def quickly(times: int, property_: Any, *strategies: Any) -> None:
