@@ -65,13 +65,16 @@ def plain(large) -> bytes:
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of this machine with two cores, whatever it has; commands find it as any other."""
-    from ray.cluster_utils import Cluster
-
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     with pytest.MonkeyPatch.context() as patch:
+        # As the command sets it. Ray reads it when it is imported, and else takes SIGSEGV from this process's Java
+        # for good, which a later test would die of.
+        patch.setenv("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+        from ray.cluster_utils import Cluster
+
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
         patch.setenv("RAY_ADDRESS", started.address)
         yield started
-    started.shutdown()
+        started.shutdown()
 
 
 @pytest.fixture
