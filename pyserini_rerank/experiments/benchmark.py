@@ -18,6 +18,7 @@ from ..reranker import Reranker
 from ..scoring.backend import Pair
 from ..scoring.checkpoints import resolve
 from ..scoring.families.classifier import Classifier
+from ..scoring.packed import LastLayer
 from ..scoring.torch import TorchBackend
 
 #: Evenly spaced quantiles of the lengths of TREC DL 2019's queries and BM25's top 100 passages, in BERT's tokens.
@@ -101,18 +102,21 @@ def sentence_transformers(
 def operations(model: torch.nn.Module, length: int) -> int:
     """Count the floating-point operations of one pair of `length` tokens: two a multiplication.
 
-    Every Linear layer of the encoder on every token, and in each layer the two products of attention over all
-    tokens; the pooler and the head, which see one token, are left out.
+    Every Linear layer of the encoder on every token, and in each layer the two products of attention over all tokens.
+    What is done for one token only is left out: the pooler, the head, and the last layer but for its keys and values.
     """
     encoder = getattr(model, "body", None) or model.base_model
     assert isinstance(encoder, torch.nn.Module)
+    last = [part for part in encoder.modules() if isinstance(part, LastLayer)]
+    once = {linear for part in last for linear in part.modules() if linear not in (part.key, part.value)}
     linear: int = sum(
         2 * part.in_features * part.out_features
         for name, part in encoder.named_modules()
-        if isinstance(part, torch.nn.Linear) and "pooler" not in name
+        if isinstance(part, torch.nn.Linear) and "pooler" not in name and part not in once
     )
     config: Any = encoder.config
-    return length * linear + 4 * int(config.num_hidden_layers * config.hidden_size) * length**2
+    layers = int(config.num_hidden_layers) - len(last)
+    return length * linear + 4 * int(layers * config.hidden_size) * length**2
 
 
 def peak(backend: TorchBackend) -> float:
@@ -165,7 +169,8 @@ def measure(
             theirs, timing = peer(pairs)
             peers.append(timing)
     lengths = [backend.encoder.length(pair) for batch in plan.batches for pair in batch.inputs]
-    padded = sum(len(batch.inputs) * max(map(backend.encoder.length, batch.inputs)) for batch in plan.batches)
+    longest = [max(map(backend.encoder.length, batch.inputs)) * len(batch.inputs) for batch in plan.batches]
+    read = sum(lengths if backend.family.packs else longest)
     seconds = median(timing.seconds for timing in timings)
     forward = median(timing.forward or 0 for timing in timings)
     work, reached = sum(operations(backend.family.model, length) for length in lengths), peak(backend)
@@ -174,7 +179,7 @@ def measure(
         "tokens_per_pair": sum(lengths) / len(pairs),
         "pairs_per_second": len(pairs) / seconds,
         "tokens_per_second": sum(lengths) / seconds,
-        "padding_share": 1 - sum(lengths) / padded,
+        "padding_share": 1 - sum(lengths) / read,
         "cut_share": plan.cut_passages / len(pairs),
         "seconds_tokenize": median(timing.tokenize or 0 for timing in timings),
         "seconds_forward": forward,

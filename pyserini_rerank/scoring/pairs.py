@@ -162,20 +162,24 @@ class PairEncoder(Encoder[EncodedPair]):
         """Does a passage have no more known tokens than unknown ones?"""
         return self.mostly_unknown(pair.passage)
 
+    def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lay pairs end to end: ids and token types, each (tokens,)."""
+        ids = np.concatenate(
+            [part for pair in pairs for part in (self.before, pair.query, self.between, pair.passage, self.after)],
+            dtype=np.int64,
+        )
+        repeats = np.ones((len(pairs), len(self.types)), dtype=np.int64)
+        repeats[:, self.query_at] = [len(pair.query) for pair in pairs]
+        repeats[:, self.passage_at] = [len(pair.passage) for pair in pairs]
+        return ids, np.repeat(np.tile(self.types, len(pairs)), repeats.ravel())
+
     def pad(self, pairs: Sequence[EncodedPair], pad_id: int) -> tuple[NDArray[np.int64], ...]:
-        """Lay pairs out as the model's inputs: ids, attention mask and token types, each (n, longest)."""
-        shape = len(pairs), max(self.length(pair) for pair in pairs)
-        ids = np.full(shape, pad_id, dtype=np.int64)
-        mask = np.zeros(shape, dtype=np.int64)
-        types = np.zeros(shape, dtype=np.int64)
-        repeats = np.ones(len(self.types), dtype=np.int64)
-        for row, pair in enumerate(pairs):
-            length = self.length(pair)
-            ids[row, :length] = np.concatenate([self.before, pair.query, self.between, pair.passage, self.after])
-            mask[row, :length] = 1
-            repeats[self.query_at], repeats[self.passage_at] = len(pair.query), len(pair.passage)
-            types[row, :length] = np.repeat(self.types, repeats)
-        return ids, mask, types
+        """Lay pairs out as rows: ids, attention mask and token types, each (n, longest)."""
+        lengths = np.array([self.length(pair) for pair in pairs])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids, types = np.full(mask.shape, pad_id, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
+        ids[mask], types[mask] = self.join(pairs)
+        return ids, mask.astype(np.int64), types
 
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
         """Cut the longer of the two first, then both, as Hugging Face's "longest first" does.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
@@ -12,8 +13,9 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from .. import heads, models
 from ..checkpoints import Checkpoint
+from ..packed import Packing, prepare
 from ..pairs import EncodedPair, PairEncoder
-from .family import Family
+from .family import Family, first_position
 
 
 class FirstToken(torch.nn.Module):
@@ -65,15 +67,29 @@ class Classifier(Family):
         self.head = heads.HEADS[self.facts]
         self.takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
         self.pad_id = body.config.pad_token_id or 0
+        self.packs = prepare(body)
+        self.first_position = first_position(body.config)
         return body.config
 
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
         return PairEncoder(tokenizer, max_length)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
-        ids, mask, types = (torch.from_numpy(part).to(device) for part in self.encoder.pad(pairs, self.pad_id))
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if self.takes_types:
-            inputs["token_type_ids"] = types
+        inputs = self._packed(pairs, device) if self.packs else self._padded(pairs, device)
+        if not self.takes_types:
+            del inputs["token_type_ids"]
         scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
         return scores
+
+    def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
+        lengths = [self.encoder.length(pair) for pair in pairs]
+        positions = np.concatenate([np.arange(length) for length in lengths]) + self.first_position
+        ids, types = self.encoder.join(pairs)
+        found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
+        inputs = {name: torch.from_numpy(some)[None].to(device) for name, some in found.items()}
+        return {**inputs, "packing": Packing(lengths, device)}
+
+    def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
+        names = "input_ids", "attention_mask", "token_type_ids"
+        laid = zip(names, self.encoder.pad(pairs, self.pad_id), strict=True)
+        return {name: torch.from_numpy(some).to(device) for name, some in laid}

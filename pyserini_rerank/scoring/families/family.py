@@ -43,8 +43,8 @@ class Family(ABC):
         config = self._load(checkpoint, dtype)
         # T5 has no positions but relative ones, and so no limit.
         limit: int | None = getattr(config, "max_position_embeddings", None)
-        if limit and config.model_type in OFFSET_POSITIONS:
-            limit -= config.pad_token_id + 1
+        if limit:
+            limit -= first_position(config)
         tokenizer = models.load_tokenizer(checkpoint)
         if max(tokenizer.get_vocab().values()) >= config.vocab_size:  # on a GPU it would end the process's use of it
             raise ValueError(
@@ -69,6 +69,11 @@ class Family(ABC):
     @abstractmethod
     def scores(self, pairs: Sequence[Any], device: torch.device) -> torch.Tensor:
         """Score pairs that the encoder has made: float32 (n,), on the device."""
+
+
+def first_position(config: Any) -> int:
+    """Give the position of a sequence's first token."""
+    return int(config.pad_token_id) + 1 if config.model_type in OFFSET_POSITIONS else 0
 
 
 def ids_of(tokenizer: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:
