@@ -257,14 +257,14 @@ def test_small_chunks_give_the_same(words, bounds, monkeypatch):
 def chunks(monkeypatch):
     """Note the hits and the characters of every crossing."""
     sizes = []
-    real = candidates._mapper()
+    real = candidates._json
 
-    def write(hits):
-        text = real.writeValueAsString(hits)
+    def write(hits, *unread):
+        text = real(hits, *unread)
         sizes.append((hits.size(), len(text)))
         return text
 
-    monkeypatch.setattr(candidates, "_mapper", lambda: SimpleNamespace(writeValueAsString=write))
+    monkeypatch.setattr(candidates, "_json", write)
     return sizes
 
 
