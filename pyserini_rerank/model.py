@@ -8,9 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm.auto import tqdm
 
-from .reranker import SHARD, Counts, Passages, Reranker, Scores
+from .ahead import ahead
+from .reranker import Counts, Passages, Reranker, Scores
 from .retrieval.queries import shown
 from .scoring.backend import Backend, Batch, Pair, Tokens
+
+#: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
+PIECE = 5_000
 
 
 class ModelReranker(Reranker):
@@ -82,8 +86,9 @@ class ModelReranker(Reranker):
         scores = np.empty(len(unique), dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            for start in range(0, len(distinct), SHARD):
-                plan = backend.plan(distinct[start : start + SHARD])
+            starts = range(0, len(distinct), PIECE)
+            plans = ahead(backend.plan, (distinct[start : start + PIECE] for start in starts))
+            for start, plan in zip(starts, plans, strict=True):
                 with self._run(backend, plan.batches) as results:
                     for batch, own in zip(plan.batches, results, strict=True):
                         scores[start + batch.positions] = own

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]
 
-#: Pairs that are tokenized and planned together, at most; more would be held in memory for nothing.
+#: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
 
 
@@ -201,10 +201,15 @@ class Reranker(ABC):
         self, queries: Sequence[str], found: Sequence[Candidates], source: Source, k: int, counts: Counts
     ) -> list[Hits]:
         """Rerank the candidates of some queries: texts, scores, hits."""
-        passages = [Passages(some.docids, read(source, some), some.first_scores) for some in found]
-        scores = self.relevance(queries, passages, counts)
+        return self.rerank_passages(queries, found, passages(found, source), k, counts)
+
+    def rerank_passages(
+        self, queries: Sequence[str], found: Sequence[Candidates], texts: Sequence[Passages], k: int, counts: Counts
+    ) -> list[Hits]:
+        """Rerank candidates whose texts are there: scores, hits."""
+        scores = self.relevance(queries, texts, counts)
         # A document without text has nothing to score: it follows below those that have.
-        counts.empty += sum(some.texts.count("") for some in passages)
+        counts.empty += sum(some.texts.count("") for some in texts)
         return [self.to_hits(candidates, own, k) for candidates, own in zip(found, scores, strict=True)]
 
     def to_hits(self, candidates: Candidates, scores: Scores, k: int) -> Hits:
@@ -278,6 +283,11 @@ class Reranker(ABC):
 
     def _no_first_stage(self) -> Scores:
         raise TypeError(f"{self.name} takes the first stage's scores into account: use rerank(query, hits).")
+
+
+def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
+    """Read the texts of some queries' candidates."""
+    return [Passages(some.docids, read(source, some), some.first_scores) for some in found]
 
 
 def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:

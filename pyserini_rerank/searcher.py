@@ -4,8 +4,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from .ahead import ahead
 from .loading import load
-from .reranker import SHARD, Reranker, open_source
+from .reranker import SHARD, Passages, Reranker, open_source, passages
+from .retrieval.candidates import Candidates
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
@@ -134,15 +136,19 @@ class RerankingSearcher:
             query_text(query, rerank_queries[i] if rerank_queries is not None else None, stage.searcher)
             for i, query in enumerate(call.queries)
         ]
+
+        def fetch(shard: list[int]) -> tuple[list[Candidates], list[Passages]]:
+            extra: dict[str, Any] = {"rerank_queries": [queries[i] for i in shard]} if stage.reranks else {}
+            candidates = stage.batch_search(call, shard, self.depth, documents=self.texts.reads_documents, **extra)
+            return candidates, passages(candidates, self.texts)
+
         results: dict[str, Hits] = {}
         found: list[int] = []
+        cut = shards(queries, call.wanted)
         with self.reranker.counting() as counts:
-            for shard in shards(queries, call.wanted):
-                texts = [queries[i] for i in shard]
-                extra: dict[str, Any] = {"rerank_queries": texts} if stage.reranks else {}
-                candidates = stage.batch_search(call, shard, self.depth, documents=self.texts.reads_documents, **extra)
+            for shard, (candidates, texts) in zip(cut, ahead(fetch, cut), strict=True):
                 found += [some.count for some in candidates]
-                hits = self.reranker.rerank_candidates(texts, candidates, self.texts, call.k, counts)
+                hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, texts, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
         stage.warn_of_shortfall(call, found)
         return {qid: results[qid] for qid in call.qids}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
+from ..ahead import ahead
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import checked_query
@@ -198,8 +199,8 @@ class Scorer:
 
 
 def in_turn(reader: Reader, scorer: Scorer) -> Rescore:
-    """Rescore shards one after the other, in this process."""
-    return lambda shards: (scorer.score(reader.read(shard)) for shard in shards)
+    """Rescore shards one after the other in this process, and read the next one's texts meanwhile."""
+    return lambda shards: map(scorer.score, ahead(reader.read, shards))
 
 
 def rerank_run(
