@@ -31,7 +31,7 @@ class TorchBackend:
     max_length : int, optional
         Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
     batch_tokens : int or "auto"
-        Tokens of a batch, padding included: bounds the memory, and sets the speed.
+        Tokens of a batch, with the padding where there is any: bounds the memory, and sets the speed.
     head : str, optional
         ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
