@@ -57,7 +57,6 @@ class ModelReranker(Reranker):
         return ids
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        """Is a passage too long for it?"""
         return self.backend.plan([(query, passage)]).cut_passages > 0
 
     @property

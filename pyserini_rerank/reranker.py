@@ -18,6 +18,7 @@ from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query
 from .retrieval.texts import Source, read, resolve
+from .scoring.backend import Tokens
 from .scoring.tokens import TokenIndex
 
 if TYPE_CHECKING:
@@ -96,9 +97,12 @@ class Reranker(ABC):
         All that it has scored so far.
     depth : int, optional
         How many candidates it is made for; None if for any number.
+    last_depth : int, optional
+        How many of the best have scores that say something, where those below only keep an order; None if all have.
     """
 
     depth: int | None = None
+    last_depth: int | None = None
 
     def __init__(self, name: str, parts: Sequence["Reranker"] = ()) -> None:
         self.name = name
@@ -219,7 +223,7 @@ class Reranker(ABC):
         with JAVA_LOCK:
             for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
                 hit = candidates.hit(position)
-                traces.append(Trace(hit.docid, score, position + 1, float(hit.score)))
+                traces.append(Trace(hit.docid, score, position + 1, float(hit.score), hit.docid))
                 hits.append(candidates.rescored(hit, score))
         return Hits(hits, traces)
 
@@ -227,6 +231,10 @@ class Reranker(ABC):
         """Give the checkpoints that it scores with."""
         for part in self.parts:
             yield from part.models()
+
+    def cuts(self, query: str, passage: str | Tokens) -> bool:
+        """Is a passage too long, so that its score is not of all of it?"""
+        return any(part.cuts(query, passage) for part in self.parts)
 
     @property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..ranking import below, best_first
 from ..reranker import Counts, Passages, Reranker, Scores
+from ..scoring.backend import Tokens
 
 Positions = NDArray[np.intp]
 
@@ -37,8 +38,11 @@ class Cascade(Reranker):
             )
         parts = [reranker for reranker, _ in stages]
         super().__init__(f"cascade({', '.join(f'{part.name}@{d}' for part, d in stages)})", parts)
-        self.depth = depths[0]
+        self.depth, self.last_depth = depths[0], depths[-1]
         self.stages = list(stages)
+
+    def cuts(self, query: str, passage: str | Tokens) -> bool:
+        return self.parts[-1].cuts(query, passage)  # the scores are the last stage's
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
         best = [np.arange(len(some.texts))[: self.depth] for some in found]

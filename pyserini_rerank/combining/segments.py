@@ -64,7 +64,7 @@ class Segments(Reranker):
                 hit = candidates.hit(position)
                 docid = self._document(hit.docid)
                 if docid not in hits:
-                    traces.append(Trace(docid, score, position + 1, float(hit.score)))
+                    traces.append(Trace(docid, score, position + 1, float(hit.score), hit.docid))
                     hits[docid] = rescored(hit, score, docid)
                     if len(hits) == k:
                         break

@@ -61,6 +61,12 @@ class Windows(Reranker):
         scores = self.reranker.relevance(queries, inner, counts)
         return [self._aggregated(own, scored) for own, scored in zip(windows, scores, strict=True)]
 
+    def cuts(self, query: str, passage: str | Tokens) -> bool:
+        ids = passage.ids if isinstance(passage, Tokens) else next(self.models()).tokenize([passage])[0]
+        windows = self._cut(ids)
+        beyond = self.only_first and len(ids) > len(windows[0].ids)
+        return beyond or any(self.reranker.cuts(query, window) for window in windows)
+
     def _windows(self, found: Sequence[Passages]) -> list[list[list[Tokens]]]:
         """Cut each query's passages; one without text has no windows."""
         texts = list(dict.fromkeys(text for some in found for text in some.texts if isinstance(text, str)))

@@ -4,7 +4,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..retrieval.candidates import Fields, from_hits
@@ -34,13 +34,14 @@ class Row:
     text: str
     rank: int
     score: float | None
-    """The model's; None (shown as –) where it was not reranked: below the depth, or without any text."""
+    """The model's; None (shown as –) where it gave none: below the depth, without any text, or not of those that the
+    last stage of a cascade scored."""
     first_rank: int
     first_score: float
     grade: int | None
     """None where it was not judged."""
     cut: bool
-    """Was the passage too long for the model?"""
+    """Was the passage too long for the model that gave the score?"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,14 +206,18 @@ def compare(
     query = query_text(query, options.get("rerank_query"), first_stage)
     places = list(enumerate(trace(hits), 1))
     shown = [(rank, place) for rank, place in places if min(rank, place.first_rank) <= k]
-    candidates = from_hits([hits[rank - 1] for rank, _ in shown], len(shown))
+    # A document that was found in segments is shown by its best one, whose docid the texts go by.
+    candidates = replace(
+        from_hits([hits[rank - 1] for rank, _ in shown], len(shown)), docids=[place.first_docid for _, place in shown]
+    )
     passages = read(reranking.texts, candidates)
     texts: Sequence[Any] = passages
     if isinstance(reranking.texts, TokenIndex):  # it has no text to show
         texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
+    reranker = reranking.reranker
     rows = []
     for (rank, place), fields, passage, text in zip(shown, candidates.documents, passages, texts, strict=True):
-        scored = bool(passage) and place.first_rank <= reranking.depth
+        scored = bool(passage) and place.first_rank <= reranking.depth and rank <= (reranker.last_depth or rank)
         rows.append(
             Row(
                 docid=visible(place.docid),
@@ -223,14 +228,14 @@ def compare(
                 first_rank=place.first_rank,
                 first_score=place.first_score,
                 grade=(qrels or {}).get(place.docid),
-                cut=scored and any(model.cuts(query, passage) for model in reranking.reranker.models()),
+                cut=scored and reranker.cuts(query, passage),
             )
         )
     return Comparison(
         query=visible(query),
         k=k,
         first_stage=type(first_stage).__name__,
-        model=reranking.reranker.name,
+        model=reranker.name,
         depth=reranking.depth,
         judged=qrels is not None,
         rows=rows,

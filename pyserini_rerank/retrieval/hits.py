@@ -22,6 +22,8 @@ class Trace(NamedTuple):
     first_rank: int
     """From 1."""
     first_score: float
+    first_docid: str
+    """The docid there: of a document that was found in segments, that of its best one."""
 
 
 class Hits(list[Any]):

@@ -6,12 +6,22 @@ import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyserini_rerank
 import pytest
 from collection import HashBackend, build_lucene_index, docids, hashed, words
-from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher, compare
+from pyserini_rerank import (
+    Cascade,
+    Interpolation,
+    ModelReranker,
+    Reranker,
+    RerankingSearcher,
+    Segments,
+    Windows,
+    compare,
+)
 from pyserini_rerank.notebook.comparison import Comparison
 from pyserini_rerank.notebook.words import split_at_terms
 from pyserini_rerank.scoring.backend import Plan
@@ -185,12 +195,14 @@ def test_a_title_stands_before_the_docid(tmp_path: Path) -> None:
     assert "Of <fleas> d1" in repr(made)
 
 
-def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:
-    class Cutting(HashBackend):
-        def plan(self, pairs: Any) -> Plan:
-            plan = super().plan(pairs)
-            return Plan(plan.batches, cut_passages=sum(len(text) > 1000 for _, text in pairs))
+class Cutting(HashBackend):
+    """Cuts what is longer than 1000 characters."""
 
+    def plan(self, pairs: Any) -> Plan:
+        return Plan(super().plan(pairs).batches, cut_passages=sum(len(text) > 1000 for _, text in pairs))
+
+
+def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:
     searcher = RerankingSearcher(tricky, ModelReranker(Cutting(), "cutting"))
     with pytest.warns(pyserini_rerank.CutWarning):
         made = compare(searcher, "flea")
@@ -207,6 +219,73 @@ def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:
 def test_a_model_says_what_it_cut(tricky: Any, tiny: Reranker) -> None:
     made = compare(RerankingSearcher(tricky, tiny), "flea")
     assert [row.docid for row in made.rows if row.cut] == ["long"]
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
+@pytest.mark.parametrize(
+    ("size", "aggregate", "cut"), [(128, "max", []), (128, "first", ["long"]), (256, "max", ["long"])]
+)
+def test_windows_cut_what_is_in_none_of_them(size: int, aggregate: str, cut: list[str], tricky: Any, tiny: Any) -> None:
+    """Windows that fit leave nothing out, the first alone leaves out the rest, and too large ones are cut."""
+    made = compare(RerankingSearcher(tricky, Windows(tiny, size, size // 2, aggregate)), "flea")
+    assert [row.docid for row in made.rows if row.cut] == cut
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
+@pytest.mark.parametrize("best", ["long", "plain"])
+def test_a_cascade_shows_what_its_last_stage_did(best: str, tricky: Any) -> None:
+    """Its scores, which below them only keep an order, and what it cut, of what it has seen."""
+
+    def cheap(_: str, text: str) -> float:
+        return float(text == texts[best])
+
+    texts = {docid: json.loads(tricky.doc(docid).raw())["contents"].strip() for docid in ("long", "plain")}
+    stages = [(ModelReranker(HashBackend(cheap), "cheap"), 5), (ModelReranker(Cutting(), "dear"), 1)]
+    made = compare(RerankingSearcher(tricky, Cascade(stages)), "flea")
+    assert [row.docid for row in made.rows if row.cut] == ["long"] * (best == "long")
+    assert [row.score for row in made.rows] == [hashed("flea", texts[best]), None, None, None, None]
+    assert made.rows[0].docid == best
+    # What the cheap stage cuts, the dear one has scored as a whole.
+    made = compare(RerankingSearcher(tricky, Cascade([(stages[1][0], 5), (stages[0][0], 5)])), "flea")
+    assert not any(row.cut for row in made.rows) and None not in [row.score for row in made.rows]
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
+def test_an_ensemble_cuts_what_any_of_it_cuts(tricky: Any, tiny: Reranker) -> None:
+    made = compare(RerankingSearcher(tricky, Interpolation(tiny)), "flea")
+    assert [row.docid for row in made.rows if row.cut] == ["long"]
+
+
+@pytest.mark.parametrize("by", ["texts", "tokens"])
+def test_segments_of_a_searcher_without_texts(by: str, tmp_path: Path, tiny: Reranker) -> None:
+    """A document is shown by its best segment, whose text goes by the docid of the segment."""
+    from pyserini_rerank.retrieval.documents import IndexedDocuments
+    from pyserini_rerank.scoring.token_writer import write
+
+    texts = {"D1#0": "the cat", "D2#0": "the dog", "D1#1": "a flea of the cat", "D3": "no segment"}
+
+    class Searcher:
+        def search(self, query: str, k: int = 10) -> list[Any]:
+            return [SimpleNamespace(docid=docid, score=9.0 - i) for i, docid in enumerate(texts)][:k]
+
+    source: dict[str, Any] = {"texts": texts}
+    if by == "tokens":
+        index = build_lucene_index(tmp_path / "index", texts)
+        write(tmp_path / "tokens", IndexedDocuments(index), tiny.backend.encoder.tokenizer, "tiny")
+        source = {"tokens": tmp_path / "tokens"}
+    made = compare(RerankingSearcher(Searcher(), Segments(tiny), **source), "flea", qrels={"D1": 1})
+    rows = {row.docid: row for row in made.rows}
+    scores = dict(zip(texts, tiny.score("flea", list(texts.values())), strict=True))
+    assert {docid: row.score for docid, row in rows.items()} == pytest.approx(
+        {"D1": max(scores["D1#0"], scores["D1#1"]), "D2": scores["D2#0"], "D3": scores["D3"]}, abs=1e-5
+    )
+    assert [(rows[docid].first_rank, rows[docid].grade) for docid in ("D1", "D2", "D3")] == [
+        (1, 1),
+        (2, None),
+        (4, None),
+    ]
+    if by == "texts":  # a token index has none to show
+        assert [rows[docid].text for docid in ("D1", "D2", "D3")] == ["the cat", "the dog", "no segment"]
 
 
 def test_query_terms_are_marked(tricky: Any) -> None:

@@ -23,7 +23,7 @@ def results(**scores: dict[str, float]) -> dict[str, Hits]:
     """Reranked results of queries, from docid -> new score in the order of the first stage."""
     made = {}
     for qid, some in scores.items():
-        traces = [Trace(docid, score, rank, 1 / rank) for rank, (docid, score) in enumerate(some.items(), 1)]
+        traces = [Trace(docid, score, rank, 1 / rank, docid) for rank, (docid, score) in enumerate(some.items(), 1)]
         made[qid] = Hits([], sorted(traces, key=lambda place: -place.score))
     return made
 
