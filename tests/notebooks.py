@@ -4,6 +4,7 @@
 outputs into them.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,8 @@ def execute(name: str, folder: Path) -> NotebookNode:
     for script in EXAMPLES.glob("*.py"):
         shutil.copy(script, folder)
     notebook = read(name)
+    # Where pytest is about, ipykernel leaves the file descriptors alone, and what Java writes to them is not seen.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
     NotebookClient(
         notebook,
         timeout=300,
@@ -36,7 +39,7 @@ def execute(name: str, folder: Path) -> NotebookNode:
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         store_widget_state=False,
-    ).execute()
+    ).execute(env=environment)
     for cell in code_cells(notebook):
         cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     notebook.metadata["executed"] = sources(notebook)
