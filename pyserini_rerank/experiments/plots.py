@@ -55,17 +55,20 @@ def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "F
 
 
 def quality(points: Sequence[Point], measure: str) -> "Figure":
-    """Draw each checkpoint's quality against its throughput, on a logarithmic axis."""
+    """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left."""
     figure = _figure(8, 4.5)
     axes = figure.subplots()
-    axes.scatter([point.docs_per_second for point in points], [point.quality for point in points], color=GAIN)
-    for point in points:
+    from_left = sorted(points, key=lambda point: (point.docs_per_second, point.quality))
+    for number, (name, x, y) in enumerate(from_left, 1):
+        axes.scatter(x, y, color=GAIN, label=f"{number}  {name.split('/')[-1]}")
+        # Those that are one above the other have their numbers on different sides.
+        side, align = (5, "left") if number % 2 else (-5, "right")
         axes.annotate(
-            point.name.split("/")[-1], (point.docs_per_second, point.quality), xytext=(4, 4),
-            textcoords="offset points", fontsize=8,
-        )  # fmt: skip
+            str(number), (x, y), xytext=(side, 0), textcoords="offset points", ha=align, va="center", fontsize=8
+        )
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    axes.margins(x=0.1)
     axes.set_xlabel("documents a second")
     axes.set_ylabel(measure)
     axes.grid(alpha=0.3)

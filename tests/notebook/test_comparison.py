@@ -3,6 +3,7 @@
 import html
 import io
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +24,7 @@ from pyserini_rerank import (
     compare,
 )
 from pyserini_rerank.notebook.comparison import Comparison
+from pyserini_rerank.notebook.html import RELEVANT
 from pyserini_rerank.notebook.words import split_at_terms
 from pyserini_rerank.scoring.backend import Plan
 from rich.console import Console
@@ -325,6 +327,24 @@ def test_readable_on_light_and_dark(tricky: Any) -> None:
             if key == "background-color":
                 assert value.startswith("rgba(") and 0 < float(value[5:-1].split(",")[3]) <= 0.5
     assert "#" not in page.replace("&#x27;", ""), "a colour that is not tried above"
+
+
+def test_grades_have_a_colour_that_grows_with_them(tricky: Any) -> None:
+    """Green, the stronger the higher; grey for a 0, and none for what nobody judged."""
+    made = compared(tricky, qrels={"plain": 3, "titled": 1, "long": 0})
+    docids, rows = [row.docid for row in made.rows], made._repr_html_().split("<tr>")[2:]
+    cells = {docid: row.split("<td")[6] for docid, row in zip(docids, rows, strict=True)}
+    assert "background" not in cells["none"] and "background" not in cells["<i>evil</i>"]
+    tints = {}
+    for docid in ("plain", "titled", "long"):
+        ((*colour, strength),) = re.findall(r"background-color:rgba\((\d+),(\d+),(\d+),([\d.]+)\)", cells[docid])
+        tints[docid] = tuple(map(int, colour)), float(strength)
+    assert tints["plain"][0] == tints["titled"][0] == RELEVANT and len(set(tints["long"][0])) == 1
+    assert tints["plain"][1] > tints["titled"][1] > 0
+
+    (column,) = (column for column in made.__rich__().columns if column.header == "grade")
+    styles = dict(zip(docids, (cell.style for cell in column.cells), strict=True))
+    assert styles == {"plain": "bold green", "titled": "bold green", "long": "", "none": "", "<i>evil</i>": ""}
 
 
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")

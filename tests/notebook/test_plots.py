@@ -42,6 +42,45 @@ def figures() -> Iterator[tuple[str, Any]]:
     yield "by_depth", plots.by_depth(results(q1={"x": 1.0, "a": 2.0}, q2={"d": 0.0, "c": 1.0}), QRELS)
 
 
+def test_gains_by_hand() -> None:
+    """A bar a query, the largest gain first; what got worse is drawn downwards and in the other colour."""
+    figure = plots.gains({"q1": 0.1, "q2": 0.9, "q3": 0.5}, {"q1": 0.4, "q2": 0.2, "q3": 0.5}, "nDCG@10")
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.7, 0.0, -0.3])
+    assert [round(bar.get_x() + bar.get_width() / 2) for bar in axes.patches] == [0, 1, 2]
+    first, _, last = (bar.get_facecolor() for bar in axes.patches)
+    assert (first, last) == (to_rgba(plots.GAIN), to_rgba(plots.LOSS))
+    assert axes.get_title(loc="left") == "1 better, 1 worse, mean +0.1333"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("3 queries, sorted", "change in nDCG@10")
+
+
+def test_quality_by_hand() -> None:
+    """Each point where it belongs, with the number under which its name stands."""
+    points = [plots.Point("b/three", 1000, 0.4), plots.Point("a/one", 10, 0.3), plots.Point("two", 100, 0.5)]
+    figure = plots.quality(points, "MRR@10")
+    (axes,) = figure.axes
+    drawn = [tuple(place) for dots in axes.collections for place in dots.get_offsets().tolist()]
+    assert drawn == [(10, 0.3), (100, 0.5), (1000, 0.4)]
+    assert {text.get_text(): text.xy for text in axes.texts} == {"1": drawn[0], "2": drawn[1], "3": drawn[2]}
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["1  one", "2  two", "3  three"]
+    assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "linear", "MRR@10")
+
+
+def test_labels_of_the_model_card_do_not_overlap() -> None:
+    """Fifteen points, some of which are as quick or as good as each other."""
+    rates = [9000, 4100, 2500, 1800, 960, 9000, 2900, 680, 340, 2900, 340, 100, 340, 330, 720]
+    found = [69.84, 71.01, 73.04, 74.30, 74.31, 67.43, 68.09, 69.57, 71.99, 63.63, 70.94, 73.36, 71.23, 68.40, 72.82]
+    names = [f"somebody/a-checkpoint-with-a-long-name-{i}" for i in range(15)]
+    figure = plots.quality([*map(plots.Point, names, rates, found)], "nDCG@10")
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    boxes = [text.get_window_extent() for text in (*axes.texts, *legend.get_texts())]
+    assert len(boxes) == 30
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 def test_quality_by_depth_by_hand() -> None:
     """One relevant document, fourth in the first stage and best of all when it is reranked."""
     found = results(q1={"x": 3.0, "y": 1.0, "z": 2.0, "a": 4.0})
@@ -157,6 +196,7 @@ def test_readable_in_light_and_dark(style: str) -> None:
             background = figure.get_facecolor()
             (axes,) = figure.axes
             texts = [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.texts, axes.title]
+            texts += [text for legend in figure.legends for text in legend.get_texts()]
             assert min(contrast(text.get_color(), background) for text in texts) > 7, name
             lines = [line.get_color() for line in axes.lines] + [patch.get_edgecolor() for patch in axes.patches]
             lines += [patch.get_facecolor() for patch in axes.patches] if name == "gains" else []
