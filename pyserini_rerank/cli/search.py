@@ -29,7 +29,9 @@ def search(
     reranker: Annotated[
         str | None, typer.Option(help="A checkpoint, or a combination in YAML; else it is Pyserini's own search.")
     ] = None,
-    reranker_depth: Annotated[int | None, typer.Option(min=1, help="How many are rescored. Default: 100.")] = None,
+    reranker_depth: Annotated[
+        int | None, typer.Option(min=1, help="How many are rescored. Default: 100, or a cascade's own.")
+    ] = None,
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
     reranker_tokens: Annotated[str | None, typer.Option(help="A folder that `index-tokens` wrote, for texts.")] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,

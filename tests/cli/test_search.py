@@ -9,6 +9,7 @@ from collection import Bge, docids
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments.runs import read
 from pyserini_rerank.scoring.torch import TorchBackend
+from tiny_checkpoints import build
 
 QIDS = ["a", "b", "c"]
 
@@ -65,6 +66,24 @@ def test_with_a_reranker_it_is_the_reranked_searcher(
     assert len(report["fingerprint"]) == 32 and report["dtype"] == "float32" and report["device"].startswith("cpu: ")
     # Afterwards searchers are made as ever.
     assert not make_searcher("bm25").is_using_reranker()
+
+
+def test_a_cascade_is_what_it_is_from_python(lucene_index, topics, queries, tmp_path, command, make_searcher):
+    """And no depth has to be given: it has its own."""
+    names = ["cross-encoder/ms-marco-TinyBERT-L-2-v2", "cross-encoder/ms-marco-MiniLM-L-2-v2"]
+    stages = list(zip((str(build(name, tmp_path)) for name in names), (12, 4), strict=True))
+    written = f"[{', '.join(f'[{name}, {depth}]' for name, depth in stages)}]"
+    words = ["--index", lucene_index, "--topics", topics, "--hits", "20", "--bm25", "--reranker", written]
+    assert command("search", "lucene", *words, "--reranker-device", "cpu", "--output", tmp_path / "run") == 0
+    searcher = make_searcher("bm25")
+    searcher.set_reranker(stages, device="cpu")
+    found = dict(read(tmp_path / "run"))
+    for qid, hits in searcher.batch_search(queries[:3], QIDS, k=20).items():
+        assert [(hit.docid, hit.score) for hit in found[qid]] == [
+            (hit.docid, pytest.approx(hit.score, abs=2e-6)) for hit in hits
+        ]
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["depth"] == 12 and report["model"] == f"cascade({stages[0][0]}@12, {stages[1][0]}@4)"
 
 
 def test_faiss_with_a_text_index(
