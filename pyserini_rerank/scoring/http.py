@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -235,7 +236,13 @@ class HttpBackend:
         key = os.environ.get(self.key_env or "", "")
         line = " ".join(f"{self.url} {what}".split())
         # Not cut before, or there might be a part of the key.
-        return kind((line.replace(key, "***") if key else line)[:LONGEST_LINE])
+        return kind((re.sub(_written(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
+
+
+def _written(key: str) -> str:
+    """Make the pattern of a key as it is, and as URLs, JSON, HTML and Python write its special characters."""
+    escaped = r"(?:\\*{0}|%{1:02x}|\\+[ux](?:00)?{1:02x}|&#?\w+;)"
+    return "".join(sign if sign.isalnum() else escaped.format(re.escape(sign), ord(sign)) for sign in key)
 
 
 def _text(data: bytes) -> str:

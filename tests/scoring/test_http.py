@@ -9,8 +9,11 @@ import time
 import traceback
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from types import SimpleNamespace
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pyserini_rerank
@@ -42,7 +45,10 @@ class Server:
             def do_POST(self):
                 self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with lock:
-                    outer.seen.append(SimpleNamespace(path=self.path, body=self.body, headers=dict(self.headers)))
+                    seen = SimpleNamespace(
+                        path=self.path, body=self.body, headers=dict(self.headers), at=time.monotonic()
+                    )
+                    outer.seen.append(seen)
                     answer = outer.answers.pop(0) if outer.answers else right
                     outer.now += 1
                     outer.most_at_once = max(outer.most_at_once, outer.now)
@@ -276,6 +282,14 @@ def test_retry_after_is_heeded_up_to_a_limit(server, monkeypatch):
     assert 0.1 <= time.monotonic() - start < 1
 
 
+def test_each_wait_is_longer_than_the_one_before(server, monkeypatch):
+    monkeypatch.setattr(http, "BACKOFF", 0.1)
+    server.answers = [status(500)] * 4
+    load(server.url, retries=4).score("flea", ["cat"])
+    first, *waits = (after.at - before.at for before, after in pairwise(server.seen))
+    assert first < 0.2 and [wait >= least for wait, least in zip(waits, (0.2, 0.4, 0.8), strict=True)] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "message"),
     [
@@ -376,32 +390,56 @@ def test_several_threads(server):
 # ------------------------------------------------------------------------------------------------------------------ TLS
 
 
-def test_a_certificate_that_nobody_vouches_for(tmp_path):
+@pytest.fixture
+def serve_tls(tmp_path):
+    """Start a server on this machine with a certificate of its own, which is for a name; give its URL and the file."""
     from datetime import UTC, datetime, timedelta
-    from ipaddress import ip_address
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "both.pem").write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "both.pem")
-    server = Server("tei", context)
-    try:
-        with pytest.raises(ConnectionError) as error:
-            load(server.url, retries=0).score("flea", ["cat"])
-    finally:
+    servers = []
+
+    def serve(name):
+        key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=a test")
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        both, alone = tmp_path / "both.pem", tmp_path / "certificate.pem"
+        alone.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        how = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        both.write_bytes(key.private_bytes(*how) + alone.read_bytes())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+        servers.append(Server("tei", context))
+        return servers[-1], f"https://localhost:{servers[-1].http.server_port}", alone
+
+    yield serve
+    for server in servers:
         server.close()
-    assert "CERTIFICATE_VERIFY_FAILED" in one_line(error)
+
+
+def test_a_certificate_that_is_trusted(serve_tls, monkeypatch):
+    _, url, certificate = serve_tls("localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert load(url, retries=0).score("flea", ["cat"]) == expected("flea", ["cat"])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "message"),
+    [("localhost", False, "self-signed certificate"), ("rerank.invalid", True, "Hostname mismatch")],
+)
+def test_a_certificate_that_is_not_the_servers(serve_tls, monkeypatch, name, is_trusted, message):
+    server, url, certificate = serve_tls(name)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with pytest.raises(ConnectionError) as error:
+        load(url, retries=0).score("flea", ["cat"])
+    assert "CERTIFICATE_VERIFY_FAILED" in one_line(error) and message in str(error.value)
     assert not server.seen
 
 
@@ -430,6 +468,27 @@ def test_the_key_is_in_no_error_log_or_repr(server, key, fault, caplog):
     assert KEY not in "".join(traceback.format_exception(error.value)) and KEY not in one_line(error)
     assert KEY not in caplog.text and KEY not in repr(reranker.backend) and KEY not in str(vars(reranker.backend))
     assert KEY not in str(reranker.backend.description)
+
+
+SPECIAL = "sk-a/b+c\"d\\e&f'g<h"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(SPECIAL, json.dumps(SPECIAL), json.dumps(json.dumps(SPECIAL)), json.dumps(SPECIAL).replace("/", "\\/")),
+        *(quote(SPECIAL), quote_plus(SPECIAL), re.sub("%..", lambda code: code[0].lower(), quote_plus(SPECIAL))),
+        *(escape(SPECIAL), repr(SPECIAL), json.dumps(SPECIAL).replace("&", "\\u0026").replace("<", "\\u003C")),
+    ],
+)
+def test_the_key_is_not_shown_as_others_write_it(server, monkeypatch, shown):
+    monkeypatch.setenv("MY_KEY", SPECIAL)
+    server.answers = [status(401, f"no such key: {shown}!"), changed(lambda results: results[0].update(index=shown))]
+    reranker = load(server.url, key_env="MY_KEY")
+    for before in ("no such key: ", "gave the index "):
+        with pytest.raises(ValueError) as error:
+            reranker.score("flea", DOCUMENTS)
+        assert re.search(f"{before}\\W*\\*\\*\\*\\W*(!$|for 3 documents)", one_line(error)), "nothing of it is left"
 
 
 def test_the_key_is_in_no_variable_that_a_traceback_shows(server, key):
