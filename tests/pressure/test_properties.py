@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from collection import HashBackend
+from collection import HashBackend, listed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher, trace
+from pyserini_rerank import Cascade, Interpolation, ModelReranker, Reranker, RerankingSearcher, trace
 from pyserini_rerank.ranking import arrange
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
@@ -186,6 +186,44 @@ def test_rerank_of_pyserinis_hits(times: int) -> None:
                 assert [hit.lucene_document.get("raw") for hit in back] == [case.texts[hit.docid] for hit in back]
 
     quickly(times // 2, property_, cases(most=8))
+
+
+# Several rerankers in one
+
+
+@st.composite
+def combined(draw: st.DrawFn) -> tuple[Case, Reranker, int]:
+    """A case, a combination of its model, and how many of its hits are scored last."""
+    case = draw(cases(least=1))
+    if draw(st.booleans()):
+        alpha, normalise = draw(st.floats(0, 1)), draw(st.sampled_from(["min-max", "z", "rank", "reciprocal-rank"]))
+        return case, Interpolation(model(case), alpha, normalise), with_text(case, len(case.hits))
+    depths = sorted(draw(st.lists(st.integers(1, 30), min_size=1, max_size=3)), reverse=True)
+    # The stages do not agree.
+    other = ModelReranker(HashBackend(lambda query, text: -case.scores[text] / 2), "the opposite")
+    cascade = Cascade(list(zip((model(case), other, model(case)), depths, strict=False)))
+    return case, cascade, min(depths[-1], with_text(case, depths[0]))
+
+
+def with_text(case: Case, depth: int) -> int:
+    return sum(bool(case.texts[hit.docid].strip()) for hit in case.hits[:depth])
+
+
+@TIMES
+def test_combinations(times: int) -> None:
+    def property_(drawn: tuple[Case, Reranker, int]) -> None:
+        case, combination, scored = drawn
+        before = [vars_of(hit) for hit in case.hits]
+        back = combination.rerank("a query", case.hits, texts=case.texts)
+        assert sorted(hit.docid for hit in back) == sorted(hit.docid for hit in case.hits), "none lost, none doubled"
+        assert all(case.texts[hit.docid].strip() for hit in back[:scored])
+        scores = [float(hit.score) for hit in back]
+        assert all(map(math.isfinite, scores)) and falls(scores, strictly=False)
+        assert falls(scores[max(0, scored - 1) :], strictly=True), "only what was scored last has ties"
+        assert listed(combination.rerank("a query", case.hits, k=case.k, texts=case.texts)) == listed(back)[: case.k]
+        assert [vars_of(hit) for hit in case.hits] == before
+
+    quickly(times, property_, combined())
 
 
 # A searcher of one's own
