@@ -88,7 +88,7 @@ def sentence_transformers(
         raise ValueError(f"sentence-transformers reads {name} otherwise than its authors do: compare another one.")
     model = CrossEncoder(
         str(checkpoint.folder), device=str(backend.device), max_length=backend.max_length,
-        model_kwargs={"dtype": backend.dtype}, activation_fn=torch.nn.Identity(),
+        model_kwargs={"dtype": backend.dtype}, activation_fn=torch.nn.Identity(), trust_remote_code=False,
     )  # fmt: skip
 
     def predict(pairs: Sequence[Pair]) -> tuple[NDArray[np.float32], Timing]:

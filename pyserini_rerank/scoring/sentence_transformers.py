@@ -67,7 +67,11 @@ class SentenceTransformersBackend:
         self._source = str(bundled.folder()) if self.name == bundled.NAME else self.name
         try:
             self.model = CrossEncoder(
-                self._source, device="cpu", max_length=max_length, model_kwargs={"dtype": self.dtype}
+                self._source,
+                device="cpu",
+                max_length=max_length,
+                model_kwargs={"dtype": self.dtype},
+                trust_remote_code=False,
             ).eval()
         except ImportError:
             raise

@@ -120,7 +120,11 @@ NEVER = {
     "eval", "exec", "pickle.load", "pickle.loads", "os.system", "yaml.load", "yaml.unsafe_load", "np.load", "extract",
     "extractall", "unpack_archive",
 }  # fmt: skip
-SAFE = {"torch.load": ("weights_only", True), "from_pretrained": ("trust_remote_code", False)}
+SAFE = {
+    "torch.load": ("weights_only", True),
+    "from_pretrained": ("trust_remote_code", False),
+    "CrossEncoder": ("trust_remote_code", False),
+}
 
 
 def test_the_source_has_no_call_that_trusts_a_file() -> None:
