@@ -14,14 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import yaml
 from experiment import NAME, WORDS, arguments, run
 from pyserini_rerank import load
-from pyserini_rerank.experiments.distributed import RemoteScorer, _together
-from pyserini_rerank.experiments.rescoring import Terms
+from pyserini_rerank.experiments.distributed import Cluster, RemoteScorer, _together
+from pyserini_rerank.experiments.rescoring import Reader, Terms
 from pyserini_rerank.reranker import CutWarning
 from tiny_checkpoints import build
 
 COMMAND = [sys.executable, "-m", "pyserini_rerank"]
+OTHER = "cross-encoder/ms-marco-MiniLM-L-2-v2"
 SCORING, READING = "ray::RemoteScorer.score", "ray::Reader.read"
 
 
@@ -140,6 +142,40 @@ def test_workers_that_are_killed_are_replaced_and_no_byte_changes(start, large, 
     different = {name for name in reports[0] if reports[0][name] != reports[1][name]}
     assert different <= {"device", "finished", "seconds", "pairs_per_second", "known_scores"}
     assert reports[1]["device"] == f"2 x {reports[0]['device']}"
+
+
+@pytest.mark.stress
+def test_a_combination(small, cluster, monkeypatch, one_scorer):
+    """What the command line says of it reaches the scorers, and they make of it what the plain command does."""
+    stages = yaml.safe_dump([[{"rrf": str(small / NAME)}, 50], [str(build(OTHER, small)), 20]], default_flow_style=True)
+    words = arguments(small, "plain.run", "--model", stages)
+    assert run(monkeypatch, *words) == 0
+    words[words.index(str(small / "plain.run"))] = str(small / "ray.run")
+    assert run(monkeypatch, *words, "--ray") == 0
+    assert (small / "ray.run").read_bytes() == (small / "plain.run").read_bytes()
+    reports = [json.loads((small / f"{name}.run.json").read_text()) for name in ("plain", "ray")]
+    assert reports[0]["model"] == reports[1]["model"] and reports[0]["model"].startswith("cascade(ensemble(")
+    assert reports[0]["counts"] == reports[1]["counts"] and reports[0]["counts"]["pairs"] == 4 * 70
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the machine's own GPUs would be among those of the cluster")
+def test_a_scorer_for_each_gpu(small, cluster, one_scorer, tmp_path):
+    """Ray takes a machine's word for its GPUs; of them torch sees those that Ray names in its environment."""
+    model, seen = small / NAME, tmp_path / "seen"
+
+    def made(cache):  # in the scorer's process
+        with seen.open("a") as file:
+            file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', '')}\n")
+        return load(model, device="cpu", cache=cache)
+
+    machine = cluster.add_node(num_cpus=2, num_gpus=2)
+    try:
+        with Cluster(Reader(Terms(), lambda: None), made, tmp_path / "scores") as scorers:
+            assert scorers.facts["device"].startswith("2 x ")
+    finally:
+        cluster.remove_node(machine)
+    assert sorted(seen.read_text().splitlines()) == ["0", "1"]
 
 
 @pytest.mark.stress
@@ -275,7 +311,7 @@ def test_without_ray_it_says_what_to_install(small, monkeypatch, capsys):
 
 
 def test_another_machine_has_scores_of_its_own(small, tmp_path):
-    """The folder may be one that both see over a network, where LMDB cannot share it."""
+    """The folder may be one that both see over a network, where SQLite cannot share it."""
     made = partial(load, small / NAME, device="cpu")
     threads = torch.get_num_threads()
     for host, folder in (("elsewhere", f"scores.{platform.node()}"), (platform.node(), "scores")):
