@@ -1,15 +1,22 @@
 """What is given away: the wheel and the sdist, installed where nothing of this folder is seen."""
 
+import ast
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pyserini_rerank
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+#: No dependencies: where they are missing, an error says what to install.
+ASKED_FOR = ["ir_datasets", "sentence-transformers"]
 DATA = ("py.typed", "scoring/checkpoints.yaml", "experiments/conditions.yaml", "experiments/report.html")
 
 
@@ -45,6 +52,38 @@ def test_the_wheel_has_all_of_the_package_and_nothing_else(built):
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert inside >= package | {"README.md", "LICENSE", "pyproject.toml"}
+
+
+def test_every_import_is_of_a_declared_dependency():
+    """What is installed here may have come with something else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["bundled-model"], *extras["ray"], *ASKED_FOR]
+    names = {canonicalize_name(Requirement(one).name) for one in declared}
+    installed = packages_distributions()
+    seen = set()
+    for path in (ROOT / "pyserini_rerank").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [str(node.module)]
+            else:
+                continue
+            for module in {name.partition(".")[0] for name in modules} - sys.stdlib_module_names:
+                of = {canonicalize_name(name) for name in installed.get(module, [module])}
+                assert of & names, f"{path}:{node.lineno} imports {module}, of {of}"
+                seen.add(module)
+    assert {"numpy", "jnius", "yaml"} <= seen
+
+
+def test_the_installed_command_runs(built):
+    folder, *_ = built
+    done = subprocess.run(
+        [sys.executable, folder / "site" / "bin" / "pyserini-rerank", "--help"], cwd=folder,
+        env={"PYTHONPATH": str(folder / "site")}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "index-tokens" in done.stdout
 
 
 def test_the_installed_package_works(built):
