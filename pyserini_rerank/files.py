@@ -56,7 +56,18 @@ def replace(path: Path, text: str) -> None:
 
 
 def append(file: Any, data: bytes) -> None:
-    """Write for good: what has been written survives a machine that dies."""
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
+    """Write for good: what has been written survives a machine that dies.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the like; it names the file, and what was written before stays.
+    """
+    try:
+        # Past the file's buffer, which would be written again, and fail without a name, when the file is closed.
+        while data:
+            data = data[os.write(file.fileno(), data) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
+        raise OSError(error.errno, what, str(file.name)) from None

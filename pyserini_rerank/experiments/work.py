@@ -73,11 +73,7 @@ class Work:
         OSError
             The disk is full, or the like; what was committed before stays.
         """
-        try:
-            append(self._file, "".join(lines).encode())
-        except OSError as error:
-            what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
-            raise OSError(error.errno, what, str(self.path)) from None
+        append(self._file, "".join(lines).encode())
         self.commits += 1
         self.notes = notes
         state = {"settings": self.settings, "commits": self.commits, "bytes": self._file.tell(), "notes": notes}
