@@ -5,6 +5,7 @@ own, or that is provably the undamaged one; or it refuses in one line that names
 neither Java nor the process dies.
 """
 
+import faulthandler
 import gzip
 import io
 import json
@@ -590,16 +591,29 @@ class Hung(BaseException):
     pass
 
 
+@pytest.fixture
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with (tmp_path_factory.mktemp("hung") / "log").open("w") as file:
+        yield file
+
+
 @contextmanager
-def limit(seconds: float) -> Iterator[None]:
+def limit(seconds: float, log: Any) -> Iterator[None]:
+    """Raise `Hung` after so long. Native code does not hear of that: after twice as long the process ends.
+
+    Where it hung is then in the log, and not on stderr: what pytest captures is lost with the process.
+    """
+
     def ring(*_: Any) -> None:
         raise Hung
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=log)
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -608,7 +622,7 @@ def limit(seconds: float) -> Iterator[None]:
 @pytest.mark.parametrize("make", READERS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_input(
-    make: Any, thousands: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    make: Any, thousands: int, tmp_path: Path, log: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "BACKOFF", 0)
     reader = make(tmp_path, request)
@@ -621,7 +635,7 @@ def test_damaged_input(
         data = damaged(reader.whole[name], chance)
         what = f"{number}, {name}: {data[:300]!r}"
         try:
-            with limit(SECONDS):
+            with limit(SECONDS, log):
                 result = reader.read(name, data)
         except Hung:
             pytest.fail(f"hung: {what}")
