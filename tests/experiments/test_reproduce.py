@@ -278,8 +278,16 @@ def test_bad_conditions_are_named(reproduce, tmp_path, text):
 
 
 @pytest.mark.skipif(not DL19.is_dir(), reason=f"the data are not in {DL19}")
-def test_dl19(reproduce, tmp_path):
-    """TREC DL 2019: the hundred passages that BM25 found for each of the 43 queries, with the bundled checkpoint."""
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        # By sentence-transformers and ir-measures, on the same passages.
+        (20, 0.6398),
+        pytest.param(100, 0.7216, marks=pytest.mark.stress),
+    ],
+)
+def test_dl19(reproduce, tmp_path, depth, expected):
+    """TREC DL 2019: the best of the passages that BM25 found for the 43 queries, with the bundled checkpoint."""
     found = json.loads(gzip.decompress((DL19 / "bm25-top100.json.gz").read_bytes()))
     hits = [hit for query in found for hit in query["hits"]]
     assert len(found) == 43 and len(hits) == 4300
@@ -296,11 +304,11 @@ passages:
   first_stages: {{bm25: {{run: bm25.run, published: {{dl19: 0.5058}}}}}}
 """)
     words = ["--conditions", tmp_path / "conditions.yaml", "--test-set", "dl19", "--first-stage", "bm25"]
-    words += ["--model", "bundled", "--depth", "100", "--device", "cpu", "--output", tmp_path, "--json"]
+    words += ["--model", "bundled", "--depth", depth, "--device", "cpu", "--output", tmp_path, "--json"]
     code, shown, said = reproduce(*words)
     assert code == 0, said
     (row,) = json.loads(shown)
-    print(f"DL19 nDCG@10: BM25 {row['first_stage_measured']:.4f}, its top 100 reranked {row['measured']:.4f}")
+    print(f"DL19 nDCG@10: BM25 {row['first_stage_measured']:.4f}, its top {depth} reranked {row['measured']:.4f}")
     assert row["first_stage_measured"] == pytest.approx(0.5058, abs=5e-5)
-    assert row["measured"] == pytest.approx(0.7216, abs=5e-4)
-    assert row["pairs"] == 4300 and row["queries"] == 43
+    assert row["measured"] == pytest.approx(expected, abs=5e-4)
+    assert row["pairs"] == 43 * depth and row["queries"] == 43
