@@ -27,6 +27,8 @@ GROUP = "pyserini_rerank.backends"
 BUILT_IN = {
     "torch": "pyserini_rerank.scoring.devices:torch_backend",
     "sentence-transformers": "pyserini_rerank.scoring.sentence_transformers:SentenceTransformersBackend",
+    "onnx": "pyserini_rerank.scoring.onnx:OnnxBackend",
+    "openvino": "pyserini_rerank.scoring.openvino:OpenVinoBackend",
     "http": "pyserini_rerank.scoring.http:HttpBackend",
 }
 

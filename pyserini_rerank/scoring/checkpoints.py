@@ -132,6 +132,14 @@ def fetch(name: str, patterns: Sequence[str], cached: Sequence[str] = ()) -> Pat
         raise FileNotFoundError(f"the hub does not give {name}: {reason} Check the name, or log in.") from None
 
 
+def fingerprint_of(checkpoint: Checkpoint, facts: str) -> str:
+    """Hash a checkpoint's files, how they are read, and what else changes its scores."""
+    # A folder is read otherwise with known_as= than without.
+    row, folder = checkpoint.row, checkpoint.folder
+    files = (path for pattern in ALL_FILES for path in folder.glob(pattern))
+    return fingerprint(f"{facts} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
+
+
 def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
     """Hash a checkpoint's files, and what else changes its scores."""
     digest = blake2b(facts.encode(), digest_size=16)

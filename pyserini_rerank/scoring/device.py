@@ -57,7 +57,7 @@ def dtype_of(name: str | None, device: torch.device) -> torch.dtype:
     return dtypes[name]
 
 
-def describe(device: torch.device, dtype: torch.dtype, batch_tokens: int) -> dict[str, str]:
+def describe(device: torch.device, dtype: torch.dtype | str, batch_tokens: int) -> dict[str, str]:
     """Give what a report says of them."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""

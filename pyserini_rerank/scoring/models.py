@@ -36,7 +36,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
         It cannot be read.
     """
     facts = _facts(checkpoint)
-    with _reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
+    with reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
         if checkpoint.row.type and "model_type" not in facts:
             return AutoConfig.for_model(checkpoint.row.type, **facts)
         return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
@@ -54,7 +54,7 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         There is no file of weights.
     """
     config = load_config(checkpoint)
-    with _reading(f"the weights in {checkpoint.folder}", checkpoint.folder), _quiet(), _shapes():
+    with reading(f"the weights in {checkpoint.folder}", checkpoint.folder), _quiet(), _shapes():
         model, info = auto.from_pretrained(
             checkpoint.folder,
             config=config,
@@ -76,7 +76,7 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
     prefix, linear = body_facts["prefix"], body_facts["linear"]
     # BERT_Cat's configuration is of a type of its own.
     config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
-    with _reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
+    with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
         weights = _read_weights(checkpoint.folder)
         own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         body = AutoModel.from_config(config or _sizes(own))  # type: ignore[no-untyped-call]
@@ -121,7 +121,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
         source = fetch(row.tokenizer, TOKENIZER_FILES)
     # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
     kind = BertTokenizer if row.body or row.type else AutoTokenizer
-    with _reading(f"the tokenizer in {source}", source):
+    with reading(f"the tokenizer in {source}", source):
         tokenizer: Tokenizer = kind.from_pretrained(source, trust_remote_code=False).backend_tokenizer
     if row.lower_case:
         tokenizer.normalizer = BertNormalizer(lowercase=True)
@@ -130,7 +130,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     path = checkpoint.folder / CONFIG
-    with _reading(str(path), path):
+    with reading(str(path), path):
         facts: dict[str, Any] = json.loads(path.read_bytes())
         for name, value in facts.items():
             # Such a number is damage, and making a model of it would take for ever.
@@ -140,7 +140,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 @contextmanager
-def _reading(what: str, path: Path) -> Iterator[None]:
+def reading(what: str, path: Path) -> Iterator[None]:
     """Name the files in whatever a library stumbles over in them.
 
     That may be an exception of any kind: KeyError for a name that is unknown, ZeroDivisionError for a size, the

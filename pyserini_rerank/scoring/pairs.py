@@ -19,6 +19,9 @@ Ids = NDArray[np.int32]
 #: The parts of a tokenizer's file that make a passage's tokens; special tokens and cutting come after them.
 MAKES_TOKENS = ("added_tokens", "normalizer", "pre_tokenizer", "model")
 
+#: What the arrays of padded pairs are called, in the order of `PairEncoder.pad`.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
 
 def vocabulary(tokenizer: Tokenizer) -> str:
     """Give the fingerprint of a tokenizer: equal where every passage has the same tokens."""

@@ -75,7 +75,7 @@ class SentenceTransformersBackend:
             ).eval()
         except ImportError:
             raise
-        except Exception as error:  # of any kind: see models._reading
+        except Exception as error:  # of any kind: see models.reading
             kind = OSError if isinstance(error, OSError) else ValueError
             reason = " ".join(str(error).split())
             raise kind(f"sentence-transformers cannot load {self.name}: {reason:.300}") from None

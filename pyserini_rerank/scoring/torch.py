@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from . import checkpoints, families
-from .backend import Batch, OutOfMemoryWarning, Pair, Plan
+from .backend import Batch, OutOfMemoryWarning
+from .checkpoint_backend import CheckpointBackend
 from .device import budget_of, describe, device_of, dtype_of
-from .pairs import vocabulary
 
 
-class TorchBackend:
+class TorchBackend(CheckpointBackend):
     """Scores pairs with a Hugging Face checkpoint in PyTorch.
 
     Parameters
@@ -60,40 +59,15 @@ class TorchBackend:
         checkpoint = checkpoints.resolve(name, known_as)
         self.family = families.load(checkpoint, self.dtype, max_length, head)
         self.family.model.to(self.device).eval()
-        self.encoder = self.family.encoder
-        self.max_length = self.encoder.max_length
-        self.budget = budget_of(batch_tokens, self.device)
+        encoder, budget = self.family.encoder, budget_of(batch_tokens, self.device)
+        super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
         #: The tokens that have turned out to fit the device's memory.
         self.fits = max(self.budget, self.max_length)
-        # How the files are read counts as well: a folder is read otherwise with known_as= than without.
-        row = checkpoint.row
-        self._facts = f"{self.family.facts} {self.max_length} {self.dtype} {row.body} {row.lower_case} {row.tokenizer}"
-        self._folder = checkpoint.folder
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the checkpoint's files and of what else changes its scores: head, max_length, dtype."""
-        files = (path for pattern in checkpoints.ALL_FILES for path in self._folder.glob(pattern))
-        return checkpoints.fingerprint(self._facts, self._folder, files)
 
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed: the device, the dtype, and the tokens of a batch."""
         return describe(self.device, self.dtype, min(self.budget, self.fits))
-
-    @cached_property
-    def vocabulary(self) -> str | None:
-        """The tokenizer's fingerprint, which says whose `Tokens` it takes; None where it takes texts only."""
-        return vocabulary(self.encoder.tokenizer) if self.encoder.takes_tokens else None
-
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give texts' tokens as `Tokens` has them."""
-        return [ids.astype("<i4").tobytes() for ids in self.encoder.tokenize(texts)]
-
-    def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Tokenize pairs and put those of similar length together."""
-        encoded = self.encoder.encode(pairs)
-        return self.encoder.plan(pairs, encoded, encoded, self.budget)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).

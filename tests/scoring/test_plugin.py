@@ -53,5 +53,5 @@ def test_without_the_package_there_is_no_such_backend(installed):
     code, _, errors = run({**installed, "PYTHONPATH": ""}, "-c", USE)
     assert code == 1
     assert errors.splitlines()[-1] == (
-        "ValueError: there is no backend 'overlap': there are http, sentence-transformers, torch."
+        "ValueError: there is no backend 'overlap': there are http, onnx, openvino, sentence-transformers, torch."
     )

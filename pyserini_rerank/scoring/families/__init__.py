@@ -14,22 +14,13 @@ FAMILIES: dict[str, type[Family]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "la
 ARCHITECTURES = {"ForConditionalGeneration": "seq2seq", "ForCausalLM": "decoder", "HF_ColBERT": "late"}
 
 
-def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Family:
-    """Load a checkpoint as its family does.
-
-    Parameters
-    ----------
-    max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
-    head : str, optional
-        See `pyserini_rerank.scoring.heads`; of classifiers only.
+def family_of(checkpoint: Checkpoint) -> str | None:
+    """Tell a checkpoint's family; None for a classifier.
 
     Raises
     ------
     ValueError
-        It is of another family than the catalogue says, or of one that has to be known; a head for what has none;
-        a `max_length` that the model does not have.
-    As `pyserini_rerank.scoring.models.load_model` and `load_tokenizer`.
+        It is of another family than the catalogue says, or of one that has to be known.
     """
     row, architecture = checkpoint.row, models.architecture(checkpoint)
     family = next((kind for ending, kind in ARCHITECTURES.items() if architecture.endswith(ending)), None)
@@ -44,6 +35,26 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, hea
             f"{checkpoint.name} is a {architecture or 'checkpoint of an unknown class'}, and cannot be read as "
             f"{row.name}, which is of the family {row.family}: pass another known_as=."
         )
+    return family
+
+
+def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Family:
+    """Load a checkpoint as its family does.
+
+    Parameters
+    ----------
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
+    head : str, optional
+        See `pyserini_rerank.scoring.heads`; of classifiers only.
+
+    Raises
+    ------
+    ValueError
+        As `family_of`; a head for what has none; a `max_length` that the model does not have.
+    As `pyserini_rerank.scoring.models.load_model` and `load_tokenizer`.
+    """
+    family = family_of(checkpoint)
     if family is None:
         return Classifier(checkpoint, dtype, max_length, head)
     if head is not None:

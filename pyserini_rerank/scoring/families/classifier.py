@@ -14,7 +14,7 @@ from transformers.modeling_layers import GenericForSequenceClassification
 from .. import heads, models
 from ..checkpoints import Checkpoint
 from ..packed import Packing, prepare
-from ..pairs import EncodedPair, PairEncoder
+from ..pairs import INPUTS, EncodedPair, PairEncoder
 from .family import Family, first_position
 
 
@@ -37,16 +37,25 @@ class Classifier(Family):
     ----------
     head : str, optional
         See `pyserini_rerank.scoring.heads`.
+    packs : bool
+        Have the model take pairs end to end where it can; without, it stays as transformers has it.
     """
 
     model: Any
     encoder: PairEncoder
 
     def __init__(
-        self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None = None
+        self,
+        checkpoint: Checkpoint,
+        dtype: torch.dtype,
+        max_length: int | None,
+        head: str | None = None,
+        *,
+        packs: bool = True,
     ) -> None:
         self.facts = head or checkpoint.row.head or ""
         super().__init__(checkpoint, dtype, max_length)
+        self.packs = packs and prepare(self.body)
 
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         if checkpoint.row.body:
@@ -67,8 +76,8 @@ class Classifier(Family):
         self.head = heads.HEADS[self.facts]
         self.takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
         self.pad_id = body.config.pad_token_id or 0
-        self.packs = prepare(body)
         self.first_position = first_position(body.config)
+        self.body = body
         return body.config
 
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
@@ -90,6 +99,5 @@ class Classifier(Family):
         return {**inputs, "packing": Packing(lengths, device)}
 
     def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
-        names = "input_ids", "attention_mask", "token_type_ids"
-        laid = zip(names, self.encoder.pad(pairs, self.pad_id), strict=True)
+        laid = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
         return {name: torch.from_numpy(some).to(device) for name, some in laid}

@@ -1,7 +1,7 @@
 """What a kind of checkpoint knows: how its files are read, what its tokens are, and what its score is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,22 +41,7 @@ class Family(ABC):
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None) -> None:
         config = self._load(checkpoint, dtype)
-        # T5 has no positions but relative ones, and so no limit.
-        limit: int | None = getattr(config, "max_position_embeddings", None)
-        if limit:
-            limit -= first_position(config)
-        tokenizer = models.load_tokenizer(checkpoint)
-        if max(tokenizer.get_vocab().values()) >= config.vocab_size:  # on a GPU it would end the process's use of it
-            raise ValueError(
-                f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {config.vocab_size:,}: "
-                "one of the two is damaged, or another checkpoint's."
-            )
-        length = min(USUAL_LENGTH, limit or USUAL_LENGTH) if max_length is None else max_length
-        self.encoder = self._encoder(checkpoint, tokenizer, length)
-        least = self.encoder.least
-        if length < least or (limit and length > limit):
-            reads = f"{least} to {limit}" if limit else f"at least {least}"
-            raise ValueError(f"max_length is {length}: {checkpoint.name} reads pairs of {reads} tokens.")
+        self.encoder = encoder_of(checkpoint, config, max_length, self._encoder)
 
     @abstractmethod
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -69,6 +54,35 @@ class Family(ABC):
     @abstractmethod
     def scores(self, pairs: Sequence[Any], device: torch.device) -> torch.Tensor:
         """Score pairs that the encoder has made: float32 (n,), on the device."""
+
+
+def encoder_of[E: Encoder[Any]](
+    checkpoint: Checkpoint, config: Any, max_length: int | None, make: Callable[[Checkpoint, Tokenizer, int], E]
+) -> E:
+    """Make what turns pairs into a checkpoint's tokens.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no tokenizer, or it is another model's; the model does not read pairs of `max_length` tokens.
+    """
+    # T5 has no positions but relative ones, and so no limit.
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    if limit:
+        limit -= first_position(config)
+    tokenizer = models.load_tokenizer(checkpoint)
+    if max(tokenizer.get_vocab().values()) >= config.vocab_size:  # on a GPU it would end the process's use of it
+        raise ValueError(
+            f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {config.vocab_size:,}: "
+            "one of the two is damaged, or another checkpoint's."
+        )
+    length = min(USUAL_LENGTH, limit or USUAL_LENGTH) if max_length is None else max_length
+    encoder = make(checkpoint, tokenizer, length)
+    least = encoder.least
+    if length < least or (limit and length > limit):
+        reads = f"{least} to {limit}" if limit else f"at least {least}"
+        raise ValueError(f"max_length is {length}: {checkpoint.name} reads pairs of {reads} tokens.")
+    return encoder
 
 
 def first_position(config: Any) -> int:

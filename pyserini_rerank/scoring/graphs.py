@@ -1,0 +1,144 @@
+"""What the backends share that run a sequence classifier as a graph, on the CPU: ONNX Runtime and OpenVINO."""
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import bundled, checkpoints, families, heads, models
+from .backend import Batch
+from .checkpoint_backend import CheckpointBackend
+from .device import budget_of, describe
+from .families.classifier import Classifier
+from .families.family import encoder_of
+from .pairs import INPUTS, EncodedPair, PairEncoder
+
+CPU = torch.device("cpu")
+#: Two pairs of different lengths, so that both dimensions are seen to vary.
+EXAMPLE = [("a", "a b c"), ("a b", "a")]
+
+
+class Logits(torch.nn.Module):
+    """A classifier as a function of named tensors: int64 (n, length) each, to logits (n, labels)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        return logits
+
+
+class GraphBackend(CheckpointBackend, ABC):
+    """Scores pairs with a sequence classifier's graph; a checkpoint is exported on first use, into the user's cache.
+
+    Parameters
+    ----------
+    name : str or path
+        See `pyserini_rerank.load`; or the path of an ``.onnx`` file that lies beside its ``config.json`` and
+        tokenizer.
+    max_length, batch_tokens, head, known_as
+        As for `pyserini_rerank.scoring.torch.TorchBackend`.
+
+    Raises
+    ------
+    OSError
+        There is no such file or folder, it holds no checkpoint, or the hub cannot be reached.
+    ValueError
+        It is no sequence classifier, cannot be read, or needs `head`; an option is out of range.
+    """
+
+    #: Its name, and that of the file that it exports to.
+    kind: str
+    file: str
+    #: What it computes in.
+    dtype = "float32"
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        *,
+        max_length: int | None = None,
+        batch_tokens: int | str = "auto",
+        head: str | None = None,
+        known_as: str | None = None,
+    ) -> None:
+        budget, given = budget_of(batch_tokens, CPU), Path(name).expanduser()
+        is_graph = given.suffix == ".onnx"
+        if is_graph and not given.is_file():
+            raise FileNotFoundError(f"the file {name} is not there: name an .onnx file, a checkpoint or its folder.")
+        checkpoint = checkpoints.resolve(bundled.folder_of(given) if is_graph else name, known_as)
+        if families.family_of(checkpoint):
+            raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
+        head = head or checkpoint.row.head
+        graph = given if is_graph else self._exported(checkpoint, head)
+        config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
+        self.pad_id = config.pad_token_id or 0
+        with models.reading(f"the graph {graph}", graph):
+            self.inputs, self.compute = self._open(graph)
+        if foreign := sorted(set(self.inputs) - set(INPUTS)):
+            raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is none of a sequence classifier.")
+        encoder = encoder_of(checkpoint, config, max_length, lambda _, *parts: PairEncoder(*parts))
+        labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
+        head = heads.choose(head, labels, str(name))
+        self.head = heads.HEADS[head]
+        # With its external data, where there is any.
+        own = checkpoints.fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
+        super().__init__(checkpoint, encoder, budget, f"{head} {encoder.max_length} {self.dtype} {self.kind} {own}")
+        self._precision = f"as in {graph.name}" if is_graph else self.dtype
+
+    @abstractmethod
+    def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
+        """Write a model as a graph of any batch and any length; `inputs` is an example of both."""
+
+    @abstractmethod
+    def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
+        """Read a graph: the names of its inputs, and what gives the logits of their arrays."""
+
+    def _exported(self, checkpoint: checkpoints.Checkpoint, head: str | None) -> Path:
+        def make(folder: Path) -> None:
+            classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
+            # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
+            classifier.body.set_attn_implementation("eager")
+            arrays = classifier.encoder.pad(classifier.encoder.encode(EXAMPLE), classifier.pad_id)
+            inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
+            if not classifier.takes_types:
+                del inputs["token_type_ids"]
+            with warnings.catch_warnings():  # of the exporters, about transformers' code and their own
+                warnings.simplefilter("ignore")
+                self._export(Logits(classifier.model).eval(), inputs, folder / self.file)
+            # It is the body's, with the sizes that a checkpoint's own may leave out.
+            classifier.body.config.save_pretrained(folder)
+
+        fingerprint = checkpoints.fingerprint_of(checkpoint, self.kind)
+        return bundled.made_once(f"{self.kind}-{fingerprint}", make) / self.file
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What a report says of where the scores were computed: the device, the dtype, and the tokens of a batch."""
+        return describe(CPU, self._precision, self.budget)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch: float32 (n,)."""
+        scores: NDArray[np.float32] = self.head(self._logits(self.encoder, batch.inputs))
+        return scores
+
+    def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+        arrays = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
+        logits = self.compute({name: arrays[name] for name in self.inputs})
+        return np.asarray(logits, dtype=np.float32).reshape(len(pairs), -1)
+
+    def close(self) -> None:
+        """Give the graph's memory back."""
+        del self.compute

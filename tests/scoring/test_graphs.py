@@ -1,0 +1,181 @@
+"""The backends that run graphs: the same scores as the reference and the torch backend, from the same checkpoints."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyserini_rerank
+import pytest
+import reference
+import tiny_checkpoints
+import tiny_families
+from pyserini_rerank.scoring import bundled
+from pyserini_rerank.scoring.contract import OBVIOUS, PAIRS, BackendContract, score
+from pyserini_rerank.scoring.onnx import OnnxBackend
+from pyserini_rerank.scoring.openvino import OpenVinoBackend
+
+KINDS = [OnnxBackend, OpenVinoBackend]
+BERT, TWO_LABELS = "cross-encoder/ms-marco-MiniLM-L-2-v2", "nboost/pt-tinybert-msmarco"
+ELECTRA = "cross-encoder/ms-marco-electra-base"
+BERT_CAT = "sebastian-hofstaetter/distilbert-cat-margin_mse-T2-msmarco"
+QUERY = "How many people live in Berlin?"
+TEXTS = [
+    "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+    "Berlin is well known for its museums.",
+    "cat",
+    "the long history of the river and the bank " * 70,  # longer than a window, and than 512 tokens
+]
+TOO_LONG = pytest.mark.filterwarnings("ignore:.*were cut to:UserWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache that is empty at first: what is exported stays there for the other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        shutil.copytree(bundled.folder(), folder / "pyserini-rerank" / bundled.folder().name)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "pyserini-rerank"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("checkpoints")
+    made = {name: tiny_checkpoints.build(name, parent) for name in (BERT, TWO_LABELS, ELECTRA, BERT_CAT)}
+    return made | {name: tiny_families.build(name, parent) for name in (tiny_families.BGE, tiny_families.GTE)}
+
+
+class OfGraph(BackendContract):
+    @pytest.fixture(autouse=True)
+    def checkpoint(self, folders):
+        self.folder = folders[BERT]
+
+    def make(self):
+        return self.kind(self.folder, batch_tokens=600)
+
+
+class TestOnnx(OfGraph):
+    kind = OnnxBackend
+
+
+class TestOpenVino(OfGraph):
+    kind = OpenVinoBackend
+
+
+# Torch takes 10 to 60 seconds for each export to ONNX, whatever the size.
+STRESS = [ELECTRA, tiny_families.BGE, tiny_families.GTE]
+CASES = [
+    pytest.param(
+        kind, name, id=f"{kind.kind}-{name}", marks=[pytest.mark.stress] * (kind is OnnxBackend and name in STRESS)
+    )
+    for kind in KINDS
+    for name in (BERT, TWO_LABELS, ELECTRA, BERT_CAT, tiny_families.BGE, tiny_families.GTE)
+]
+
+
+@TOO_LONG
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_the_scores(kind, name, folders):
+    """The reference's where there is one, the torch backend's for XLM-R and ModernBERT."""
+    if name in tiny_families.NAMES:
+        wanted = pyserini_rerank.load(folders[name], device="cpu", dtype="float32").score(QUERY, TEXTS)
+    else:
+        wanted = np.array([reference.score(folders[name], name, QUERY, text) for text in TEXTS])
+    reranker = pyserini_rerank.load(folders[name], backend=kind.kind)
+    np.testing.assert_allclose(reranker.score(QUERY, TEXTS), wanted, rtol=0, atol=1e-4)
+    assert np.ptp(wanted) > 0.1, "or the comparison says nothing"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_exported_once(kind, folders, cache):
+    kind(folders[BERT])
+    before = {path: path.stat().st_mtime_ns for path in cache.glob("*/*")}
+    assert any(path.name == kind.file for path in before)
+    for max_length in (16, 64):
+        assert kind(folders[BERT], max_length=max_length).max_length == max_length
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*/*")} == before
+
+
+def test_fingerprints_differ_as_scores_do(folders, reranker):
+    made = [kind(folders[BERT], **options) for kind in KINDS for options in ({}, {"max_length": 64})]
+    graph = OnnxBackend(bundled.source() / "model.onnx")
+    prints = {backend.fingerprint for backend in (*made, graph, reranker.backend)}
+    assert len(prints) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_takes_the_torch_backends_tokens(kind, folders):
+    torch, graph = (pyserini_rerank.load(folders[BERT], backend=name).backend for name in ("torch", kind.kind))
+    assert graph.vocabulary == torch.vocabulary
+    assert graph.tokenize(TEXTS) == torch.tokenize(TEXTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_wheels_int8_file(kind, reranker):
+    """It depends on the processor what int8 gives exactly."""
+    graph = pyserini_rerank.load(bundled.source() / "model.onnx", backend=kind.kind)
+    scores = graph.score(QUERY, TEXTS[:2])
+    np.testing.assert_allclose(scores, [8.875, -4.165], rtol=0, atol=0.5)
+    assert graph.backend.description["dtype"] == "as in model.onnx"
+    assert scores.tobytes() != reranker.score(QUERY, TEXTS[:2]).tobytes(), "these are the floats' scores"
+
+
+def test_bfloat16_is_another_model_or_float32_and_says_which(folders):
+    plain, half = (OpenVinoBackend(folders[BERT], dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert plain.description["dtype"] == "float32"
+    equal = score(plain, PAIRS).tobytes() == score(half, PAIRS).tobytes()
+    assert (half.description["dtype"] == "float32") == equal == (half.fingerprint == plain.fingerprint)
+    np.testing.assert_allclose(score(half, PAIRS), score(plain, PAIRS), rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nowhere/model.onnx", {}, "the file nowhere/model.onnx is not there"),
+        ("bundled", {"max_length": 2}, "max_length is 2: bundled reads pairs of 5 to 512 tokens"),
+        ("bundled", {"head": "margin"}, "head='margin' reads 2 labels, and bundled has 1"),
+        ("bundled", {"batch_tokens": 0}, "batch_tokens=0"),
+        ("bundled", {"dtype": "int8"}, "dtype='int8': this backend has float32 and bfloat16"),
+    ],
+)
+def test_errors(name, options, message):
+    with pytest.raises((OSError, ValueError)) as error:
+        OpenVinoBackend(name, **options)
+    assert message in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_graph(kind, folders, tmp_path):
+    folder = shutil.copytree(folders[BERT], tmp_path / "copy")
+    (folder / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(ValueError, match="model.onnx cannot be read") as error:
+        kind(folder / "model.onnx")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_families_are_refused(kind, tmp_path):
+    folder = tiny_families.build(tiny_families.MONOT5, tmp_path)
+    with pytest.raises(ValueError, match=f"is no sequence classifier, and backend='{kind.kind}' runs no other"):
+        kind(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"), [("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("openvino", "openvino")]
+)
+def test_a_package_that_is_not_there(kind, package):
+    script = (
+        f"import sys, pyserini_rerank; sys.modules[{package!r}] = None; pyserini_rerank.load('x', backend={kind!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: this backend needs {package}: `pip install 'pyserini-rerank[{kind}]'`."
+    )
+
+
+def test_both_know_relevance():
+    query, good, bad = OBVIOUS
+    for kind in KINDS:
+        better, worse = score(kind(bundled.source() / "model.onnx"), [(query, good), (query, bad)])
+        assert better > worse
