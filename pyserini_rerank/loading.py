@@ -42,8 +42,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         ``"first-stage"`` is the first stage's own score. They nest. The same in YAML is the name of a file
         that ends in ``.yaml``, or a string that begins with ``{`` or ``[``.
     backend : str
-        What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"http"`` (`name` is then a
-        server's URL), or a backend that another package brings (entry points of the group
+        What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"onnx"``, ``"openvino"``, ``"http"``
+        (`name` is then a server's URL), or a backend that another package brings (entry points of the group
         ``pyserini_rerank.backends``).
     cache : path, optional
         A folder where scores are kept, and looked up before they are computed; see
