@@ -24,7 +24,7 @@ except ModuleNotFoundError:
 
 
 class SentenceTransformersBackend:
-    """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its default prompt.
+    """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its prompts.
 
     Use it for what the torch backend does not read, such as checkpoints with a ``modules.json``. Pairs are
     tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the head is in bfloat16, too.
@@ -37,6 +37,8 @@ class SentenceTransformersBackend:
         As for `pyserini_rerank.scoring.torch.TorchBackend`.
     max_length : int, optional
         Tokens of a pair beyond which it is cut; by default what the checkpoint says.
+    prompt_name : str, optional
+        Which of the checkpoint's prompts goes before the query; by default the one that it names itself.
 
     Raises
     ------
@@ -44,7 +46,7 @@ class SentenceTransformersBackend:
         There is no such checkpoint, or the hub cannot be reached.
     ValueError
         It has more than two labels, lacks weights, or cannot be loaded; the device is not there; an option is
-        out of range.
+        out of range; it has no such prompt.
 
     References
     ----------
@@ -59,6 +61,7 @@ class SentenceTransformersBackend:
         dtype: str | None = None,
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
+        prompt_name: str | None = None,
     ) -> None:
         self.name = os.fspath(name)
         self.device = device_of(device)
@@ -71,6 +74,7 @@ class SentenceTransformersBackend:
                 device="cpu",
                 max_length=max_length,
                 model_kwargs={"dtype": self.dtype},
+                default_prompt_name=prompt_name,
                 trust_remote_code=False,
             ).eval()
         except ImportError:

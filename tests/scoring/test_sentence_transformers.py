@@ -110,9 +110,10 @@ def test_weights_that_are_not_there_are_not_made_up(tmp_path):
 
 @pytest.fixture(scope="module")
 def prompted(tiny, tmp_path_factory):
-    """A checkpoint that sentence-transformers saved, with a default prompt."""
+    """A checkpoint that sentence-transformers saved, with two prompts."""
     folder = tmp_path_factory.mktemp("prompted")
-    model = CrossEncoder(str(tiny), device="cpu", prompts={"web": "how long is the "}, default_prompt_name="web")
+    prompts = {"web": "how long is the ", "fleas": "flea "}
+    model = CrossEncoder(str(tiny), device="cpu", prompts=prompts, default_prompt_name="web")
     model.save_pretrained(str(folder))
     return folder
 
@@ -123,6 +124,14 @@ def test_the_checkpoints_prompt_goes_before_the_query(tiny, prompted):
     expected = load(tiny).predict([(f"how long is the {query}", passage) for query, passage in PAIRS])
     np.testing.assert_allclose(loaded.predict(PAIRS), expected, rtol=0, atol=1e-4)
     assert np.abs(load(tiny).predict(PAIRS) - expected).max() > 1e-2, "or the comparison says nothing"
+
+
+def test_another_of_its_prompts(tiny, prompted):
+    expected = load(tiny).predict([(f"flea {query}", passage) for query, passage in PAIRS])
+    np.testing.assert_allclose(load(prompted, prompt_name="fleas").predict(PAIRS), expected, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="'cats' not found in the configured prompts") as error:
+        load(prompted, prompt_name="cats")
+    assert one_line(error)
 
 
 def test_a_prompt_counts_in_lengths_and_cuts(prompted):
@@ -149,6 +158,7 @@ def test_the_fingerprint_changes_with_all_that_changes_scores(tiny, prompted, tm
             (tiny, {"dtype": "bfloat16"}),
             (changed, {}),
             (prompted, {}),
+            (prompted, {"prompt_name": "fleas"}),
         ]
     ]
     assert len(set(prints)) == len(prints) and all(prints)
