@@ -83,10 +83,10 @@ def test_no_text_is_read(searcher, query, indexed, monkeypatch):
             "Spy", (), {"encode_batch_fast": lambda _, texts, **how: read.extend(texts) or encode(texts, **how)}
         )
         monkeypatch.setattr(reranker.backend.encoder, "tokenizer", tokenizer())
-        rerank, candidates = reranker.rerank_candidates, []
+        rerank, candidates = reranker.rerank_passages, []
         monkeypatch.setattr(
             reranker,
-            "rerank_candidates",
+            "rerank_passages",
             lambda queries, found, *more: candidates.extend(found) or rerank(queries, found, *more),
         )
         searcher.batch_search([query], ["q"], k=5)
