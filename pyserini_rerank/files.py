@@ -3,9 +3,10 @@
 import gzip
 import os
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ def replace(path: Path, text: str) -> None:
     with temporary.open("wb") as file:
         append(file, text.encode())
     os.replace(temporary, path)
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Give a folder of the user's cache; `make` fills it on first use, and nobody sees it half-made."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pyserini-rerank"
+    target = cache / name
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+            made = Path(temporary, "made")
+            made.mkdir()
+            make(made)
+            with suppress(OSError):  # another process was first
+                made.rename(target)
+    return target
 
 
 def append(file: Any, data: bytes) -> None:

@@ -99,24 +99,21 @@ def sentence_transformers(
     return predict
 
 
-def operations(model: torch.nn.Module, length: int) -> int:
+def operations(body: Any, length: int) -> int:
     """Count the floating-point operations of one pair of `length` tokens: two a multiplication.
 
-    Every Linear layer of the encoder on every token, and in each layer the two products of attention over all tokens.
+    Every Linear layer of the body on every token, and in each layer the two products of attention over all tokens.
     What is done for one token only is left out: the pooler, the head, and the last layer but for its keys and values.
     """
-    encoder = getattr(model, "body", None) or model.base_model
-    assert isinstance(encoder, torch.nn.Module)
-    last = [part for part in encoder.modules() if isinstance(part, LastLayer)]
+    last = [part for part in body.modules() if isinstance(part, LastLayer)]
     once = {linear for part in last for linear in part.modules() if linear not in (part.key, part.value)}
     linear: int = sum(
         2 * part.in_features * part.out_features
-        for name, part in encoder.named_modules()
+        for name, part in body.named_modules()
         if isinstance(part, torch.nn.Linear) and "pooler" not in name and part not in once
     )
-    config: Any = encoder.config
-    layers = int(config.num_hidden_layers) - len(last)
-    return length * linear + 4 * int(layers * config.hidden_size) * length**2
+    layers = int(body.config.num_hidden_layers) - len(last)
+    return length * linear + 4 * layers * int(body.config.hidden_size) * length**2
 
 
 def peak(backend: TorchBackend) -> float:
@@ -169,11 +166,11 @@ def measure(
             theirs, timing = peer(pairs)
             peers.append(timing)
     lengths = [backend.encoder.length(pair) for batch in plan.batches for pair in batch.inputs]
-    longest = [max(map(backend.encoder.length, batch.inputs)) * len(batch.inputs) for batch in plan.batches]
-    read = sum(lengths if backend.family.packs else longest)
+    padded = sum(len(batch.inputs) * max(map(backend.encoder.length, batch.inputs)) for batch in plan.batches)
+    read = sum(lengths) if backend.family.packs else padded
     seconds = median(timing.seconds for timing in timings)
     forward = median(timing.forward or 0 for timing in timings)
-    work, reached = sum(operations(backend.family.model, length) for length in lengths), peak(backend)
+    work, reached = sum(operations(backend.family.body, length) for length in lengths), peak(backend)
     figures = {
         "pairs": len(pairs),
         "tokens_per_pair": sum(lengths) / len(pairs),

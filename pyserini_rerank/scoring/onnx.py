@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from .graphs import GraphBackend, Logits
 
+NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
+
 try:
     import onnxruntime
-    import onnxscript  # noqa: F401  # torch exports with it
 except ImportError as error:
-    raise ImportError(f"this backend needs {error.name}: `pip install 'pyserini-rerank[onnx]'`.") from None
+    raise ImportError(NEEDS.format(error.name)) from None
 
 
 class OnnxBackend(GraphBackend):
@@ -23,6 +24,10 @@ class OnnxBackend(GraphBackend):
     kind, file = "onnx", "model.onnx"
 
     def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
+        try:  # torch exports with it, and it takes a second to import
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            raise ImportError(NEEDS.format(error.name)) from None
         sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
         torch.onnx.export(
             model, kwargs=dict(inputs), f=file, dynamo=True, verbose=False, dynamic_shapes=dict.fromkeys(inputs, sizes),

@@ -72,7 +72,7 @@ class Packing:
             queries = query[asked : (asked := asked + count * own)].view(count, own, *shape)
             keys, values = (some[start:stop].view(count, length, *shape) for some in (key, value))
             mask = None
-            if window is not None:
+            if window is not None and window < length - 1:  # else all see all
                 at = torch.arange(length, device=query.device)
                 mask = (at[:, None] - at).abs() <= window
             attended = scaled_dot_product_attention(

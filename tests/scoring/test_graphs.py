@@ -158,13 +158,15 @@ def test_other_families_are_refused(kind, tmp_path):
         kind(folder)
 
 
-@pytest.mark.parametrize("package", ["onnxscript", "openvino"])
-def test_a_package_that_is_not_there(package, monkeypatch):
-    kind = package.removesuffix("script")
+@pytest.mark.parametrize(
+    ("package", "kind"), [("onnxruntime", "onnx"), ("onnxscript", "onnx"), ("openvino", "openvino")]
+)
+def test_a_package_that_is_not_there(package, kind, monkeypatch, tmp_path):
+    folder = tiny_checkpoints.build(BERT, tmp_path, seed=1)  # has not been exported
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"pyserini_rerank.scoring.{kind}")
     with pytest.raises(ImportError) as error:
-        pyserini_rerank.load("x", backend=kind)
+        pyserini_rerank.load(folder, backend=kind)
     assert str(error.value) == f"this backend needs {package}: `pip install 'pyserini-rerank[{kind}]'`."
 
 

@@ -1,0 +1,43 @@
+"""What the benchmarks share: real passages enough, and ways to do the same work that take turns."""
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+from pyserini_rerank.cli.demo import _questions
+from pyserini_rerank.cli.docstrings import index, read
+
+
+def indexed(folder: str) -> dict[str, str]:
+    """Index the standard library's docstrings, and give them by docid.
+
+    Each is cut to 60 words, as MS MARCO's passages have them, and stored four times with a word that differs, so that
+    1,000 hits a query are there.
+    """
+    passages = {docid: " ".join(text.split()[:60]) for docid, text in read()}
+    documents = {f"{docid}.{copy}": f"{text} {copy}" for copy in range(4) for docid, text in passages.items()}
+    index(documents, folder)
+    return documents
+
+
+def asked(count: int) -> list[str]:
+    """Give that many queries; 140 at most."""
+    return ([question["question"] for question in _questions()] * 2)[:count]
+
+
+def take_turns(ways: Mapping[str, Callable[[], object]], hits: int, rounds: int, base: str) -> None:
+    """Time ways that alternate, after a round that warms Java up, and print each one's cost and rate.
+
+    Figures are medians over the rounds; the ratio to `base`, which is one of the ways, is that within a round.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    print(f"{hits:,} hits a round, {rounds} rounds")
+    for name, (_, *own) in seconds.items():
+        ratio = median(first / other for first, other in zip(seconds[base][1:], own, strict=True))
+        micros, rate = 1e6 * median(own) / hits, hits / median(own)
+        print(f"{micros:6.1f} µs a hit {rate:9,.0f} hits/s  {name:42}  {ratio:.0%} of the rate of {base}")
