@@ -3,154 +3,224 @@
 import json
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..experiments.fetched import FetchedRun
+    from ..experiments.topics import Qrels
+
 Name = str | None
+Names = list[str] | None
 File = Path | None
 Number = int | None
+
+PEER = "sentence-transformers"
+#: Pairs that are made where none are given.
+MADE = 400
+#: What is shown of the figures, and how; what is not known of a backend is left out.
+SHOWN = {
+    "pairs_per_second": ("{:,.1f}", "pairs a second ({pairs:,} pairs)"),
+    "tokens_per_second": ("{:,.0f}", "tokens a second ({tokens_per_pair:.0f} a pair)"),
+    "padding_share": ("{:.1%}", "of what the model reads is padding"),
+    "cut_share": ("{:.1%}", "of the passages were cut"),
+    "seconds_first_stage": ("{:.3f} s", "to read the run"),
+    "seconds_fetch": ("{:.3f} s", "to fetch the texts"),
+    "seconds_tokenize": ("{:.3f} s", "to tokenize and plan"),
+    "seconds_forward": ("{:.3f} s", "in the model"),
+    "seconds_results": ("{:.3f} s", "to make the hits"),
+    "gflops": ("{:,.0f}", "GFLOP/s ({gflop_per_pair:.2f} GFLOP a pair)"),
+    "peak_share": ("{:.0%}", "of a matrix product's {peak_gflops:,.0f} GFLOP/s"),
+    "mebibytes": ("{:,.0f} MiB", "peak memory"),
+    "ndcg": ("{:.4f}", "nDCG@10"),
+    "peer_pairs_per_second": (
+        "{:,.1f}", "pairs a second by {peer_name} ({peer_backend}, {peer_dtype}, {peer_batch} a batch)"
+    ),
+    "ratio": ("{:.2f} x", "as fast as {peer_name} ({each})"),
+    "largest_difference": ("{:.2g}", "largest difference of a score"),
+    "top10_overlap": ("{:.1%}", "of each query's ten best are the same"),
+    "peer_ndcg": ("{:.4f}", "nDCG@10 of {peer_name}"),
+}  # fmt: skip
 
 
 def bench(
     model: Annotated[list[str], typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
-    pairs: Annotated[File, typer.Option(help="Pairs to score: a TSV file of query and passage.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many pairs are made, or read.")] = 400,
-    rounds: Annotated[int, typer.Option(min=1, help="How often they are scored; figures are medians.")] = 3,
-    against: Annotated[Name, typer.Option(help="Alternate with sentence-transformers, as it is by default.")] = None,
-    run: Annotated[File, typer.Option(help="Rerank a run instead, with each --model: nDCG@10 beside cost.")] = None,
+    pairs: Annotated[File, typer.Option(help="Pairs to score: JSON lines (query, passage), or TSV of both.")] = None,
+    count: Annotated[Number, typer.Option(min=1, help="How many pairs are made (default: 400), or read.")] = None,
+    run: Annotated[File, typer.Option(help="Score the pairs of this run instead.")] = None,
     topics: Annotated[Name, typer.Option(help="The run's topics, as for `rerank`.")] = None,
-    qrels: Annotated[Name, typer.Option(help="The run's judgements, as for `rerank`.")] = None,
     index: Annotated[Name, typer.Option(help="The index with the run's texts.")] = None,
     collection: Annotated[File, typer.Option(help="The file with the run's texts.")] = None,
-    depth: Annotated[Number, typer.Option(min=1, help="How many hits a query of the run are rescored.")] = None,
-    plot: Annotated[File, typer.Option(help="Draw nDCG@10 against pairs a second into this file.")] = None,
+    depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are scored. Default: all.")] = None,
+    qrels: Annotated[Name, typer.Option(help="The run's judgements, for nDCG@10: only what they judge counts.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all are scored; figures are medians.")] = 3,
+    against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}, as a user gets it.")] = None,
+    against_dtype: Annotated[Name, typer.Option(help="Its dtype. Default: float32.")] = None,
+    against_backend: Annotated[Name, typer.Option(help="Its backend: torch (default), onnx or openvino.")] = None,
+    against_batch: Annotated[Number, typer.Option(min=1, help="Pairs of its batches. Default: 32.")] = None,
+    against_python: Annotated[File, typer.Option(help="The Python of another environment, which has it.")] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Compare several on a run: nDCG@10 beside cost.")] = False,
+    plot: Annotated[File, typer.Option(help="With --sweep: draw nDCG@10 against pairs a second here.")] = None,
+    backend: Annotated[Names, typer.Option(help="What computes the scores. Default: torch.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
-    dtype: Annotated[Name, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
-    batch_tokens: Annotated[Number, typer.Option(min=1, help="Tokens of a batch.")] = None,
+    batch_tokens: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:  # fmt: skip
-    """Time a checkpoint on pairs of MS MARCO's lengths, or on your own; or several on a run, with what they give.
+    """Time a checkpoint on pairs of MS MARCO's lengths, on your own, or on a run's.
 
-    The share of the peak is what a product of matrices reaches in the same run,
-    on the same device and in the same dtype. With --run, checkpoints, dtypes, budgets and backends are compared
-    by giving each as a --model of its own: '{model: NAME, dtype: bfloat16, batch_tokens: 4096}'.
+    The share of the peak is what a product of matrices reaches in the same run, on the same device and in the same
+    dtype. With --sweep, --model, --backend, --dtype and --batch-tokens may be given several times: every combination
+    of them reranks the run. An option for one model alone is in its YAML: '{model: NAME, max_length: 128}'.
     """
-    options = {"device": device, "dtype": dtype, "max_length": max_length, "batch_tokens": batch_tokens}
-    given = {name: value for name, value in options.items() if value is not None}
-    if run:
-        if pairs or against:
-            raise ValueError("--run compares rerankers on a run: leave --pairs and --against out.")
-        if not (topics and qrels and (index or collection)):
-            raise ValueError("name the run's --topics, its --qrels, and its texts by --index or --collection.")
-        figures = _compare(model, given, run, topics, qrels, index, collection, depth, rounds, plot)
+    from ..experiments.topics import load_qrels
+
+    several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
+    how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
+    if against not in (None, PEER):
+        raise ValueError(f"--against {against}: there is {PEER}.")
+    if how and not against:
+        raise ValueError(f"--against-{next(iter(how))} is for --against {PEER}: add it.")
+    of_run = {"--topics": topics, "--index": index, "--collection": collection, "--depth": depth, "--qrels": qrels}
+    _check(run, of_run, {"--pairs": pairs, "--count": count})
+    if sweep and (run is None or qrels is None or against):
+        raise ValueError("--sweep compares rerankers on a --run by its --qrels: name both, and leave --against out.")
+    if not sweep and plot:
+        raise ValueError("--plot draws what --sweep compares: add it.")
+    for name, values in {"model": model, **several}.items():
+        if not sweep and values and len(values) > 1:
+            raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
+    judged = load_qrels(qrels) if qrels else None
+    fetched = _fetched(run, topics, index, collection, depth, judged) if run and topics else None
+    options = _given({"device": device, "max_length": max_length})
+    # Without --sweep it is one.
+    variants = [
+        _given(dict(zip(several, some, strict=True))) for some in product(*(v or [None] for v in several.values()))
+    ]
+    if sweep and fetched and judged:
+        figures = _sweep(model, options, variants, fetched, judged, rounds, plot)
     else:
-        if len(model) > 1:
-            raise ValueError("pairs are for one --model: name a --run to compare several.")
-        if against not in (None, "sentence-transformers"):
-            raise ValueError(f"--against {against}: there is sentence-transformers.")
-        figures = _time(model[0], given, pairs, count, rounds, against is not None)
+        figures = _time(
+            model[0], options | variants[0], pairs, count, fetched, judged, rounds, how if against else None
+        )
     if to:
         to.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def _time(
-    model: str, options: dict[str, Any], pairs: Path | None, count: int, rounds: int, against: bool
-) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.table import Table
-
-    from .. import load
-    from ..experiments import benchmark
-    from ..experiments.provenance import provenance
-
-    scored = _read(pairs, count) if pairs else benchmark.generated_pairs(count)
-    with load(model, **options) as reranker:
-        figures, scores, others = benchmark.measure(reranker, scored, rounds, against)
-        if others is not None:
-            figures["top10_overlap"] = benchmark.overlap([query for query, _ in scored], scores, others)
-        facts = provenance(reranker)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{model} on {facts['device']}, {facts['dtype']}, {facts['batch_tokens']} tokens a batch")
-    table = Table(box=None, show_header=False)
-    table.add_column(justify="right")
-    table.add_column()
-    for value, what in _lines(figures):
-        table.add_row(value, what)
-    console.print(table)
-    return {**facts, **figures}
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _compare(
-    models: list[str], options: dict[str, Any], run: Path, topics: str, qrels: str, index: str | None,
-    collection: Path | None, depth: int | None, rounds: int, plot: Path | None,
-) -> dict[str, Any]:  # fmt: skip
-    from rich.console import Console
-    from rich.table import Table
+def _check(run: Path | None, of_run: dict[str, Any], of_pairs: dict[str, Any]) -> None:
+    others = list(_given(of_pairs if run else of_run))
+    if others:
+        raise ValueError(f"{others[0]} is for {'pairs, and --run names a run' if run else 'a --run'}: leave it out.")
+    if run and (of_run["--topics"] is None or (of_run["--index"] is None) == (of_run["--collection"] is None)):
+        raise ValueError("name the run's --topics, and its texts by one of --index and --collection.")
 
-    from .. import load
-    from ..experiments import plots, runs
-    from ..experiments.provenance import provenance
-    from ..experiments.sweep import MEASURE, sweep
-    from ..experiments.topics import load_qrels, load_topics
+
+def _fetched(
+    run: Path, topics: str, index: str | None, collection: Path | None, depth: int | None, qrels: "Qrels | None"
+) -> "FetchedRun":
+    from ..experiments.fetched import fetch
+    from ..experiments.topics import load_topics
     from .rerank import source_of
 
     source = source_of(index, collection, None)
     assert source, "one of the two is given"
+    return fetch(run, load_topics(topics), source, depth=depth, qrels=qrels)
+
+
+def _time(
+    model: str, options: dict[str, Any], file: Path | None, count: int | None, run: "FetchedRun | None",
+    qrels: "Qrels | None", rounds: int, against: dict[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Time one checkpoint, and its peer where `against` says how that runs."""
+    from rich.table import Table
+
+    from .. import load
+    from ..experiments import benchmark, workload
+    from ..experiments.peer import Peer
+    from ..experiments.provenance import provenance
+
+    if run:
+        pairs = run.pairs()
+    else:
+        pairs = workload.read_pairs(file, count) if file else workload.generated_pairs(count or MADE)
     with ExitStack() as stack:
-        rerankers = [stack.enter_context(load(model, **options)) for model in models]
-        rows = sweep(
-            rerankers, runs.read(run), load_topics(topics), source, load_qrels(qrels), depth=depth, rounds=rounds
-        )
-        facts = [provenance(reranker) for reranker in rerankers]
+        reranker = stack.enter_context(load(model, **options))
+        peer = None
+        if against is not None:
+            peer = stack.enter_context(Peer(benchmark.backend_of(reranker), pairs, **against))
+        figures = benchmark.measure(reranker, pairs, rounds, peer=peer, run=run, qrels=qrels)
+        facts = provenance(reranker)
+    where = [facts[name] for name in ("device", "dtype") if name in facts]
+    if "batch_tokens" in facts:
+        where.append(f"{facts['batch_tokens']} tokens a batch")
+    shown = figures | {"mebibytes": figures["peak_memory"] / 2**20}
+    if peer:
+        shown |= {f"peer_{name}": value for name, value in figures["peer"].items()}
+        shown["each"] = ", ".join(f"{ratio:.2f}" for ratio in figures["ratios"])
+    table = Table(box=None, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for name, (value, what) in SHOWN.items():
+        if name in shown:
+            table.add_row(value.format(shown[name]), what.format(**shown))
+    console = _console()
+    console.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}", markup=False)
+    console.print(table)
+    return {**facts, **figures}
+
+
+def _sweep(
+    models: list[str], options: dict[str, Any], variants: list[dict[str, Any]], run: "FetchedRun", qrels: "Qrels",
+    rounds: int, plot: Path | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Rerank a run with each model in each variant."""
+    from rich.table import Table
+
+    from .. import load
+    from ..experiments import plots
+    from ..experiments.evaluation import MEASURE
+    from ..experiments.provenance import provenance
+    from ..experiments.sweep import sweep
+
+    # What differs between the variants tells them apart.
+    told = [name for name in variants[0] if any(some[name] != variants[0][name] for some in variants)]
+    with ExitStack() as stack:
+        rerankers = []
+        for model in models:
+            for variant in variants:
+                reranker = stack.enter_context(load(model, **options, **variant))
+                rerankers.append((reranker, "".join(f", {name}={variant[name]}" for name in told)))
+        rows = sweep(rerankers, run, qrels, rounds=rounds)
+        facts = [{**provenance(reranker), "model": reranker.name + label} for reranker, label in rerankers]
+    points = plots.from_left([plots.Point(row.name, row.pairs_per_second, row.ndcg) for row in rows if row.pairs])
     table = Table(box=None)
-    for name in (MEASURE, "pairs a query", "ms a query", "pairs a second", "reranker"):
+    for name in ("", MEASURE, "pairs a query", "ms a query", "pairs a second", "reranker"):
         table.add_column(name, justify="left" if name == "reranker" else "right", overflow="fold")
     for row in rows:
-        cost = [f"{row.pairs:,}", f"{row.milliseconds:,.1f}", f"{row.pairs_per_second:,.1f}"] if row.pairs else [""] * 3
-        table.add_row(f"{row.ndcg:.4f}", *cost, row.name)
-    Console(highlight=False, soft_wrap=True).print(table)
+        number, cost = "", [""] * 3
+        if row.pairs:
+            number = str(1 + points.index(plots.Point(row.name, row.pairs_per_second, row.ndcg)))
+            cost = [f"{row.pairs:,}", f"{row.milliseconds:,.1f}", f"{row.pairs_per_second:,.1f}"]
+        table.add_row(number, f"{row.ndcg:.4f}", *cost, row.name)
+    console = _console()
+    console.print(table)
+    console.print("\n" + plots.quality_as_text(points, MEASURE), markup=False)
     if plot:
-        points = [plots.Point(row.name, row.pairs_per_second, row.ndcg) for row in rows if row.pairs]
         plots.save(plots.quality(points, MEASURE), plot)
     return {"rows": [asdict(row) for row in rows], "rerankers": facts}
 
 
-def _read(path: Path, count: int) -> list[tuple[str, str]]:
-    found = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            query, tab, passage = line.rstrip("\n").partition("\t")
-            if not (tab and query.strip() and passage.strip()):
-                raise ValueError(f"{path}, line {number}: is no query, tab and passage: correct the line.")
-            found.append((query, passage))
-            if len(found) == count:
-                break
-    if not found:
-        raise ValueError(f"{path} is empty: name a file with a query, a tab and a passage a line.")
-    return found
+def _console() -> "Console":
+    from rich.console import Console
 
-
-def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = [
-        (f"{figures['pairs_per_second']:,.1f}", f"pairs a second ({figures['pairs']:,} pairs)"),
-        (f"{figures['tokens_per_second']:,.0f}", f"tokens a second ({figures['tokens_per_pair']:.0f} a pair)"),
-        (f"{figures['padding_share']:.1%}", "of what the model reads is padding"),
-        (f"{figures['cut_share']:.1%}", "of the passages were cut"),
-        (f"{figures['seconds_tokenize']:.3f} s", "to tokenize and plan"),
-        (f"{figures['seconds_forward']:.3f} s", "in the model"),
-        (f"{figures['gflops']:,.0f}", f"GFLOP/s ({figures['gflop_per_pair']:.2f} GFLOP a pair)"),
-        (f"{figures['peak_share']:.0%}", f"of a matrix product's {figures['peak_gflops']:,.0f} GFLOP/s"),
-        (f"{figures['peak_memory'] / 2**20:,.0f} MiB", "peak memory"),
-    ]
-    if "ratio" in figures:
-        each = ", ".join(f"{ratio:.2f}" for ratio in figures["ratios"])
-        lines += [
-            (f"{figures['peer_pairs_per_second']:,.1f}", f"pairs a second by {figures['peer']}"),
-            (f"{figures['ratio']:.2f} x", f"as fast as {figures['peer']} ({each})"),
-            (f"{figures['largest_difference']:.2g}", "largest difference of a score"),
-            (f"{figures['top10_overlap']:.1%}", "of each query's ten best are the same"),
-        ]
-    return lines
+    return Console(highlight=False, soft_wrap=True)

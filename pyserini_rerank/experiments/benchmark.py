@@ -1,11 +1,12 @@
 """How fast a checkpoint scores pairs on this machine, beside what the machine can do and beside a peer."""
 
-import random
 import resource
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Sequence
+from itertools import batched, chain
 from statistics import median
 from typing import Any
 
@@ -13,192 +14,163 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model import ModelReranker
-from ..reranker import Reranker
-from ..scoring.backend import Pair
-from ..scoring.checkpoints import resolve
+from ..model import PIECE, ModelReranker
+from ..reranker import CutWarning, Reranker
+from ..scoring.backend import Backend, Batch, Pair, Plan
 from ..scoring.families.classifier import Classifier
-from ..scoring.packed import LastLayer
+from ..scoring.families.late import LateEncoder
+from ..scoring.graphs import GraphBackend
 from ..scoring.torch import TorchBackend
+from .arithmetic import operations, peak
+from .evaluation import ndcg
+from .fetched import FetchedRun
+from .peer import Peer
+from .topics import Qrels
 
-#: Evenly spaced quantiles of the lengths of TREC DL 2019's queries and BM25's top 100 passages, in BERT's tokens.
-QUERY_TOKENS = (4, 4, 5, 6, 6, 7, 7, 7, 9, 10, 13)
-PASSAGE_TOKENS = (19, 42, 49, 53, 56, 59, 62, 65, 68, 71, 75, 79, 85, 92, 100, 108, 116, 125, 136, 152, 258)
-#: Words of one token each.
-WORDS = (
-    "the of and to in is for on as with that by at from this are was it be or an has not have which can more one "
-    "about when also time people may other some its will make used water most first new years number between"
-)
-#: The side of the matrices whose product shows what a device can reach.
-MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+Scores = NDArray[np.float32]
 
 
-def generated_pairs(count: int) -> list[Pair]:
-    """Make pairs with the lengths of MS MARCO's, the same in every call: a hundred passages a query."""
-    numbers = random.Random(0)
+class TimedBackend:
+    """A backend whose stages are timed: has the interface of the one that it wraps.
 
-    def text(quantiles: Sequence[int]) -> str:
-        length = int(np.interp(numbers.random(), np.linspace(0, 1, len(quantiles)), quantiles))
-        return " ".join(numbers.choices(WORDS.split(), k=length))
-
-    queries = [text(QUERY_TOKENS) for _ in range(0, count, 100)]
-    return [(queries[i // 100], text(PASSAGE_TOKENS)) for i in range(count)]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One round over the pairs, in seconds; without the stages where the engine does not show them."""
-
-    seconds: float
-    tokenize: float | None = None
-    forward: float | None = None
-
-
-def ours(reranker: ModelReranker, pairs: Sequence[Pair]) -> tuple[NDArray[np.float32], Timing]:
-    """Score pairs once, as `Reranker.predict` does, and time its stages."""
-    backend = reranker.backend
-    start = time.perf_counter()
-    plan = backend.plan(pairs)
-    planned = time.perf_counter()
-    scores = np.empty(len(pairs), dtype=np.float32)
-    for batch in plan.batches:
-        scores[batch.positions] = backend.run(batch)
-    end = time.perf_counter()
-    return scores, Timing(end - start, planned - start, end - planned)
-
-
-def sentence_transformers(
-    backend: TorchBackend, name: str
-) -> Callable[[Sequence[Pair]], tuple[NDArray[np.float32], Timing]]:
-    """Load the same checkpoint with sentence-transformers, as its documentation does: batches of 32.
-
-    Raises
-    ------
-    ImportError
-        It is not installed.
-    ValueError
-        The checkpoint is one that it would read otherwise than its authors.
+    Attributes
+    ----------
+    tokenize, forward : float
+        Seconds so far in `plan`, and in one `run` or several at once. The two may overlap.
     """
-    try:
-        from sentence_transformers import CrossEncoder
-    except ImportError:
-        raise ImportError("sentence-transformers is not installed: pip install sentence-transformers.") from None
-    checkpoint = resolve(name)
-    if checkpoint.row.body or checkpoint.row.head == "margin":
-        raise ValueError(f"sentence-transformers reads {name} otherwise than its authors do: compare another one.")
-    model = CrossEncoder(
-        str(checkpoint.folder), device=str(backend.device), max_length=backend.max_length,
-        model_kwargs={"dtype": backend.dtype}, activation_fn=torch.nn.Identity(), trust_remote_code=False,
-    )  # fmt: skip
 
-    def predict(pairs: Sequence[Pair]) -> tuple[NDArray[np.float32], Timing]:
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.max_length = backend.max_length
+        self.fingerprint = backend.fingerprint
+        self.workers: int = getattr(backend, "workers", 1)
+        self.tokenize = self.forward = 0.0
+        self._running, self._since = 0, 0.0
+        self._lock = threading.Lock()
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
         start = time.perf_counter()
-        scores = model.predict(list(pairs), show_progress_bar=False)
-        return np.asarray(scores, dtype=np.float32), Timing(time.perf_counter() - start)
+        plan = self.backend.plan(pairs)
+        self.tokenize += time.perf_counter() - start
+        return plan
 
-    return predict
+    def run(self, batch: Batch) -> Scores:
+        with self._lock:
+            if not self._running:
+                self._since = time.perf_counter()
+            self._running += 1
+        try:
+            return self.backend.run(batch)
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    self.forward += time.perf_counter() - self._since
+
+    def close(self) -> None:
+        self.backend.close()
 
 
-def operations(body: Any, length: int) -> int:
-    """Count the floating-point operations of one pair of `length` tokens: two a multiplication.
+def timed(reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> tuple[Scores, dict[str, float]]:
+    """Score pairs once, and time it.
 
-    Every Linear layer of the body on every token, and in each layer the two products of attention over all tokens.
-    What is done for one token only is left out: the pooler, the head, and the last layer but for its keys and values.
+    Returns
+    -------
+    scores : float32 (n,)
+        Those of the reranker, to the bit.
+    seconds : dict
+        All of it (``score``), and its stages ``tokenize`` and ``forward``.
     """
-    last = [part for part in body.modules() if isinstance(part, LastLayer)]
-    once = {linear for part in last for linear in part.modules() if linear not in (part.key, part.value)}
-    linear: int = sum(
-        2 * part.in_features * part.out_features
-        for name, part in body.named_modules()
-        if isinstance(part, torch.nn.Linear) and "pooler" not in name and part not in once
-    )
-    layers = int(body.config.num_hidden_layers) - len(last)
-    return length * linear + 4 * layers * int(body.config.hidden_size) * length**2
-
-
-def peak(backend: TorchBackend) -> float:
-    """Measure what a product of square matrices reaches on the same device in the same dtype: operations a second."""
-    side = MATRIX[backend.device.type]
-    matrix = torch.randn(side, side, dtype=backend.dtype, device=backend.device)
-    best = 0.0
-    for _ in range(8):
+    backend = TimedBackend(backend_of(reranker))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CutWarning)  # the figures tell how many
         start = time.perf_counter()
-        product = matrix @ matrix
-        float(product[0, 0])  # waits for the device
-        best = max(best, 2 * side**3 / (time.perf_counter() - start))
-    return best
+        scores = ModelReranker(backend, reranker.name).predict(pairs)
+        seconds = time.perf_counter() - start
+    return scores, {"score": seconds, "tokenize": backend.tokenize, "forward": backend.forward}
+
+
+def backend_of(reranker: Reranker) -> Backend:
+    """Give a reranker's backend; raises ValueError for a combination, which has several."""
+    if not isinstance(reranker, ModelReranker):
+        raise ValueError(f"{reranker.name} combines rerankers, and bench times one: compare them by --sweep.")
+    return reranker.backend
 
 
 def measure(
-    reranker: Reranker, pairs: Sequence[Pair], rounds: int, against: bool
-) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32] | None]:
+    reranker: Reranker,
+    pairs: Sequence[tuple[str, str]],
+    rounds: int,
+    *,
+    peer: Peer | None = None,
+    run: FetchedRun | None = None,
+    qrels: Qrels | None = None,
+) -> dict[str, Any]:
     """Time a reranker on pairs, and a peer in turn with it.
 
     Parameters
     ----------
+    pairs : sequence of (query, passage), (n,)
+        All different.
     rounds : int
         How often all pairs are scored, after a part of them that warms everything up. Figures are medians.
-    against : bool
-        Alternate with sentence-transformers on the same pairs, in the same dtype.
+    peer : Peer, optional
+        It has the same pairs.
+    run : FetchedRun, optional
+        Which the pairs are of: its hits are made as well.
+    qrels : dict, optional
+        The run's judgements.
 
     Returns
     -------
-    figures : dict
-        See the command's help; rates are pairs or tokens a second, times seconds, memory bytes.
-    scores, peers : float32 (n,)
-        What the two gave; None without a peer.
+    dict
+        Rates are pairs or tokens a second, those of a stage seconds, memory bytes. What is not known of a backend, or
+        does not apply, is left out. The rounds' ``ratios`` are the peer's seconds by ours.
     """
-    backend = reranker.backend if isinstance(reranker, ModelReranker) else None
-    if not isinstance(reranker, ModelReranker) or not isinstance(backend, TorchBackend):
-        raise TypeError("bench times the torch backend: leave --backend and --cache out.")
-    if not isinstance(backend.family, Classifier):
-        raise TypeError(f"bench knows the operations of sequence classifiers alone, and {reranker.name} is none.")
-    peer = sentence_transformers(backend, reranker.name) if against else None
-    plan = backend.plan(pairs)
-    for engine in (lambda some: ours(reranker, some), *([peer] if peer else [])):
-        engine(pairs[: max(32, len(pairs) // 10)])
-    timings, peers = [], []
-    theirs = None
+    backend = backend_of(reranker)
+    timed(reranker, pairs[: max(32, len(pairs) // 10)])
+    every: list[dict[str, float]] = []
+    theirs: list[float] = []
     for _ in range(rounds):
-        scores, timing = ours(reranker, pairs)
-        timings.append(timing)
+        scores, seconds = timed(reranker, pairs)
+        if run:
+            start = time.perf_counter()
+            results = run.results(reranker, scores)
+            seconds["results"] = time.perf_counter() - start
+        every.append(seconds)
         if peer:
-            theirs, timing = peer(pairs)
-            peers.append(timing)
-    lengths = [backend.encoder.length(pair) for batch in plan.batches for pair in batch.inputs]
-    padded = sum(len(batch.inputs) * max(map(backend.encoder.length, batch.inputs)) for batch in plan.batches)
-    read = sum(lengths) if backend.family.packs else padded
-    seconds = median(timing.seconds for timing in timings)
-    forward = median(timing.forward or 0 for timing in timings)
-    work, reached = sum(operations(backend.family.body, length) for length in lengths), peak(backend)
-    figures = {
+            others, spent = peer.score()
+            theirs.append(spent)
+    seconds = {stage: median(some[stage] for some in every) for stage in every[0]}
+    memory = _memory(_device(backend))
+    figures: dict[str, Any] = {
         "pairs": len(pairs),
-        "tokens_per_pair": sum(lengths) / len(pairs),
-        "pairs_per_second": len(pairs) / seconds,
-        "tokens_per_second": sum(lengths) / seconds,
-        "padding_share": 1 - sum(lengths) / read,
-        "cut_share": plan.cut_passages / len(pairs),
-        "seconds_tokenize": median(timing.tokenize or 0 for timing in timings),
-        "seconds_forward": forward,
-        "gflop_per_pair": work / len(pairs) / 1e9,
-        "gflops": work / forward / 1e9,
-        "peak_gflops": reached / 1e9,
-        "peak_share": work / forward / reached,
-        "peak_memory": _memory(backend.device),
+        "pairs_per_second": len(pairs) / seconds["score"],
+        "peak_memory": memory,
     }
-    if theirs is not None:
-        ratios = [other.seconds / own.seconds for own, other in zip(timings, peers, strict=True)]
+    figures |= _work(backend, pairs, seconds)
+    if run:
+        figures |= {"seconds_first_stage": run.first_stage, "seconds_fetch": run.fetch}
+    if not hasattr(backend, "encoder"):
+        del seconds["tokenize"]
+    figures |= {f"seconds_{stage}": spent for stage, spent in seconds.items()}
+    if run and qrels:
+        figures["ndcg"] = ndcg(results, qrels)
+    if peer:
+        ratios = [other / own["score"] for own, other in zip(every, theirs, strict=True)]
         figures |= {
-            "peer": "sentence-transformers",
-            "peer_pairs_per_second": len(pairs) / median(timing.seconds for timing in peers),
             "ratios": ratios,
             "ratio": median(ratios),
-            "largest_difference": float(np.abs(scores - theirs).max()),
+            "largest_difference": float(np.abs(scores - others).max()),
+            "top10_overlap": overlap([query for query, _ in pairs], scores, others),
+            "peer": {**peer.facts, "pairs_per_second": len(pairs) / median(theirs)},
         }
-    return figures, scores, theirs
+        if run and qrels:
+            figures["peer"]["ndcg"] = ndcg(run.results(reranker, others), qrels)
+    return figures
 
 
-def overlap(groups: Sequence[str], scores: NDArray[np.float32], others: NDArray[np.float32], k: int = 10) -> float:
+def overlap(groups: Sequence[str], scores: Scores, others: Scores, k: int = 10) -> float:
     """Give the mean share of each query's k best passages that two scorings have in common."""
     shares = []
     names = np.array(groups)
@@ -207,6 +179,43 @@ def overlap(groups: Sequence[str], scores: NDArray[np.float32], others: NDArray[
         best = [set(rows[np.argsort(-some[rows], kind="stable")[:k]].tolist()) for some in (scores, others)]
         shares.append(len(best[0] & best[1]) / len(best[0]))
     return sum(shares) / len(shares)
+
+
+def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str, float]) -> dict[str, float]:
+    """Give what is known of the tokens that a backend reads, and of the arithmetic that they need."""
+    if not backend.max_length:  # it does not know what it cuts
+        return {}
+    plans = [backend.plan(some) for some in batched(pairs, PIECE)]
+    figures = {"cut_share": sum(plan.cut_passages for plan in plans) / len(pairs)}
+    # Of others it is not known how they are padded, and late interaction has no row of tokens for each pair.
+    if not isinstance(backend, TorchBackend | GraphBackend) or isinstance(backend.encoder, LateEncoder):
+        return figures
+    batches = [[backend.encoder.length(pair) for pair in batch.inputs] for plan in plans for batch in plan.batches]
+    lengths = list(chain(*batches))
+    classifier = (
+        backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None
+    )
+    padded = sum(len(some) * max(some) for some in batches)
+    figures |= {
+        "tokens_per_pair": sum(lengths) / len(pairs),
+        "tokens_per_second": sum(lengths) / seconds["score"],
+        "padding_share": 0.0 if classifier and classifier.packs else 1 - sum(lengths) / padded,
+    }
+    config: Any = classifier.body.config if classifier else getattr(backend, "config", None)
+    counted = [operations(config, length) for length in lengths] if config else []
+    work = sum(one or 0 for one in counted)
+    if not work:
+        return figures
+    figures |= {"gflop_per_pair": work / len(pairs) / 1e9, "gflops": work / seconds["forward"] / 1e9}
+    if dtype := getattr(torch, backend.description["dtype"], None):  # None of a graph with a precision of its own
+        reached = peak(_device(backend), dtype)
+        figures |= {"peak_gflops": reached / 1e9, "peak_share": work / seconds["forward"] / reached}
+    return figures
+
+
+def _device(backend: Backend) -> torch.device:
+    """The device that a backend computes on; one that names none uses no other than the CPU here."""
+    return getattr(backend, "device", torch.device("cpu"))
 
 
 def _memory(device: torch.device) -> int:

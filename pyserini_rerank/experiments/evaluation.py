@@ -1,6 +1,6 @@
 """What a run is worth, by ir-measures, beside another."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ Run = Iterable[tuple[str, Mapping[str, float]]]
 #: measure -> qid -> value.
 Values = dict[str, dict[str, float]]
 
+#: The measure of a single figure.
+MEASURE = "nDCG@10"
 #: Queries that are evaluated together; a whole run of MS MARCO dev would take gigabytes.
 TOGETHER = 500
 
@@ -47,6 +49,13 @@ def per_query(run: Run, qrels: Qrels, level: int = 1) -> Values:
         for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
             values[str(metric.measure)][metric.query_id] = metric.value
     return values
+
+
+def ndcg(results: Mapping[str, Sequence[Any]], qrels: Qrels) -> float:
+    """Give the mean nDCG@10 of queries' hits, by qid; all of them are judged."""
+    run = ((qid, {hit.docid: float(hit.score) for hit in hits}) for qid, hits in results.items())
+    values = per_query(run, {qid: qrels[qid] for qid in results})[MEASURE]
+    return sum(values.values()) / len(values)
 
 
 def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]:

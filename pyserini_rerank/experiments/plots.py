@@ -1,4 +1,4 @@
-"""Plots of experiments, by matplotlib; the suffix of the file says the format (PNG, SVG, PDF).
+"""Plots of experiments, by matplotlib; the suffix of the file says the format (PNG, SVG, PDF). One is text as well.
 
 Figures have the background of matplotlib's style, which is white and opaque unless a notebook sets another: they are
 readable in a dark notebook as well. A notebook shows the figure that a cell ends with.
@@ -54,12 +54,16 @@ def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "F
     return figure
 
 
+def from_left(points: Sequence[Point]) -> list[Point]:
+    """Give points in the order of their numbers, from 1: the slowest first."""
+    return sorted(points, key=lambda point: (point.docs_per_second, point.quality))
+
+
 def quality(points: Sequence[Point], measure: str) -> "Figure":
     """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left."""
     figure = _figure(8, 4.5)
     axes = figure.subplots()
-    from_left = sorted(points, key=lambda point: (point.docs_per_second, point.quality))
-    for number, (name, x, y) in enumerate(from_left, 1):
+    for number, (name, x, y) in enumerate(from_left(points), 1):
         axes.scatter(x, y, color=GAIN, label=f"{number}  {name.split('/')[-1]}")
         # Those that are one above the other have their numbers on different sides.
         side, align = (5, "left") if number % 2 else (-5, "right")
@@ -73,6 +77,24 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     axes.set_ylabel(measure)
     axes.grid(alpha=0.3)
     return figure
+
+
+def quality_as_text(points: Sequence[Point], measure: str) -> str:
+    """Draw what `quality` draws for a terminal of 80 columns, without colours: each point is its number."""
+    from plotext import figure, uncolorize
+
+    figure.clear()
+    figure.plot_size(79, 16)
+    rates, values = [point.docs_per_second for point in points], [point.quality for point in points]
+    figure.ruler("x").scale("log")
+    # Room for a number, and for a single point.
+    figure.ruler("x").lim(min(rates) / 1.2, max(rates) * 1.2)
+    figure.ruler("y").lim(min(values) - 0.01, max(values) + 0.01)
+    for number, (_, x, y) in enumerate(from_left(points), 1):
+        figure.draw(figure.text(x, y, str(number)))
+    figure.label("documents a second", "x")
+    figure.label(measure, "y")
+    return str(uncolorize(str(figure.build()))).rstrip()
 
 
 def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":

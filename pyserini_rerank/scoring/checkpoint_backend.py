@@ -26,12 +26,12 @@ class CheckpointBackend:
         self.encoder = encoder
         self.max_length = encoder.max_length
         self.budget = budget
-        self._checkpoint, self._facts = checkpoint, facts
+        self.checkpoint, self._facts = checkpoint, facts
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the checkpoint's files and of what else changes its scores: head, max_length, dtype."""
-        return checkpoints.fingerprint_of(self._checkpoint, self._facts)
+        return checkpoints.fingerprint_of(self.checkpoint, self._facts)
 
     @cached_property
     def vocabulary(self) -> str | None:

@@ -84,13 +84,13 @@ class GraphBackend(CheckpointBackend, ABC):
             raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
         head = head or checkpoint.row.head
         graph = given if is_graph else self._exported(checkpoint, head)
-        config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
-        self.pad_id = config.pad_token_id or 0
+        self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
+        self.pad_id = self.config.pad_token_id or 0
         with models.reading(f"the graph {graph}", graph):
             self.inputs, self.compute = self._open(graph)
         if foreign := sorted(set(self.inputs) - set(INPUTS)):
             raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is none of a sequence classifier.")
-        encoder = encoder_of(checkpoint, config, max_length, lambda _, *parts: PairEncoder(*parts))
+        encoder = encoder_of(checkpoint, self.config, max_length, lambda _, *parts: PairEncoder(*parts))
         labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
         head = heads.choose(head, labels, str(name))
         self.head = heads.HEADS[head]

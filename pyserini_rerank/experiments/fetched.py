@@ -1,0 +1,85 @@
+"""A run with its texts in memory, which can be reranked over and over."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reranker import Passages, Reranker
+from ..retrieval.candidates import Candidates, from_hits
+from ..retrieval.hits import Hits
+from ..retrieval.texts import Source, read
+from . import runs
+from .topics import Qrels
+
+
+class Fetched(NamedTuple):
+    """A query of a run with its candidates."""
+
+    query: str
+    candidates: Candidates
+    passages: Passages
+
+
+@dataclass(frozen=True)
+class FetchedRun:
+    """The queries of a run, by qid, and what it took to read them."""
+
+    queries: Mapping[str, Fetched]
+    first_stage: float
+    """Seconds to read the run."""
+    fetch: float
+    """Seconds to read the texts."""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Give the pairs of a query and a text, equal ones once."""
+        every = ((one.query, text) for one in self.queries.values() for text in one.passages.texts if text)
+        return list(dict.fromkeys(every))
+
+    def results(self, reranker: Reranker, scores: NDArray[np.float32]) -> dict[str, Hits]:
+        """Make all hits of each query, by the scores of `pairs`; float32 (n,)."""
+        found = dict(zip(self.pairs(), scores.tolist(), strict=True))
+        results = {}
+        for qid, (query, candidates, passages) in self.queries.items():
+            own = np.array([found.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
+            results[qid] = reranker.to_hits(candidates, own, candidates.count)
+        return results
+
+
+def fetch(
+    run: str | Path, topics: Mapping[str, str], source: Source, *, depth: int | None = None, qrels: Qrels | None = None
+) -> FetchedRun:
+    """Read a run's queries, those that have a topic, and their candidates' texts.
+
+    Parameters
+    ----------
+    run : path
+        See `runs.read`.
+    depth : int, optional
+        How many of a query's hits have their texts read, to be scored; all by default.
+    qrels : dict, optional
+        Only those that are judged.
+
+    Raises
+    ------
+    ValueError
+        There is no such query.
+    As `runs.read` and `pyserini_rerank.retrieval.texts.read`.
+    """
+    start = time.perf_counter()
+    wanted = topics if qrels is None else topics.keys() & qrels
+    hits = {qid: own for qid, own in runs.read(run) if qid in wanted}
+    if not hits:
+        among = "the topics" if qrels is None else "the topics and the judgements"
+        raise ValueError(f"no query of the run is among {among}: name those of the run.")
+    at = time.perf_counter()
+    queries = {}
+    for qid, own in hits.items():
+        candidates = from_hits(own, depth or len(own))
+        passages = Passages(candidates.docids, read(source, candidates), candidates.first_scores)
+        queries[qid] = Fetched(topics[qid], candidates, passages)
+    return FetchedRun(queries, at - start, time.perf_counter() - at)

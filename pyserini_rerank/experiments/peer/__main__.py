@@ -1,0 +1,63 @@
+"""The peer's process: sentence-transformers, in a Python that need not have anything of ours.
+
+It imports the standard library, torch and sentence-transformers alone. The first line of its input says what to load,
+and has the pairs; once it is ready, it answers with its versions. Each further line has it score all pairs, and it
+answers with the seconds and the scores. Every line is an object in JSON.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = ("sentence-transformers", "torch", "transformers", "optimum", "onnxruntime", "openvino")
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    try:
+        for said in serve():
+            print(json.dumps(said), file=answers, flush=True)
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
+
+
+def serve() -> Iterator[dict[str, Any]]:
+    """Load what the first line asks for, and answer each line."""
+    asked = json.loads(sys.stdin.readline())
+    pairs, batch = [tuple(pair) for pair in asked["pairs"]], asked["batch"]
+
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    torch.set_num_threads(asked["threads"])
+    dtype = {
+        "dtype" if int(version("transformers").split(".")[0]) >= 5 else "torch_dtype": getattr(torch, asked["dtype"])
+    }
+    model = CrossEncoder(
+        asked["folder"], device=asked["device"], max_length=asked["max_length"], backend=asked["backend"],
+        model_kwargs=dtype if asked["backend"] == "torch" else {}, trust_remote_code=False,
+    )  # fmt: skip
+
+    def predict(some: Any) -> Any:
+        return model.predict(some, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+
+    predict(pairs[: max(batch, len(pairs) // 10)])  # warms up what is slow the first time
+    versions = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    yield {"versions": versions}
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        scores = predict(pairs)
+        seconds = time.perf_counter() - start
+        yield {"seconds": seconds, "scores": scores.astype("float32").tolist()}
+
+
+main()
