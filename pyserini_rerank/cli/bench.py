@@ -39,7 +39,7 @@ SHOWN = {
     "mebibytes": ("{:,.0f} MiB", "peak memory"),
     "ndcg": ("{:.4f}", "nDCG@10"),
     "peer_pairs_per_second": (
-        "{:,.1f}", "pairs a second by {peer_name} ({peer_backend}, {peer_dtype}, {peer_batch} a batch)"
+        "{:,.1f}", "pairs a second by {peer_name} ({how}, {peer_batch} a batch)"
     ),
     "ratio": ("{:.2f} x", "as fast as {peer_name} ({each})"),
     "largest_difference": ("{:.2g}", "largest difference of a score"),
@@ -60,7 +60,7 @@ def bench(
     qrels: Annotated[Name, typer.Option(help="The run's judgements, for nDCG@10: only what they judge counts.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often all are scored; figures are medians.")] = 3,
     against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}, as a user gets it.")] = None,
-    against_dtype: Annotated[Name, typer.Option(help="Its dtype. Default: float32.")] = None,
+    against_dtype: Annotated[Name, typer.Option(help="Its dtype, with torch. Default: float32.")] = None,
     against_backend: Annotated[Name, typer.Option(help="Its backend: torch (default), onnx or openvino.")] = None,
     against_batch: Annotated[Number, typer.Option(min=1, help="Pairs of its batches. Default: 32.")] = None,
     against_python: Annotated[File, typer.Option(help="The Python of another environment, which has it.")] = None,
@@ -166,6 +166,7 @@ def _time(
     shown = figures | {"mebibytes": figures["peak_memory"] / 2**20}
     if peer:
         shown |= {f"peer_{name}": value for name, value in figures["peer"].items()}
+        shown["how"] = ", ".join(filter(None, (figures["peer"]["backend"], figures["peer"]["dtype"])))
         shown["each"] = ", ".join(f"{ratio:.2f}" for ratio in figures["ratios"])
     table = Table(box=None, show_header=False)
     table.add_column(justify="right")

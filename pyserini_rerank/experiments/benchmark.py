@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..model import PIECE, ModelReranker
 from ..reranker import CutWarning, Reranker
 from ..scoring.backend import Backend, Batch, Pair, Plan
+from ..scoring.devices import DevicesBackend
 from ..scoring.families.classifier import Classifier
 from ..scoring.families.late import LateEncoder
 from ..scoring.graphs import GraphBackend
@@ -151,7 +152,7 @@ def measure(
     figures |= _work(backend, pairs, seconds)
     if run:
         figures |= {"seconds_first_stage": run.first_stage, "seconds_fetch": run.fetch}
-    if not hasattr(backend, "encoder"):
+    if not backend.max_length:  # a server tokenizes
         del seconds["tokenize"]
     figures |= {f"seconds_{stage}": spent for stage, spent in seconds.items()}
     if run and qrels:
@@ -188,9 +189,10 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
     plans = [backend.plan(some) for some in batched(pairs, PIECE)]
     figures = {"cut_share": sum(plan.cut_passages for plan in plans) / len(pairs)}
     # Of others it is not known how they are padded, and late interaction has no row of tokens for each pair.
-    if not isinstance(backend, TorchBackend | GraphBackend) or isinstance(backend.encoder, LateEncoder):
+    one = _first(backend)
+    if not isinstance(one, TorchBackend | GraphBackend) or isinstance(one.encoder, LateEncoder):
         return figures
-    batches = [[backend.encoder.length(pair) for pair in batch.inputs] for plan in plans for batch in plan.batches]
+    batches = [[one.encoder.length(pair) for pair in batch.inputs] for plan in plans for batch in plan.batches]
     lengths = list(chain(*batches))
     classifier = (
         backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None
@@ -201,21 +203,26 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
         "tokens_per_second": sum(lengths) / seconds["score"],
         "padding_share": 0.0 if classifier and classifier.packs else 1 - sum(lengths) / padded,
     }
-    config: Any = classifier.body.config if classifier else getattr(backend, "config", None)
+    config: Any = classifier.body.config if classifier else getattr(one, "config", None)
     counted = [operations(config, length) for length in lengths] if config else []
     work = sum(one or 0 for one in counted)
-    if not work:
+    if not work or one is not backend:  # what several devices reach together is not known
         return figures
     figures |= {"gflop_per_pair": work / len(pairs) / 1e9, "gflops": work / seconds["forward"] / 1e9}
-    if dtype := getattr(torch, backend.description["dtype"], None):  # None of a graph with a precision of its own
+    if dtype := getattr(torch, one.description["dtype"], None):  # None of a graph with a precision of its own
         reached = peak(_device(backend), dtype)
         figures |= {"peak_gflops": reached / 1e9, "peak_share": work / seconds["forward"] / reached}
     return figures
 
 
+def _first(backend: Backend) -> Backend:
+    """Give the backend of the first of several devices; it is this process's."""
+    return backend.backend if isinstance(backend, DevicesBackend) else backend
+
+
 def _device(backend: Backend) -> torch.device:
-    """The device that a backend computes on; one that names none uses no other than the CPU here."""
-    return getattr(backend, "device", torch.device("cpu"))
+    """Give the device that a backend computes on; one that names none uses no other than the CPU here."""
+    return getattr(_first(backend), "device", torch.device("cpu"))
 
 
 def _memory(device: torch.device) -> int:

@@ -33,8 +33,10 @@ class Peer:
         The backend whose checkpoint it loads.
     pairs : sequence of Pair
         What it scores.
-    dtype, backend : str
-        As its `CrossEncoder` has them; only torch has a dtype other than float32.
+    backend : str
+        As its `CrossEncoder` has them.
+    dtype : str, optional
+        Of the torch backend, float32 by default; what the others compute in is theirs to choose.
     batch : int
         Pairs of a batch.
     python : path, optional
@@ -51,15 +53,19 @@ class Peer:
     name = "sentence-transformers"
 
     def __init__(
-        self, ours: Backend, pairs: Sequence[Pair], *, dtype: str = "float32", backend: str = "torch", batch: int = 32,
+        self, ours: Backend, pairs: Sequence[Pair], *, backend: str = "torch", dtype: str | None = None, batch: int = 32,
         python: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
         if backend not in BACKENDS:
             raise ValueError(f"--against-backend {backend}: there are {', '.join(BACKENDS)}.")
-        if dtype not in (DTYPES if backend == "torch" else DTYPES[:1]):
-            raise ValueError(f"--against-dtype {dtype}: torch has {', '.join(DTYPES)}, the others float32.")
+        if dtype is None and backend == "torch":
+            dtype = DTYPES[0]
+        elif dtype is not None and (backend != "torch" or dtype not in DTYPES):
+            raise ValueError(f"--against-dtype {dtype}: torch has {', '.join(DTYPES)}, the others choose their own.")
         if not isinstance(ours, CheckpointBackend):
-            raise ValueError("--against compares a checkpoint of the torch, onnx and openvino backends: use one.")
+            raise ValueError(
+                "--against compares a checkpoint of the torch, onnx or openvino backend on one device: use one."
+            )
         checkpoint = ours.checkpoint
         if checkpoint.row.body or checkpoint.row.head == "margin" or family_of(checkpoint):
             raise ValueError(f"{self.name} reads {checkpoint.name} otherwise than its authors do: compare another one.")
@@ -70,7 +76,7 @@ class Peer:
             [self.python, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._trouble, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, encoding="utf-8",
         )  # fmt: skip
-        self._settings = {"dtype": dtype, "backend": backend, "batch": batch}
+        self._settings = {"backend": backend, "dtype": dtype, "batch": batch}
         asked = {"folder": str(checkpoint.folder.resolve()), "max_length": ours.max_length, "threads": threads}
         device = str(getattr(ours, "device", "cpu"))
         try:

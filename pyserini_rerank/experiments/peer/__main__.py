@@ -36,12 +36,9 @@ def serve() -> Iterator[dict[str, Any]]:
     from sentence_transformers import CrossEncoder
 
     torch.set_num_threads(asked["threads"])
-    dtype = {
-        "dtype" if int(version("transformers").split(".")[0]) >= 5 else "torch_dtype": getattr(torch, asked["dtype"])
-    }
     model = CrossEncoder(
         asked["folder"], device=asked["device"], max_length=asked["max_length"], backend=asked["backend"],
-        model_kwargs=dtype if asked["backend"] == "torch" else {}, trust_remote_code=False,
+        model_kwargs=settings(asked), trust_remote_code=False,
     )  # fmt: skip
 
     def predict(some: Any) -> Any:
@@ -58,6 +55,22 @@ def serve() -> Iterator[dict[str, Any]]:
         scores = predict(pairs)
         seconds = time.perf_counter() - start
         yield {"seconds": seconds, "scores": scores.astype("float32").tolist()}
+
+
+def settings(asked: dict[str, Any]) -> dict[str, Any]:
+    """Give what a backend has to be told: torch the dtype, since it would take the file's, the others the threads."""
+    if asked["backend"] == "onnx":
+        from onnxruntime import SessionOptions
+
+        options = SessionOptions()
+        options.intra_op_num_threads = asked["threads"]
+        return {"session_options": options}
+    if asked["backend"] == "openvino":
+        return {"ov_config": {"INFERENCE_NUM_THREADS": asked["threads"]}}
+    import torch
+
+    name = "dtype" if int(version("transformers").split(".")[0]) >= 5 else "torch_dtype"
+    return {name: getattr(torch, asked["dtype"])}
 
 
 main()
