@@ -198,7 +198,7 @@ def test_ctrl_c_is_clean_and_the_plain_command_goes_on(start, large, plain, clus
 
 @pytest.mark.stress
 def test_a_driver_that_is_killed_takes_its_own_cluster_along(start, large, plain, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # not the other tests' cluster, which it would find without an address
     process = start(*arguments(large, "driver.run", "--ray"))
     wait_for(lambda: commits(large / "driver.run"), process)
     started = psutil.Process(process.pid).children(recursive=True)
