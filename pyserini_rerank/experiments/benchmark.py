@@ -204,9 +204,8 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
         "padding_share": 0.0 if classifier and classifier.packs else 1 - sum(lengths) / padded,
     }
     config: Any = classifier.body.config if classifier else getattr(one, "config", None)
-    counted = [operations(config, length) for length in lengths] if config else []
-    work = sum(one or 0 for one in counted)
-    if not work or one is not backend:  # what several devices reach together is not known
+    work = sum(operations(config, length) or 0 for length in lengths) if config else 0
+    if not work or isinstance(backend, DevicesBackend):  # what several devices reach together is not known
         return figures
     figures |= {"gflop_per_pair": work / len(pairs) / 1e9, "gflops": work / seconds["forward"] / 1e9}
     if dtype := getattr(torch, one.description["dtype"], None):  # None of a graph with a precision of its own
@@ -215,7 +214,7 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
     return figures
 
 
-def _first(backend: Backend) -> Backend:
+def _first(backend: Backend) -> Backend | TorchBackend:
     """Give the backend of the first of several devices; it is this process's."""
     return backend.backend if isinstance(backend, DevicesBackend) else backend
 

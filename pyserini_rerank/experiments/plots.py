@@ -61,6 +61,8 @@ def from_left(points: Sequence[Point]) -> list[Point]:
 
 def quality(points: Sequence[Point], measure: str) -> "Figure":
     """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left."""
+    from matplotlib.ticker import LogFormatter
+
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(from_left(points), 1):
@@ -72,6 +74,8 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
         )
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
     axes.set_xscale("log")
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     axes.margins(x=0.1)
     axes.set_xlabel("documents a second")
     axes.set_ylabel(measure)

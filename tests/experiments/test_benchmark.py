@@ -2,32 +2,52 @@
 
 import json
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pyserini_rerank
 import pytest
 import torch
-from experiment import write_experiment
-from pyserini_rerank.cli.main import main
-from pyserini_rerank.experiments import benchmark
+from experiment import arguments, run, write_experiment
+from pyserini_rerank.experiments import arithmetic, benchmark, plots, workload
+from sentence_transformers import CrossEncoder
 from tiny_checkpoints import build
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 NAME = "cross-encoder/ms-marco-MiniLM-L-4-v2"
 KINDS = [NAME, "cross-encoder/ms-marco-electra-base", "sebastian-hofstaetter/distilbert-cat-margin_mse-T2-msmarco"]
-
-
-def run(monkeypatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", "bench", *map(str, words)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return int(stopped.value.code or 0)
+PEER = ("--against", "sentence-transformers")
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return build(NAME, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    return write_experiment(tmp_path_factory.mktemp("experiment"), queries=5, hits=12)
+
+
+def bench(monkeypatch, *words: object) -> int:
+    return run(monkeypatch, "bench", *map(str, words))
+
+
+def files(folder: Path, *, qrels: bool = True) -> list[object]:
+    """The options that name the experiment's run."""
+    own = ["--run", folder / "first.run", "--topics", folder / "topics.tsv", "--collection", folder / "docs.jsonl"]
+    return [*own, "--device", "cpu", *(["--qrels", folder / "qrels.txt"] if qrels else [])]
+
+
+def measured(monkeypatch, capsys, folder: Path, model: object) -> dict[str, float]:
+    """The rerank command's nDCG@10 on the same run: the evidence of ours."""
+    command = arguments(folder, "out.run", "--qrels", str(folder / "qrels.txt"), "--overwrite", "--json")
+    command[command.index("--model") + 1] = str(model)
+    assert run(monkeypatch, *command) == 0
+    measures = json.loads(capsys.readouterr().out)["evaluation"]["measures"]
+    return next(some for some in measures if some["measure"] == "nDCG@10")
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -40,12 +60,12 @@ def test_operations_are_those_that_torch_counts(tmp_path, name, length):
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
             family.scores(batch.inputs, reranker.backend.device)
         # What it counts besides is of one token: the pooler, the head, most of the last layer.
-        assert benchmark.operations(family.body, length) == pytest.approx(counter.get_total_flops(), rel=0.05)
+        assert arithmetic.operations(family.body.config, length) == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
 def test_generated_pairs_have_msmarcos_lengths(reranker):
-    pairs = benchmark.generated_pairs(1000)
-    assert pairs == benchmark.generated_pairs(1000) and len(pairs) == 1000
+    pairs = workload.generated_pairs(1000)
+    assert pairs == workload.generated_pairs(1000) and len(pairs) == 1000
     assert len({query for query, _ in pairs}) == 10
     plan = reranker.backend.plan(pairs)
     lengths = sorted(len(pair.passage) for batch in plan.batches for pair in batch.inputs)
@@ -53,78 +73,170 @@ def test_generated_pairs_have_msmarcos_lengths(reranker):
     assert lengths[500] == pytest.approx(75, abs=4) and lengths[0] >= 19 and lengths[-1] <= 258
 
 
-def test_our_round_gives_the_rerankers_scores(tiny):
-    pairs = benchmark.generated_pairs(50)
-    with pyserini_rerank.load(tiny, device="cpu") as reranker:
-        scores, timing = benchmark.ours(reranker, pairs)
+@pytest.mark.parametrize("backend", ["torch", "sentence-transformers", "onnx", "openvino"])
+def test_every_backend_is_timed_without_a_bit_of_a_score_changed(tiny, backend):
+    pairs = workload.generated_pairs(50)
+    with pyserini_rerank.load(tiny, backend=backend) as reranker:
+        scores, seconds = benchmark.timed(reranker, pairs)
         assert np.array_equal(scores, reranker.predict(pairs))
-    assert timing.seconds == pytest.approx(timing.tokenize + timing.forward)
+        # The stages may overlap, but nothing else takes long.
+        assert max(seconds["tokenize"], seconds["forward"]) <= seconds["score"]
+        assert seconds["score"] <= seconds["tokenize"] + seconds["forward"] + 0.1
+        figures = benchmark.measure(reranker, pairs, 1)
+    assert figures["pairs"] == 50 and figures["pairs_per_second"] > 0
+    assert ("gflops" in figures) == (backend != "sentence-transformers"), "whose padding is not known"
+
+
+def test_what_is_padded_and_cut(tiny):
+    pairs = [("flea", "berlin " * length) for length in (5, 5, 9, 40)]
+    with pyserini_rerank.load(tiny, backend="onnx", batch_tokens=10000, max_length=20) as reranker:
+        [batch] = reranker.backend.plan(pairs).batches
+        lengths = [reranker.backend.encoder.length(pair) for pair in batch.inputs]
+        figures = benchmark.measure(reranker, pairs[1:], 1)
+    assert sorted(lengths) == [9, 9, 13, 20]
+    assert figures["cut_share"] == 1 / 3 and figures["tokens_per_pair"] == (9 + 13 + 20) / 3
+    assert figures["padding_share"] == pytest.approx(1 - (9 + 13 + 20) / 60)
 
 
 def test_the_command_compares_with_sentence_transformers(tiny, tmp_path, monkeypatch, capsys):
     file = tmp_path / "figures.json"
-    words = ["--model", tiny, "--device", "cpu", "--count", 120, "--rounds", 2, "--against", "sentence-transformers"]
-    assert run(monkeypatch, *words, "--json", file) == 0
+    words = ["--model", tiny, "--device", "cpu", "--count", 120, "--rounds", 2, *PEER, "--json", file]
+    assert bench(monkeypatch, *words) == 0
     figures = json.loads(file.read_text())
     assert figures["pairs"] == 120 and figures["largest_difference"] < 1e-4 and figures["top10_overlap"] == 1
     assert len(figures["ratios"]) == 2 and figures["ratio"] > 0 and 0 <= figures["padding_share"] < 0.5
     assert figures["peak_share"] == pytest.approx(figures["gflops"] / figures["peak_gflops"])
     assert figures["model"] == str(tiny) and figures["device"].startswith("cpu: ") and figures["peak_memory"] > 2**20
+    peer = figures["peer"]
+    assert (peer["backend"], peer["dtype"], peer["batch"]) == ("torch", "float32", 32), "as a user gets it"
+    assert peer["versions"]["torch"] == version("torch")
     shown = capsys.readouterr().out
     assert f"{figures['ratio']:.2f} x" in shown and f"{figures['pairs_per_second']:,.1f}" in shown
 
 
+def test_a_run_beside_a_peer_of_another_dtype_in_another_python(experiment, tmp_path, monkeypatch, capsys):
+    model, file = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2", tmp_path / "figures.json"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    words = ["--model", model, *files(experiment), "--rounds", 1, "--json", file]
+    how = ["--against-dtype", "bfloat16", "--against-batch", 8, "--against-python", python]
+    assert bench(monkeypatch, *words, *PEER, *how) == 0
+    assert (tmp_path / "used").exists()
+    figures = json.loads(file.read_text())
+    capsys.readouterr()
+    assert figures["ndcg"] == pytest.approx(measured(monkeypatch, capsys, experiment, model)["run"])
+    assert figures["pairs"] == 60 and all(figures[f"seconds_{stage}"] > 0 for stage in ("first_stage", "fetch"))
+    # Its dtype is its own: what it gives is what the library gives, asked directly.
+    assert (figures["peer"]["dtype"], figures["peer"]["batch"]) == ("bfloat16", 8)
+    topics = dict(line.split("\t") for line in (experiment / "topics.tsv").read_text().splitlines())
+    texts = {one["id"]: one["contents"] for one in map(json.loads, (experiment / "docs.jsonl").open())}
+    hits = [line.split()[::2][:2] for line in (experiment / "first.run").open()]
+    pairs = [(topics[qid], texts[docid]) for qid, docid in hits]
+    theirs = CrossEncoder(str(model), device="cpu", model_kwargs={"dtype": torch.bfloat16}).predict(
+        pairs, batch_size=8, activation_fn=torch.nn.Identity()
+    )
+    with pyserini_rerank.load(model, device="cpu") as reranker:
+        difference = np.abs(reranker.predict(pairs) - theirs).max()
+    assert figures["largest_difference"] == pytest.approx(difference, rel=1e-3) and difference > 1e-4
+
+
 def test_pairs_of_a_file(tiny, tmp_path, monkeypatch, capsys):
-    (tmp_path / "pairs.tsv").write_text("a query\ta passage\n" * 7)
-    words = ["--model", tiny, "--device", "cpu", "--rounds", 1, "--pairs", tmp_path / "pairs.tsv"]
-    assert run(monkeypatch, *words, "--count", 5) == 0
-    assert "(5 pairs)" in capsys.readouterr().out
+    (tmp_path / "pairs.tsv").write_text("".join(f"a query\tpassage {i // 2}\n" for i in range(14)))
+    words = ["--model", tiny, "--device", "cpu", "--rounds", 1, "--pairs"]
+    assert bench(monkeypatch, *words, tmp_path / "pairs.tsv", "--count", 5) == 0
+    assert "(3 pairs)" in capsys.readouterr().out, "equal ones once"
+    (tmp_path / "pairs.jsonl").write_text('{"query": "flea", "passage": "berlin"}\n{"query": "flea"}\n')
+    assert bench(monkeypatch, *words, tmp_path / "pairs.jsonl", "--count", 1) == 0
+    assert "(1 pairs)" in capsys.readouterr().out
+    assert bench(monkeypatch, *words, tmp_path / "pairs.jsonl") == 1
+    assert "pairs.jsonl, line 2: is no pair" in capsys.readouterr().err
     (tmp_path / "pairs.tsv").write_text("a query\ta passage\nno tab\n")
-    assert run(monkeypatch, *words) == 1
-    assert "pairs.tsv, line 2: is no query, tab and passage" in capsys.readouterr().err
+    assert bench(monkeypatch, *words, tmp_path / "pairs.tsv") == 1
+    assert "pairs.tsv, line 2: is no pair" in capsys.readouterr().err
+    (tmp_path / "pairs.tsv").write_text("")
+    assert bench(monkeypatch, *words, tmp_path / "pairs.tsv") == 1
+    assert "pairs.tsv is empty" in capsys.readouterr().err
 
 
 def test_what_it_cannot_compare(tmp_path, tiny, monkeypatch, capsys):
-    assert run(monkeypatch, "--model", tiny, "--against", "nothing") == 1
-    assert "--against nothing: there is sentence-transformers" in capsys.readouterr().err
+    words = ["--model", tiny, "--device", "cpu", "--count", 5]
     margin = build("nboost/pt-tinybert-msmarco", tmp_path)
-    words = ["--model", margin, "--device", "cpu", "--count", 5, "--against", "sentence-transformers"]
-    assert run(monkeypatch, *words) == 1
-    assert "reads" in (error := capsys.readouterr().err) and "otherwise than its authors do" in error
+    wrong = {
+        "--against nothing: there is sentence-transformers": [*words, "--against", "nothing"],
+        "otherwise than its authors do": ["--model", margin, "--device", "cpu", "--count", 5, *PEER],
+        "--against-dtype is for --against": [*words, "--against-dtype", "bfloat16"],
+        "--against-dtype float8: torch has": [*words, *PEER, "--against-dtype", "float8"],
+        "--against-backend jax: there are": [*words, *PEER, "--against-backend", "jax"],
+        "combines rerankers": ["--model", f"[[{tiny}, 5]]", "--device", "cpu", "--count", 5],
+        "No module named 'torch'": [*words, *PEER, "--against-python", _bare(tmp_path)],
+        "ended with exit code 1": [*words, *PEER, "--against-python", "/bin/false"],
+        "nowhere: No such file or directory": [*words, *PEER, "--against-python", tmp_path / "nowhere"],
+    }
+    for message, some in wrong.items():
+        assert bench(monkeypatch, *some) == 1
+        assert message in (said := capsys.readouterr().err) and said.count("\n") == 1, said
 
 
-def test_a_cascade_beside_its_parts_on_a_run(tmp_path, monkeypatch, capsys):
-    folder = write_experiment(tmp_path, queries=5, hits=12)
-    model = folder / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
-    files = ["--run", folder / "first.run", "--topics", folder / "topics.tsv", "--qrels", folder / "qrels.txt"]
-    files += ["--collection", folder / "docs.jsonl"]
+def _bare(folder: Path) -> Path:
+    """A Python without site-packages."""
+    python = folder / "bare"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monkeypatch, capsys):
+    model = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
     cascade = f"[[{{model: {model}, max_length: 16}}, 10], [{model}, 4]]"
-    words = [*files, "--device", "cpu", "--rounds", 2, "--model", model, "--model", cascade]
-    to = ["--json", folder / "figures.json", "--plot", folder / "plot.png"]
-    assert run(monkeypatch, *words, *to) == 0
-    rows = json.loads((folder / "figures.json").read_text())["rows"]
-    assert [row["pairs"] for row in rows] == [0, 12, 10, 4, 14]
+    words = [*files(experiment), "--sweep", "--rounds", 2, "--model", model, "--model", cascade]
+    to = ["--json", tmp_path / "figures.json", "--plot", tmp_path / "plot.png"]
+    assert bench(monkeypatch, *words, "--dtype", "float32", "--dtype", "bfloat16", *to) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    rows = figures["rows"]
+    assert [row["pairs"] for row in rows] == [0, 12, 12, 10, 4, 14, 10, 4, 14]
+    assert rows[2]["name"] == f"{model}, dtype=bfloat16" and figures["rerankers"][1]["dtype"] == "bfloat16"
     assert all(row["milliseconds"] > 0 and row["pairs_per_second"] > 0 for row in rows[1:])
     shown = capsys.readouterr().out
-    assert all(f"{row['ndcg']:.4f}" in shown for row in rows) and (folder / "plot.png").stat().st_size > 5000
-    # The figures are those of the rerank command on the same run.
-    for row, options in ((rows[1], ["--model", str(model)]), (rows[4], ["--model", cascade])):
-        command = ["rerank", *map(str, files), "--device", "cpu", *options, "--output", str(folder / "out.run")]
-        monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *command, "--overwrite", "--json"])
-        with pytest.raises(SystemExit):
-            main()
-        measures = json.loads(capsys.readouterr().out)["evaluation"]["measures"]
-        ndcg = next(some for some in measures if some["measure"] == "nDCG@10")
+    assert all(f"{row['ndcg']:.4f}" in shown for row in rows) and (tmp_path / "plot.png").stat().st_size > 5000
+    # Each point is numbered in the plot, which fits a terminal.
+    drawn = shown[shown.index("┌") :]
+    assert all(str(number) in drawn for number in range(1, 9)) and max(map(len, drawn.splitlines())) <= 80
+    for row, name in ((rows[1], model), (rows[5], cascade)):
+        ndcg = measured(monkeypatch, capsys, experiment, name)
         assert row["ndcg"] == pytest.approx(ndcg["run"]) and rows[0]["ndcg"] == pytest.approx(ndcg["baseline"])
 
 
-def test_what_a_run_needs(tiny, tmp_path, monkeypatch, capsys):
-    assert run(monkeypatch, "--model", tiny, "--run", tmp_path / "first.run") == 1
-    assert "name the run's --topics, its --qrels, and its texts" in capsys.readouterr().err
-    assert run(monkeypatch, "--model", tiny, "--run", tmp_path / "x", "--against", "sentence-transformers") == 1
-    assert "leave --pairs and --against out" in capsys.readouterr().err
-    assert run(monkeypatch, "--model", tiny, "--model", tiny) == 1
-    assert "pairs are for one --model: name a --run" in capsys.readouterr().err
+def test_what_a_run_and_a_sweep_need(tiny, experiment, tmp_path, monkeypatch, capsys):
+    one = ["--model", tiny]
+    wrong = {
+        "name the run's --topics, and its texts": [*one, "--run", tmp_path / "first.run"],
+        "--qrels is for a --run": [*one, "--qrels", "x"],
+        "--pairs is for pairs, and --run names a run": [*one, *files(experiment), "--pairs", "x"],
+        "--sweep compares rerankers on a --run": [*one, "--sweep"],
+        "leave --against out": [*one, *files(experiment), "--sweep", *PEER],
+        "--plot draws what --sweep compares": [*one, "--plot", "x.png"],
+        "one model is timed": [*one, *one],
+        "one dtype is timed": [*one, "--dtype", "float32", "--dtype", "bfloat16"],
+    }
+    for message, words in wrong.items():
+        assert bench(monkeypatch, *words) == 1
+        assert message in capsys.readouterr().err
+    (tmp_path / "topics.tsv").write_text("other\ta query\n")
+    words = [*one, *files(experiment)]
+    words[words.index("--topics") + 1] = tmp_path / "topics.tsv"
+    assert bench(monkeypatch, *words) == 1
+    assert "no query of the run is among the topics and the judgements" in capsys.readouterr().err
+
+
+def test_a_plot_in_the_terminal():
+    rows = plots.quality_as_text([plots.Point("fast", 1000, 0.4), plots.Point("slow", 10, 0.7)], "nDCG@10").splitlines()
+    inside = [row.partition("┤")[2] or row.partition("│")[2] for row in rows]
+    (slow, left), (fast, right) = (
+        next((i, row.index(number)) for i, row in enumerate(inside) if number in row and "─" not in row)
+        for number in "12"
+    )
+    assert slow < fast and left < right, "the slower one is left of the other, the better one above"
 
 
 def test_overlap():

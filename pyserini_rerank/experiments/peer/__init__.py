@@ -53,8 +53,8 @@ class Peer:
     name = "sentence-transformers"
 
     def __init__(
-        self, ours: Backend, pairs: Sequence[Pair], *, backend: str = "torch", dtype: str | None = None, batch: int = 32,
-        python: str | os.PathLike[str] | None = None,
+        self, ours: Backend, pairs: Sequence[Pair], *, backend: str = "torch", dtype: str | None = None,
+        batch: int = 32, python: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
         if backend not in BACKENDS:
             raise ValueError(f"--against-backend {backend}: there are {', '.join(BACKENDS)}.")
