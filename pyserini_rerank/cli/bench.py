@@ -27,7 +27,7 @@ def bench(
     depth: Annotated[Number, typer.Option(min=1, help="How many hits a query of the run are rescored.")] = None,
     plot: Annotated[File, typer.Option(help="Draw nDCG@10 against pairs a second into this file.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
-    dtype: Annotated[Name, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    dtype: Annotated[Name, typer.Option(help="'float32', 'bfloat16', 'float16' or 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
     batch_tokens: Annotated[Number, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,
