@@ -44,7 +44,9 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
     backend : str
         What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"onnx"``, ``"openvino"``, ``"http"``
         (`name` is then a server's URL), or a backend that another package brings (entry points of the group
-        ``pyserini_rerank.backends``).
+        ``pyserini_rerank.backends``). ``"auto"`` measures torch, onnx and openvino once, and takes the fastest that
+        ranks as well as torch in float32; so does ``dtype="auto"`` for a backend's dtypes: see
+        `pyserini_rerank.automatic.pick`.
     cache : path, optional
         A folder where scores are kept, and looked up before they are computed; see
         `pyserini_rerank.scoring.cache.CachedBackend`.
@@ -74,6 +76,10 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
 
     def model(name: str | os.PathLike[str], **own: Any) -> Reranker:
         given = {"backend": backend, **options, **own}
+        if "auto" in (given["backend"], given.get("dtype")):
+            from .automatic import pick
+
+            given = pick(name, given)
         made: Backend = create(given.pop("backend"))(name, **given)
         if cache is not None:
             from .scoring.cache import CachedBackend

@@ -68,7 +68,7 @@ def bench(
     plot: Annotated[File, typer.Option(help="With --sweep: draw nDCG@10 against pairs a second here.")] = None,
     backend: Annotated[Names, typer.Option(help="What computes the scores. Default: torch.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
-    dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
     batch_tokens: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,

@@ -38,9 +38,9 @@ def rerank(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count what is bad.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
+    backend: Annotated[str, typer.Option(help="What computes the scores; 'auto' measures.")] = "torch",
     device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
-    dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
     ray: Annotated[bool, typer.Option("--ray", help="Score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip

@@ -35,9 +35,11 @@ def search(
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
     reranker_tokens: Annotated[str | None, typer.Option(help="A folder that `index-tokens` wrote, for texts.")] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
-    reranker_backend: Annotated[str, typer.Option(help="What computes the scores.")] = "torch",
+    reranker_backend: Annotated[str, typer.Option(help="What computes the scores; 'auto' measures.")] = "torch",
     reranker_device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'.")] = None,
-    reranker_dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    reranker_dtype: Annotated[
+        str | None, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")
+    ] = None,
     reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
 ) -> None:
     """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.

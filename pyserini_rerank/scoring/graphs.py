@@ -127,8 +127,8 @@ class GraphBackend(CheckpointBackend, ABC):
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed: the device, the dtype, and the tokens of a batch."""
-        return describe(CPU, self._precision, self.budget)
+        """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
+        return {"backend": self.kind, **describe(CPU, self._precision, self.budget)}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,)."""

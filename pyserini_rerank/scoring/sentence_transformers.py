@@ -127,7 +127,7 @@ class SentenceTransformersBackend:
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed."""
-        return describe(self.device, self.dtype, self.budget)
+        return {"backend": "sentence-transformers", **describe(self.device, self.dtype, self.budget)}
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Count the pairs' tokens and put those of similar length together."""

@@ -66,8 +66,8 @@ class TorchBackend(CheckpointBackend):
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed: the device, the dtype, and the tokens of a batch."""
-        return describe(self.device, self.dtype, min(self.budget, self.fits))
+        """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
+        return {"backend": "torch", **describe(self.device, self.dtype, min(self.budget, self.fits))}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).
