@@ -4,19 +4,16 @@ The documents are the docstrings of Python's standard library, the questions and
 `pyserini-rerank demo`.
 """
 
-import json
-from importlib.resources import files
 from pathlib import Path
 
-from pyserini_rerank.cli import docstrings
+from pyserini_rerank import docstrings
 
 
 def write(folder: str | Path, questions: int = 70) -> None:
     """Write `collection.tsv`, `topics.tsv` and `qrels.tsv`, and index the collection in `index`."""
     folder = Path(folder)
     documents = {docid: " ".join(text.split()) for docid, text in docstrings.read()}
-    lines = files("pyserini_rerank.cli").joinpath("demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
-    asked = dict(enumerate(map(json.loads, lines[:questions]), 1))
+    asked = dict(enumerate(docstrings.questions()[:questions], 1))
     passages = "".join(f"{docid}\t{text}\n" for docid, text in documents.items())
     queries = "".join(f"{qid}\t{one['question']}\n" for qid, one in asked.items())
     qrels = "".join(f"{qid}\t0\t{docid}\t1\n" for qid, one in asked.items() for docid in one["answers"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from pyserini_rerank.cli import docstrings
+from pyserini_rerank import docstrings
 from tokenizers import Tokenizer
 
 MODULES = ("csv", "glob", "json", "pathlib", "random", "shutil", "statistics", "tempfile", "textwrap", "zipfile")

@@ -9,7 +9,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +19,7 @@ from ir_measures import nDCG
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from .cli import docstrings
+from . import docstrings
 from .files import made_once
 from .model import ModelReranker
 from .scoring.backend import create
@@ -202,13 +201,11 @@ def questions() -> tuple[list[tuple[str, str]], list[tuple[str, str]], dict[str,
     qrels : dict
         qid -> docid -> 1.
     """
-    lines = files(docstrings.__package__).joinpath("demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
     documents = {docid: " ".join(text.split()[:WORDS]) for docid, text in docstrings.read()}
     words = {docid: set(text.lower().split()) for docid, text in documents.items()}
     frequency = Counter(word for own in words.values() for word in own)
     owners, texts, qrels = [], [], {}
-    for qid, line in enumerate(lines):
-        asked = json.loads(line)
+    for qid, asked in enumerate(docstrings.questions()):
         weights = {word: math.log(len(words) / frequency[word]) for word in set(asked["question"].lower().split())
                    if word in frequency}  # fmt: skip
         near = sorted(words, key=lambda docid: (-sum(weights.get(word, 0) for word in words[docid]), docid))

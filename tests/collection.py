@@ -32,7 +32,7 @@ QUERIES = [
 
 def documents() -> dict[str, str]:
     """Read some two hundred short docstrings, by their docids."""
-    from pyserini_rerank.cli.docstrings import read
+    from pyserini_rerank.docstrings import read
 
     return {
         docid: text.strip()

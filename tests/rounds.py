@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from statistics import median
 
-from pyserini_rerank.cli.demo import _questions
-from pyserini_rerank.cli.docstrings import index, read
+from pyserini_rerank.docstrings import index, questions, read
 
 
 def indexed(folder: str) -> dict[str, str]:
@@ -22,7 +21,7 @@ def indexed(folder: str) -> dict[str, str]:
 
 def asked(count: int) -> list[str]:
     """Give that many queries; 140 at most."""
-    return ([question["question"] for question in _questions()] * 2)[:count]
+    return ([question["question"] for question in questions()] * 2)[:count]
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], hits: int, rounds: int, base: str) -> None:

@@ -1,12 +1,10 @@
 """`pyserini-rerank demo`: real documents and a real model, with no network."""
 
-import json
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,9 +35,9 @@ def demo(
     """Search the documentation of Python's standard library with BM25, rerank it, and say what that changed."""
     from rich.console import Console
 
+    from .. import docstrings
     from ..experiments.provenance import provenance
     from ..reranker import CutWarning
-    from . import docstrings
 
     warnings.simplefilter("ignore", CutWarning)  # said below, once and for all
     console = Console(highlight=False, soft_wrap=True)
@@ -56,7 +54,7 @@ def demo(
         console.print(
             f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked, cut to {MAX_LENGTH} tokens.\n"
         )
-        questions = [{"question": query, "answers": []}] if query else _questions()
+        questions = [{"question": query, "answers": []}] if query else docstrings.questions()
         asked = {str(i): question["question"] for i, question in enumerate(questions)}
         answers = {str(i): question["answers"] for i, question in enumerate(questions)}
         with _timed(times, f"BM25, {len(asked)} queries"):
@@ -90,11 +88,6 @@ def _open(folder: str) -> Any:
     from pyserini.search.lucene import LuceneSearcher
 
     return LuceneSearcher(folder)
-
-
-def _questions() -> list[dict[str, Any]]:
-    lines = files(__package__).joinpath("demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def _search(searcher: Any, asked: dict[str, str], k: int) -> Ranking:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pyserini_rerank.cli import demo
+from pyserini_rerank import docstrings
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
 from typer.testing import CliRunner
@@ -50,8 +50,8 @@ def test_models_lists_the_catalogue_with_its_figures():
 
 
 def test_demo_evaluates_and_shows_two_questions(monkeypatch):
-    questions = demo._questions()[:6]
-    monkeypatch.setattr(demo, "_questions", lambda: questions)
+    questions = docstrings.questions()[:6]
+    monkeypatch.setattr(docstrings, "questions", lambda: questions)
     shown = run("demo", "--model", "bundled", "--device", "cpu", "--depth", "5")
     assert "Model: bundled on cpu: " in " ".join(shown.split())
     assert "6 questions with known answers" in shown

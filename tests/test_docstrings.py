@@ -1,16 +1,11 @@
-"""The documents and the questions of the demo."""
+"""The documents and the questions that every machine has."""
 
-import json
 import sys
-from importlib.resources import files
 
 import pytest
-from pyserini_rerank.cli import docstrings
+from pyserini_rerank import docstrings
 
-QUESTIONS = [
-    json.loads(line)
-    for line in files("pyserini_rerank.cli").joinpath("demo_questions.jsonl").read_text("utf-8").splitlines()
-]
+QUESTIONS = docstrings.questions()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The demo's documents: the docstrings of the standard library of the Python that runs it."""
+"""Documents and judged questions that every machine has: the standard library's docstrings, for the demo and `auto`."""
 
 import ast
 import builtins
@@ -18,6 +18,7 @@ import sysconfig
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -95,6 +96,12 @@ def read() -> Iterator[tuple[str, str]]:
             yield name, name + documents[name]
 
 
+def questions() -> list[dict[str, Any]]:
+    """Give the 70 questions: each a ``question`` and the docids of its ``answers``."""
+    lines = files(__package__).joinpath("questions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def index(documents: Mapping[str, str], folder: str) -> None:
     """Index documents with their text, in a new Lucene index in `folder`; Anserini's own log is kept quiet.
 
@@ -115,10 +122,10 @@ def index(documents: Mapping[str, str], folder: str) -> None:
 
 
 def _sources(library: Path) -> Iterator[Path]:
-    for folder, folders, files in library.walk():
+    for folder, folders, names in library.walk():
         # The names of site-packages and config-3.13-x86_64-linux-gnu cannot be imported.
         folders[:] = sorted(name for name in folders if name.isidentifier() and name not in LEFT_OUT)
-        yield from (folder / name for name in sorted(files) if name.endswith(".py"))
+        yield from (folder / file for file in sorted(names) if file.endswith(".py"))
 
 
 def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
