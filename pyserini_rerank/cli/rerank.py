@@ -1,4 +1,4 @@
-"""`pyserini-rerank rerank`: an existing run, reranked and evaluated."""
+"""`pyserini-rerank rerank`: a run, which exists or BM25 makes, reranked and evaluated."""
 
 import json
 from functools import partial
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 Number = int | None
 Text = str | None
 File = Path | None
+Pair = tuple[float, float] | None
 
 
 def rerank(
-    run: Annotated[Path, typer.Option(help="The run: TREC's or MS MARCO's format, or MS MARCO's top-1000 with texts.")],
     model: Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
     output: Annotated[Path, typer.Option(help="The TREC run to write; a report goes to OUTPUT.json.")],
+    run: Annotated[File, typer.Option(help="A run: TREC's or MS MARCO's format, or an MS MARCO top-1000.")] = None,
+    bm25: Annotated[Pair, typer.Option(metavar="K1 B", help="Search --index with BM25, in place of a run.")] = None,
     topics: Annotated[Text, typer.Option(help="A file, or a name that Pyserini or ir_datasets knows.")] = None,
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,
     collection: Annotated[File, typer.Option(help="Texts from a file: JSON lines, or TSV.")] = None,
     tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
-    depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are rescored. Default: all.")] = None,
+    depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore, or find. Default: all; 1000.")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
     qrels: Annotated[Text, typer.Option(help="Evaluate beside the run: a file, or a name as for the topics.")] = None,
     level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
@@ -42,14 +44,15 @@ def rerank(
     device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Score on all machines of a Ray cluster.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Search and score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip
-    """Rerank an existing run.
+    """Rerank a run, or what BM25 finds.
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
     from .. import load
     from ..experiments.distributed import Cluster
+    from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
     from ..experiments.official import is_official
     from ..experiments.provenance import provenance
     from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
@@ -57,7 +60,16 @@ def rerank(
     from ..experiments.topics import load_qrels
     from ..experiments.work import Work
 
-    official = is_official(run)
+    if (run is None) == (bm25 is None):
+        raise ValueError("name the first stage, by one of --run and --bm25.")
+    stage = None
+    if bm25:
+        if index is None:
+            raise ValueError("--bm25 searches a Lucene index: name it by --index.")
+        depth = depth or 1000
+        stage = BM25(*bm25, index, depth)
+        index = None if collection or tokens else index
+    official = run is not None and is_official(run)
     _check(official, topics, [index, collection, tokens], [depth, plot])
     if qrels is None and (only_judged or per_query or plot):
         raise ValueError("name the judgements to evaluate with, by --qrels.")
@@ -66,10 +78,15 @@ def rerank(
         **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
         **{"model": _state(model), "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
         "only_judged": qrels if only_judged else None,
+        "bm25": stage and str(stage),
     }
     work = Work(output, settings, overwrite=overwrite)
     judged = load_qrels(qrels) if qrels else {}
     skipped = Skipped() if skip_bad else None
+    if run is None:
+        own = {name: settings[name] for name in ("bm25", "topics", "only_judged")}
+        searched = Work(work.folder / "first-stage", own)
+        run = searched.path
     queries, topics_by_qid = _candidates(run, topics, work.folder, skipped)
     if only_judged:
         queries = ((qid, hits) for qid, hits in queries if qid in judged)
@@ -81,17 +98,24 @@ def rerank(
     shards = cut(queries, topics_by_qid, depth)
     if ray:
         with Cluster(reader, loaded, scores, tokens, device) as cluster:
+            if stage:
+                search_topics(searched, topics_by_qid, stage.depth, partial(cluster.search, stage))
             report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
             place = cluster.place
     else:
         with loaded(cache=scores) as reranker:
             if reader.source:
                 reranker.check(reader.source)
+            if stage:
+                search = TopicSearcher(stage.depth, stage.open).search
+                search_topics(searched, topics_by_qid, stage.depth, partial(map, search))
             rescore = in_turn(reader, Scorer(reader.terms, reranker))
             report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
             place = reader.place()
     if not report["counts"]["pairs"]:
-        raise ValueError(f"no query of {run} is among the topics and the judgements: name those of the run.")
+        raise ValueError(f"no query of {stage or run} is among the topics and the judgements: name those of the run.")
+    if stage:
+        report["first_stage"] = str(stage)
     report["texts"] = place or f"the lines of {run}"
     report["skipped"] |= skipped.reasons if skipped else {}
     if qrels:

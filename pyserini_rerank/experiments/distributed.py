@@ -20,6 +20,7 @@ from typing import Any
 
 from ..reranker import Reranker
 from ..scoring.tokens import TokenIndex
+from .first_stage_run import BM25, Topics, TopicSearcher
 from .provenance import provenance
 from .rescoring import Reader, Rescored, Scorer, Shard, ShardTexts, Terms
 
@@ -157,11 +158,8 @@ class Cluster:
             scorer = self.ray.remote(RemoteScorer).options(**needs)
             self._hire = partial(scorer.remote, reader.terms, load, cache.absolute(), tokens, **here)
             self.scorers = [self._hire() for _ in range(scorers)]
-            # Reading takes a small part of the time that scoring does, so that no core is set aside for it.
-            again = {"max_restarts": -1, "max_task_retries": RETRIES}
-            reading = self.ray.remote(Reader).options(num_cpus=0, scheduling_strategy="SPREAD", **again)
-            opened = partial(_within, Path.cwd(), reader.open_source)
-            self.readers = [reading.remote(reader.terms, opened) for _ in machines]
+            self.machines = len(machines)
+            self.readers = self._on_each_machine(Reader, reader.terms, reader.open_source)
             facts = [scorer.facts.remote() for scorer in self.scorers]
             self.facts = _together([self._get(some) for some in facts])
             self.place: str | None = self._get(self.readers[0].place.remote())
@@ -176,6 +174,34 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.ray.shutdown()
+
+    def _on_each_machine(self, kind: type, terms: Any, opening: Callable[[], Any]) -> list[Any]:
+        """Start an actor a machine, which opens what it needs when it is first asked for something.
+
+        Reading takes a small part of the time that scoring does, so that no core is set aside for it.
+        """
+        again = {"max_restarts": -1, "max_task_retries": RETRIES}
+        actor = self.ray.remote(kind).options(num_cpus=0, scheduling_strategy="SPREAD", **again)
+        return [actor.remote(terms, partial(_within, Path.cwd(), opening)) for _ in range(self.machines)]
+
+    def search(self, bm25: BM25, shards: Iterator[Topics]) -> Iterator[str]:
+        """Search shards of topics on all machines; the results come in the order of the shards.
+
+        A searcher that dies is started again by Ray, which has it do its shards again.
+
+        Raises
+        ------
+        RuntimeError
+            A shard's searchers died, one after the other.
+        As `TopicSearcher.search`.
+        """
+        searchers = self._on_each_machine(TopicSearcher, bm25.depth, bm25.open)
+        results: deque[Any] = deque()
+        for shard, searcher in zip(shards, cycle(searchers), strict=False):
+            results.append(searcher.search.remote(shard))
+            if len(results) == AHEAD * len(searchers):
+                yield self._get(results.popleft())
+        yield from map(self._get, results)
 
     def rescore(self, shards: Iterator[Shard]) -> Iterator[Rescored]:
         """Rescore shards wherever somebody is free; the results come in the order of the shards.

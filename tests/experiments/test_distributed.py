@@ -279,6 +279,18 @@ def test_an_index_and_java_beside_ray(small, documents, lucene_index, cluster, o
     assert (tmp_path / "ray").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
+@pytest.mark.stress
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.CutWarning")
+def test_bm25_on_the_cluster(small, lucene_index, queries, cluster, one_scorer, tmp_path, monkeypatch):
+    (tmp_path / "topics.tsv").write_text("".join(f"r{i}\t{query}\n" for i, query in enumerate(queries)))
+    words = ["rerank", "--bm25", "0.82", "0.68", "--index", lucene_index, "--topics", str(tmp_path / "topics.tsv")]
+    words += ["--depth", "30", "--model", str(small / NAME), "--device", "cpu", "--max-length", "30", "--output"]
+    monkeypatch.setattr("pyserini_rerank.experiments.first_stage_run.SHARD", 60)  # two queries a shard
+    assert run(monkeypatch, *words, str(tmp_path / "plain")) == 0
+    assert run(monkeypatch, *words, str(tmp_path / "ray"), "--ray") == 0
+    assert (tmp_path / "ray").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
 def test_errors_are_the_plain_commands(small, cluster, one_scorer, monkeypatch, capsys):
     first = small / "first.run"
     whole = first.read_text()

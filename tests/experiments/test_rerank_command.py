@@ -344,6 +344,80 @@ def test_killed_and_started_again_it_writes_the_same_bytes(tmp_path, kills, quer
     assert reports[0]["counts"] == reports[1]["counts"]
 
 
+@pytest.fixture(scope="module")
+def bm25(small, lucene_index, queries):
+    """What `--bm25` takes, but the output: real queries on a real index, of which only some hits are wanted."""
+    (small / "real.tsv").write_text("".join(f"r{i}\t{query}\n" for i, query in enumerate(queries)))
+    return [
+        *("rerank", "--bm25", "0.82", "0.68", "--index", lucene_index, "--topics", str(small / "real.tsv")),
+        *("--depth", "30", "--model", str(small / NAME), "--device", "cpu", "--max-length", "30", "--output"),
+    ]
+
+
+def pyserinis_run(index: str, queries: list[str], path) -> str:
+    from pyserini.output_writer import OutputFormat, get_output_writer
+    from pyserini.search.lucene import LuceneSearcher
+
+    searcher = LuceneSearcher(index)
+    searcher.set_bm25(0.82, 0.68)
+    qids = [f"r{i}" for i in range(len(queries))]
+    found = searcher.batch_search(queries, qids, k=30, threads=2)
+    with get_output_writer(str(path), OutputFormat.TREC, "w", max_hits=30, tag="bm25", topics=None) as writer:
+        for qid in qids:
+            writer.write(qid, found[qid])
+    searcher.close()
+    return path.read_text()
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.CutWarning")
+def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
+    small, bm25, lucene_index, queries, tmp_path, monkeypatch, capsys
+):
+    expected = pyserinis_run(lucene_index, queries, tmp_path / "pyserini.run")
+    script = (
+        "import os, signal, sys\n"
+        "from pyserini_rerank.experiments import first_stage_run\n"
+        "first_stage_run.SHARD = 60  # two queries a shard\n"
+        "plain = first_stage_run.Work.commit\n"
+        "def commit(self, lines, notes):\n"
+        "    if self.commits:\n"
+        "        with self.path.open('a') as file:\n"
+        "            file.write(lines[0][:99])\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    plain(self, lines, notes)\n"
+        "first_stage_run.Work.commit = commit\n"
+        "from pyserini_rerank.cli.main import main\n"
+        f"sys.argv = ['pyserini-rerank', *{[*bm25, str(tmp_path / 'b.run')]!r}]\n"
+        "main()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    monkeypatch.setattr("pyserini_rerank.experiments.first_stage_run.SHARD", 60)
+    first = tmp_path / "b.run.partial" / "first-stage.partial" / "output"
+    assert expected.startswith(first.read_text()) and 0 < len(first.read_text()) < len(expected)
+    changed = [word.replace("0.82", "0.9") for word in bm25]
+    assert run(monkeypatch, *changed, str(tmp_path / "b.run")) == 1
+    assert "was begun with another bm25: delete it" in capsys.readouterr().err
+    seen, finish = [], Work.finish
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "finish", lambda self, report: seen.append(first.read_text()) or finish(self, report))
+        assert run(patch, *bm25, str(tmp_path / "b.run")) == 0
+    assert seen == [expected]
+    report = json.loads((tmp_path / "b.run.json").read_text())
+    assert report["first_stage"] == f"BM25(k1=0.82, b=0.68) on {lucene_index}, 30 deep"
+    assert run(monkeypatch, *bm25, str(tmp_path / "whole.run")) == 0
+    assert (tmp_path / "b.run").read_bytes() == (tmp_path / "whole.run").read_bytes()
+
+
+def test_the_first_stage_has_to_be_named_once(small, monkeypatch, capsys):
+    words = arguments(small, "x.run")
+    for changed in ([*words, "--bm25", "0.9", "0.4"], [words[0], *words[3:]]):
+        assert run(monkeypatch, *changed) == 1
+        assert capsys.readouterr().err == "pyserini-rerank: name the first stage, by one of --run and --bm25.\n"
+    assert run(monkeypatch, words[0], *words[3:], "--bm25", "0.9", "0.4") == 1
+    assert "--bm25 searches a Lucene index: name it by --index" in capsys.readouterr().err
+
+
 @pytest.mark.stress
 def test_seven_million_lines_need_no_more_memory(tmp_path):
     """MS MARCO dev's 6,980 queries, a thousand deep: read, one hit a query reranked, written and evaluated."""
