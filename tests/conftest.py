@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from collection import Bge, BinaryBge, HashBackend, SlimWordEncoder, WordEncoder
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A shell has what it runs in the background ignore Ctrl-C, and whatever that starts as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

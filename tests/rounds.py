@@ -39,4 +39,4 @@ def take_turns(ways: Mapping[str, Callable[[], object]], hits: int, rounds: int,
     for name, (_, *own) in seconds.items():
         ratio = median(first / other for first, other in zip(seconds[base][1:], own, strict=True))
         micros, rate = 1e6 * median(own) / hits, hits / median(own)
-        print(f"{micros:6.1f} µs a hit {rate:9,.0f} hits/s  {name:42}  {ratio:.0%} of the rate of {base}")
+        print(f"{micros:6.1f} µs a hit {rate:9,.0f} hits/s  {name:45}  {ratio:.0%} of the rate of {base}")
