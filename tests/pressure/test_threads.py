@@ -1,9 +1,5 @@
-"""One searcher and one model under many threads, and under many searches."""
+"""One searcher and one model under many threads."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from random import Random
@@ -15,7 +11,6 @@ from tiny_checkpoints import build
 
 TINY = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
 THREADS = 8
-MEBI = 2**20
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +55,3 @@ def test_eight_threads_get_what_one_gets(
         return found
 
     assert threaded(THREADS, wrong, list(range(THREADS))) == [0] * THREADS
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the resident memory is read as Linux tells it")
-@pytest.mark.parametrize("searches", [200, pytest.param(10_000, marks=pytest.mark.stress)])
-def test_nothing_grows(searches: int, lucene_index: str, small: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("growth.py")), lucene_index, str(small), str(searches)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    before, after = json.loads(done.stdout.splitlines()[-1])
-    print(f"{searches:,} searches:", {name: (before[name], after[name]) for name in before})
-    # One that every search kept would be there as often as it was searched.
-    for name in ("handles", "ScoredDoc", "Document", "ArrayList"):
-        assert after[name] < before[name] + 50, name
-    assert after["java"] < before["java"] + 2 * MEBI
-    assert after["resident"] < before["resident"] + 64 * MEBI
