@@ -32,7 +32,7 @@ LOSS = 0.002
 REFERENCE = ("torch", "float32")
 DTYPES = {
     "torch": ("float32", "bfloat16", "float16"),
-    "onnx": ("float32",),
+    "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
@@ -107,7 +107,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     backend, dtype = alternative
-    lacks = {"torch": (), "onnx": ("device", "dtype"), "openvino": ("device",)}[backend]
+    lacks = {"torch": (), "onnx": ("device",), "openvino": ("device",)}[backend]
     return {key: value for key, value in {**options, "backend": backend, "dtype": dtype}.items() if key not in lacks}
 
 

@@ -1,6 +1,7 @@
 """What the backends share that run a sequence classifier as a graph, on the CPU: ONNX Runtime and OpenVINO."""
 
 import os
+import shutil
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from .families.family import encoder_of
 from .pairs import INPUTS, EncodedPair, PairEncoder
 
 CPU = torch.device("cpu")
+#: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
+INT8 = "int8"
 #: Two pairs of different lengths, so that both dimensions are seen to vary.
 EXAMPLE = [("a", "a b c"), ("a b", "a")]
 
@@ -49,6 +52,8 @@ class GraphBackend(CheckpointBackend, ABC):
     name : str or path
         See `pyserini_rerank.load`; or the path of an ``.onnx`` file that lies beside its ``config.json`` and
         tokenizer.
+    dtype : str
+        One of the backend's `dtypes`; ``"int8"`` is for checkpoints alone.
     max_length, batch_tokens, head, known_as
         As for `pyserini_rerank.scoring.torch.TorchBackend`.
 
@@ -63,20 +68,25 @@ class GraphBackend(CheckpointBackend, ABC):
     #: Its name, and that of the file that it exports to.
     kind: str
     file: str
-    #: What it computes in.
-    dtype = "float32"
+    dtypes: tuple[str, ...]
 
     def __init__(
         self,
         name: str | os.PathLike[str],
         *,
+        dtype: str = "float32",
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
+        if dtype not in self.dtypes:
+            raise ValueError(f"dtype={dtype!r}: this backend has {', '.join(self.dtypes)}.")
+        self.dtype = dtype
         budget, given = budget_of(batch_tokens, CPU), Path(name).expanduser()
         is_graph = given.suffix == ".onnx"
+        if is_graph and dtype == INT8:
+            raise ValueError(f"dtype='int8' is for checkpoints, and the file {name} is run as it is: leave dtype out.")
         if is_graph and not given.is_file():
             raise FileNotFoundError(f"the file {name} is not there: name an .onnx file, a checkpoint or its folder.")
         checkpoint = checkpoints.resolve(bundled.folder_of(given) if is_graph else name, known_as)
@@ -104,6 +114,10 @@ class GraphBackend(CheckpointBackend, ABC):
         """Write a model as a graph of any batch and any length; `inputs` is an example of both."""
 
     @abstractmethod
+    def _quantize(self, graph: Path, file: Path) -> None:
+        """Write a graph again, with the weights of its matrix products in int8."""
+
+    @abstractmethod
     def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
         """Read a graph: the names of its inputs, and what gives the logits of their arrays."""
 
@@ -122,8 +136,12 @@ class GraphBackend(CheckpointBackend, ABC):
             # It is the body's, with the sizes that a checkpoint's own may leave out.
             classifier.body.config.save_pretrained(folder)
 
-        fingerprint = checkpoints.fingerprint_of(checkpoint, self.kind)
-        return made_once(f"{self.kind}-{fingerprint}", make) / self.file
+        def quantize(folder: Path) -> None:
+            self._quantize(floats / self.file, folder / self.file)
+            shutil.copy(floats / "config.json", folder)
+
+        floats = made_once(f"{self.kind}-{checkpoints.fingerprint_of(checkpoint, self.kind)}", make)
+        return (made_once(f"{floats.name}-{INT8}", quantize) if self.dtype == INT8 else floats) / self.file
 
     @property
     def description(self) -> dict[str, str]:
@@ -143,3 +161,22 @@ class GraphBackend(CheckpointBackend, ABC):
     def close(self) -> None:
         """Give the graph's memory back."""
         del self.compute
+
+
+def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Quantize weights, symmetric about 0: floats are the integers times their group's scale.
+
+    Parameters
+    ----------
+    floats : float32 (rows, columns)
+    group : int
+        So many columns share a scale; it divides them.
+
+    Returns
+    -------
+    int8 (rows, groups, group), float32 (rows, groups, 1)
+    """
+    grouped = floats.reshape(len(floats), -1, group)
+    scales: NDArray[np.float32] = np.divide(np.abs(grouped).max(axis=2, keepdims=True), 127, dtype=np.float32)
+    scales[scales == 0] = 1  # of a group of zeros
+    return np.rint(grouped / scales).astype(np.int8), scales

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .graphs import GraphBackend, Logits
+from .graphs import INT8, GraphBackend, Logits, quantized
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
 
@@ -18,10 +21,19 @@ except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
 
 
-class OnnxBackend(GraphBackend):
-    """Scores pairs in ONNX Runtime: see `pyserini_rerank.scoring.graphs.GraphBackend`."""
+#: Of the operations that are ONNX Runtime's own.
+DOMAIN = "com.microsoft"
+#: How many columns of a weight, or activations of a token, share a scale in int8: a power of 2, from 16.
+GROUP = 32
 
-    kind, file = "onnx", "model.onnx"
+
+class OnnxBackend(GraphBackend):
+    """Scores pairs in ONNX Runtime: see `pyserini_rerank.scoring.graphs.GraphBackend`.
+
+    In int8 the activations that the weights are multiplied by are quantized, too.
+    """
+
+    kind, file, dtypes = "onnx", "model.onnx", ("float32", INT8)
 
     def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
         try:  # torch exports with it, and it takes a second to import
@@ -34,8 +46,43 @@ class OnnxBackend(GraphBackend):
             input_names=list(inputs), output_names=["logits"],
         )  # fmt: skip
 
+    def _quantize(self, graph: Path, file: Path) -> None:
+        import onnx
+
+        model = onnx.load(graph)
+        _compress(model.graph)
+        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+        onnx.save(model, file)
+
     def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return [given.name for given in session.get_inputs()], lambda arrays: session.run(None, arrays)[0]
+
+
+def _compress(graph: "GraphProto") -> None:
+    """Have a graph's products with constant weights computed by ONNX Runtime's own operation for quantized ones.
+
+    Source of its form: the description of com.microsoft.MatMulNBits in ONNX Runtime's ContribOperators.md; integers are
+    stored with 128 added, and accuracy level 4 stands for activations in int8.
+    """
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights:
+            continue
+        tensor = weights[node.input[1]]
+        columns, rows = tensor.dims
+        floats = np.pad(numpy_helper.to_array(tensor).T, ((0, 0), (0, -columns % GROUP)))
+        integers, scales = quantized(floats, GROUP)
+        arrays = (integers.view(np.uint8) ^ 128, scales[:, :, 0])
+        names = [f"{node.name}.int8", f"{node.name}.scales"]
+        graph.initializer.extend(map(numpy_helper.from_array, arrays, names))
+        attributes = {"K": columns, "N": rows, "bits": 8, "block_size": GROUP, "accuracy_level": 4}
+        inputs = [node.input[0], *names]
+        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain=DOMAIN, **attributes))
+    used = {name for node in graph.node for name in node.input}
+    for name in weights.keys() - used:
+        graph.initializer.remove(weights[name])

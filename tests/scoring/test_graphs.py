@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyserini_rerank
@@ -127,24 +126,30 @@ def test_bfloat16_is_another_model_or_float32_and_says_which(folders):
     np.testing.assert_allclose(score(half, PAIRS), score(plain, PAIRS), rtol=0, atol=0.2)
 
 
-def test_int8_is_another_model_near_by(folders, cache):
-    """Of whole rows, since the small checkpoint has fewer columns than a group, and of groups in the real one."""
-    plain, small = (OpenVinoBackend(folders[BERT], dtype=dtype) for dtype in ("float32", "int8"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_is_another_model_near_by(kind, folders, cache):
+    """Where groups do not fill the small checkpoint's rows; they do in the real one."""
+    plain, small = (kind(folders[BERT], dtype=dtype) for dtype in ("float32", "int8"))
     assert small.description["dtype"] == "int8" and small.fingerprint != plain.fingerprint
     differences = np.abs(score(small, PAIRS) - score(plain, PAIRS))
     assert 0 < differences.max() < 0.2
-    [folder] = [path for path in cache.glob("openvino-*-int8") if path.with_name(path.name[:-5]).is_dir()]
+    [folder] = [path for path in cache.glob(f"{kind.kind}-*-int8") if path.with_name(path.name[:-5]).is_dir()]
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    OpenVinoBackend(folders[BERT], dtype="int8")
+    kind(folders[BERT], dtype="int8")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_int8_of_the_bundled_model(reranker, cache):
+@pytest.mark.parametrize(
+    "kind", [OpenVinoBackend, pytest.param(OnnxBackend, marks=pytest.mark.stress)], ids=["openvino", "onnx"]
+)
+def test_int8_of_the_bundled_model(kind, reranker, cache):
     """Its weights take a quarter of the room (the embeddings stay as they are), and its scores keep the order."""
-    small = pyserini_rerank.load("bundled", backend="openvino", dtype="int8")
+    small = pyserini_rerank.load("bundled", backend=kind.kind, dtype="int8")
     np.testing.assert_allclose(small.score(QUERY, TEXTS[:3]), reranker.score(QUERY, TEXTS[:3]), rtol=0, atol=0.25)
-    floats = max(cache.glob("openvino-*/model.bin"), key=lambda path: path.stat().st_size)
-    assert Path(f"{floats.parent}-int8", floats.name).stat().st_size < 0.6 * floats.stat().st_size
+    folders = list(cache.glob(f"{kind.kind}-*"))
+    sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in folders}
+    floats = max(sizes, key=sizes.__getitem__)
+    assert sizes[floats.with_name(f"{floats.name}-int8")] < 0.6 * sizes[floats]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,7 @@ def test_int8_of_the_bundled_model(reranker, cache):
         ("bundled", {"max_length": 2}, "max_length is 2: bundled reads pairs of 5 to 512 tokens"),
         ("bundled", {"head": "margin"}, "head='margin' reads 2 labels, and bundled has 1"),
         ("bundled", {"batch_tokens": 0}, "batch_tokens=0"),
-        ("bundled", {"dtype": "float16"}, "dtype='float16': this backend has float32, bfloat16 and int8"),
+        ("bundled", {"dtype": "float16"}, "dtype='float16': this backend has float32, bfloat16, int8."),
         ("some/model.onnx", {"dtype": "int8"}, "dtype='int8' is for checkpoints, and the file some/model.onnx is run"),
     ],
 )
