@@ -105,16 +105,18 @@ def test_cacm_is_read_as_it_is_described(cacm):
 
 
 @here("cacm")
-def test_cacm(cacm):
+@pytest.mark.parametrize("depth", [10, pytest.param(20, marks=pytest.mark.stress)])
+def test_cacm(cacm, depth):
     """Index, search, rerank, evaluate; cut to 64 tokens, which is quick, and loses nothing that shows."""
     searcher, texts, queries, qrels = cacm
     qids = list(qrels)
     asked = [queries[qid] for qid in qids]
-    bm25 = searcher.batch_search(asked, qids, k=20, threads=2)
-    searcher.set_reranker("bundled", depth=20, texts=texts.__getitem__, device="cpu", max_length=64)
+    bm25 = searcher.batch_search(asked, qids, k=depth, threads=2)
+    searcher.set_reranker("bundled", depth=depth, texts=texts.__getitem__, device="cpu", max_length=64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pyserini_rerank.CutWarning)
-        reranked = searcher.batch_search(asked, qids, k=20, threads=2)
+        reranked = searcher.batch_search(asked, qids, k=depth, threads=2)
+    searcher.unset_reranker()
     assert list(reranked) == qids
     assert all({h.docid for h in reranked[qid]} == {h.docid for h in bm25[qid]} for qid in qids)
 
@@ -122,6 +124,6 @@ def test_cacm(cacm):
         ndcg(qrels, {qid: {hit.docid: hit.score for hit in hits} for qid, hits in results.items()})
         for results in (bm25, reranked)
     )
-    print(f"CACM nDCG@10: BM25 {before:.4f}, its top 20 reranked {after:.4f}")
+    print(f"CACM nDCG@10: BM25 {before:.4f}, its top {depth} reranked {after:.4f}")
     assert before == pytest.approx(0.460, abs=0.005)
-    assert after > before + 0.02, "0.507 where it was measured"
+    assert after > before + 0.02, "0.507 of the top 20 where it was measured"
