@@ -137,7 +137,6 @@ def test_what_is_given_stays(folder):
 
 def test_without_a_choice_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(automatic, "questions", lambda: pytest.fail("it measures"))
-    assert automatic.pick("none", {"backend": "onnx", "dtype": "auto"}) == {"backend": "onnx"}
     assert automatic.pick("none", {"backend": "auto", "dtype": "float16", "device": "cpu"})["backend"] == "torch"
     assert automatic.pick("none", {"backend": "http", "dtype": "auto"}) == {"backend": "http", "dtype": "auto"}
     with pytest.raises(ValueError, match="dtype='int4': on cpu there is no such dtype"):
