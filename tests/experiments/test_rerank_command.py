@@ -321,7 +321,7 @@ def test_a_collection_is_read_by_docid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kills", "queries"), [(2, 400), pytest.param(20, 2500, marks=pytest.mark.stress)], ids=["2", "20"]
+    ("kills", "queries"), [(2, 250), pytest.param(20, 2500, marks=pytest.mark.stress)], ids=["2", "20"]
 )
 def test_killed_and_started_again_it_writes_the_same_bytes(tmp_path, kills, queries):
     """A hundred hits a query, without importing Pyserini, so that a start costs little."""
