@@ -75,9 +75,11 @@ def bench(
 ) -> None:  # fmt: skip
     """Time a checkpoint on pairs of MS MARCO's lengths, on your own, or on a run's.
 
-    The share of the peak is what a product of matrices reaches in the same run, on the same device and in the same
-    dtype. With --sweep, --model, --backend, --dtype and --batch-tokens may be given several times: every combination
-    of them reranks the run. An option for one model alone is in its YAML: '{model: NAME, max_length: 128}'.
+    The share of the peak is what a product of matrices reaches in the same
+    run, on the same device and in the same dtype. With --sweep, --model,
+    --backend, --dtype and --batch-tokens may be given several times: every
+    combination of them reranks the run. An option for one model alone is in
+    its YAML: '{model: NAME, max_length: 128}'.
     """
     from ..experiments.topics import load_qrels
 
