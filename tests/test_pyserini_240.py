@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pyserini_rerank
 import pytest
+from package_index import skip_or_fail
 
 VERSION = "2.4.0"
 ROOT = Path(pyserini_rerank.__file__).parents[1]
 #: Not the environment's own packages: 2.4.0 is seen only by whoever puts this on the path.
 ASIDE = Path(sys.prefix) / f"pyserini-{VERSION}"
-UNREACHABLE = ("Retrying (", "No matching distribution", "Connection", "ProxyError", "timed out", "No module named pip")
 #: The files that 2.4.0 fetches at import, and the two records that it looks up in them.
 AT_IMPORT = {
     "lucene/msmarco-v1-passage-impact.json": "msmarco-v1-passage.unicoil",
@@ -46,10 +46,7 @@ def pyserini_240():
         done = subprocess.run([*command, f"pyserini=={VERSION}"], capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(made)
-            told = done.stderr.strip().splitlines() or ["pip said nothing"]
-            if any(sign in done.stderr for sign in UNREACHABLE):
-                pytest.skip(f"the package index does not give pyserini=={VERSION}: {told[-1]}")
-            pytest.fail(done.stderr)
+            skip_or_fail(f"pyserini=={VERSION}", done)
         made.chmod(0o755)
         try:
             made.rename(ASIDE)

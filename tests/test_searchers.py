@@ -226,13 +226,13 @@ def test_every_searcher_reranks_a_batch(
         assert {type(hit) for hit in results[qid]} == {type(first[qid][0])}
 
 
-@pytest.mark.parametrize("kind", ["bm25", "impact", "fusion", "hnsw", "flat"])
-@pytest.mark.parametrize("batch", [False, True], ids=["search", "batch"])
+@pytest.mark.parametrize(
+    ("kind", "batch"),
+    [(kind, batch) for kind in ("bm25", "impact", "hnsw", "flat") for batch in (False, True)] + [("fusion", False)],
+)
 def test_lucene_hits_keep_their_fields(
     kind: str, batch: bool, make_searcher: Any, asked: Any, query: str, hashing: Reranker, documents: dict[str, str]
 ) -> None:
-    if batch and kind == "fusion":
-        pytest.skip("LuceneFusionSearcher has no batch_search")
     searcher, plain = make_searcher(kind), make_searcher(kind)
     searcher.set_reranker(hashing, depth=DEPTH, texts=without_text(kind, documents))
     text, more = asked(kind, query)

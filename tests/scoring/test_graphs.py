@@ -9,6 +9,7 @@ import pytest
 import reference
 import tiny_checkpoints
 import tiny_families
+from pyserini_rerank import automatic
 from pyserini_rerank.scoring import bundled
 from pyserini_rerank.scoring.contract import OBVIOUS, PAIRS, BackendContract, score
 from pyserini_rerank.scoring.onnx import OnnxBackend
@@ -102,6 +103,11 @@ def test_fingerprints_differ_as_scores_do(folders, reranker):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_auto_knows_its_dtypes(kind):
+    assert automatic.DTYPES[kind.kind] == kind.dtypes
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_takes_the_torch_backends_tokens(kind, folders):
     torch, graph = (pyserini_rerank.load(folders[BERT], backend=name).backend for name in ("torch", kind.kind))
     assert graph.vocabulary == torch.vocabulary
@@ -186,7 +192,7 @@ def test_other_families_are_refused(kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("package", "kind"), [("onnxruntime", "onnx"), ("onnxscript", "onnx"), ("openvino", "openvino")]
+    ("package", "kind"), [("onnx", "onnx"), ("onnxruntime", "onnx"), ("onnxscript", "onnx"), ("openvino", "openvino")]
 )
 def test_a_package_that_is_not_there(package, kind, monkeypatch, tmp_path):
     folder = tiny_checkpoints.build(BERT, tmp_path, seed=1)  # has not been exported

@@ -17,6 +17,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import urllib3
+from package_index import skip_or_fail
 from pyserini_rerank.scoring.contract import PAIRS
 from tiny_checkpoints import build
 
@@ -47,7 +48,7 @@ def infinity() -> Path:
         pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
         done = subprocess.run([*pip, f"infinity-emb[server,torch]=={VERSION}"], capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f"pip does not install infinity-emb: {done.stderr.strip().splitlines()[-1]}")
+            skip_or_fail(f"infinity-emb=={VERSION}", done)
         (target / "installed").touch()
     return program
 
