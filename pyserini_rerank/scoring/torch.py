@@ -58,7 +58,7 @@ class TorchBackend(CheckpointBackend):
         self.dtype = dtype_of(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
         self.family = families.load(checkpoint, self.dtype, max_length, head)
-        self.family.model.to(self.device).eval()
+        self.family.place(self.device)
         encoder, budget = self.family.encoder, budget_of(batch_tokens, self.device)
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
         #: The tokens that have turned out to fit the device's memory.

@@ -15,6 +15,7 @@ from .. import heads, models
 from ..checkpoints import Checkpoint
 from ..packed import Packing, prepare
 from ..pairs import INPUTS, EncodedPair, PairEncoder
+from ..prepacked import prepack
 from .family import Family, first_position
 
 
@@ -82,6 +83,13 @@ class Classifier(Family):
 
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
         return PairEncoder(tokenizer, max_length)
+
+    def place(self, device: torch.device) -> None:
+        super().place(device)
+        # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
+        plain = device.type == "cpu" and self.body.dtype == torch.float32
+        if self.packs and plain and torch.backends.mkldnn.is_available():
+            prepack(self.body)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         inputs = self._packed(pairs, device) if self.packs else self._padded(pairs, device)

@@ -47,6 +47,10 @@ class Family(ABC):
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         """Load the model, and give its configuration."""
 
+    def place(self, device: torch.device) -> None:
+        """Move the model to the device that it runs on."""
+        self.model.to(device).eval()
+
     @abstractmethod
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> Encoder[Any]:
         """Make what turns pairs into tokens."""
