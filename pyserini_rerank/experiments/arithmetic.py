@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..scoring.packed import LAST
+from ..scoring.last_layer import LAST
 
 #: The side of the matrices whose product shows what a device can reach.
 MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -56,11 +56,12 @@ def _seen(length: int, window: int) -> int:
 def peak(device: torch.device, dtype: torch.dtype) -> float:
     """Measure what a product of square matrices reaches: operations a second, the best of eight."""
     side = MATRIX[device.type]
-    matrix = torch.randn(side, side, dtype=dtype, device=device)
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
     best = 0.0
     for _ in range(8):
         start = time.perf_counter()
-        product = matrix @ matrix
+        product = multiply(matrix, matrix)
         float(product[0, 0])  # waits for the device
         best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best

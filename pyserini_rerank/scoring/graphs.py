@@ -20,6 +20,7 @@ from .checkpoint_backend import CheckpointBackend
 from .device import budget_of, describe
 from .families.classifier import Classifier
 from .families.family import encoder_of
+from .last_layer import shorten
 from .pairs import INPUTS, EncodedPair, PairEncoder
 
 CPU = torch.device("cpu")
@@ -126,6 +127,7 @@ class GraphBackend(CheckpointBackend, ABC):
             classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
             # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
             classifier.body.set_attn_implementation("eager")
+            shorten(classifier.body)
             arrays = classifier.encoder.pad(classifier.encoder.encode(EXAMPLE), classifier.pad_id)
             inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
             if not classifier.takes_types:

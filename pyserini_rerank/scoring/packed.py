@@ -1,12 +1,10 @@
 """Sequences of different lengths end to end through transformers' encoders: nothing is padded, nothing is masked.
 
 Every layer but attention works on tokens one by one, so that it does not matter to it whose they are. Attention is
-given to transformers as an implementation of its own, which keeps each sequence to itself. And since the score is read
-off each sequence's first token, the last layer computes no other.
+given to transformers as an implementation of its own, which keeps each sequence to itself.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -14,6 +12,8 @@ import torch
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from .last_layer import shorten
 
 ATTENTION = "pyserini_rerank_packed"
 
@@ -101,66 +101,12 @@ def prepare(body: Any) -> bool:
     bool
         False for an architecture that is not known here; it stays as it was.
     """
-    kind = body.config.model_type
-    if kind in LAST:
-        layers = body.transformer.layer if kind == "distilbert" else body.encoder.layer
-        layers[-1] = LAST[kind](layers[-1])
-    elif kind == "modernbert":
+    if body.config.model_type == "modernbert":
         body.register_forward_hook(_one_vector, with_kwargs=True)
-    else:
+    elif not shorten(body):
         return False
     body.set_attn_implementation(ATTENTION)
     return True
-
-
-class LastLayer(torch.nn.Module, ABC):
-    """The last layer, for each sequence's first token: the keys and values are all that it needs of the others."""
-
-    def __init__(self, layer: Any, attention: Any, query: Any, key: Any, value: Any) -> None:
-        super().__init__()
-        self.layer, self.query, self.key, self.value = layer, query, key, value
-        self.heads, self.scale = (-1, attention.attention_head_size), attention.scaling
-
-    def forward(self, hidden: torch.Tensor, *_: Any, packing: Packing, **__: Any) -> torch.Tensor:
-        """Give a vector a sequence: (1, tokens, dimension) to (n, 1, dimension)."""
-        first = hidden[0, packing.first]
-        asked = self.query(first), self.key(hidden[0]), self.value(hidden[0])
-        query, key, value = (some.view(len(some), *self.heads) for some in asked)
-        context = packing.attend(query, key, value, self.scale)
-        return self.after(context.flatten(1), first)[:, None]
-
-    @abstractmethod
-    def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """Do what comes after attention: (n, dimension) each."""
-
-
-class BertLastLayer(LastLayer):
-    """Of BERT, ELECTRA and RoBERTa."""
-
-    def __init__(self, layer: Any) -> None:
-        own = layer.attention.self
-        super().__init__(layer, own, own.query, own.key, own.value)
-
-    def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        vectors: torch.Tensor = self.layer.feed_forward_chunk(self.layer.attention.output(context, first))
-        return vectors
-
-
-class DistilBertLastLayer(LastLayer):
-    def __init__(self, layer: Any) -> None:
-        own = layer.attention
-        super().__init__(layer, own, own.q_lin, own.k_lin, own.v_lin)
-
-    def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        attended = self.layer.sa_layer_norm(self.layer.attention.out_lin(context) + first)
-        vectors: torch.Tensor = self.layer.output_layer_norm(self.layer.ffn(attended) + attended)
-        return vectors
-
-
-LAST: dict[str, Callable[[Any], LastLayer]] = {
-    **dict.fromkeys(("bert", "electra", "roberta", "xlm-roberta", "camembert"), BertLastLayer),
-    "distilbert": DistilBertLastLayer,
-}
 
 
 def _one_vector(body: Any, _: Any, inputs: dict[str, Any], output: Any) -> Any:

@@ -15,7 +15,7 @@ from .. import heads, models
 from ..checkpoints import Checkpoint
 from ..packed import Packing, prepare
 from ..pairs import INPUTS, EncodedPair, PairEncoder
-from ..prepacked import prepack
+from ..prepacked import prepack, prepacks
 from .family import Family, first_position
 
 
@@ -87,8 +87,7 @@ class Classifier(Family):
     def place(self, device: torch.device) -> None:
         super().place(device)
         # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
-        plain = device.type == "cpu" and self.body.dtype == torch.float32
-        if self.packs and plain and torch.backends.mkldnn.is_available():
+        if self.packs and device.type == "cpu" and prepacks(self.body.dtype):
             prepack(self.body)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
