@@ -3,9 +3,8 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,8 +120,7 @@ class Encoder[E: Encoded](ABC):
         return 2 * int(np.count_nonzero(ids == self.unknown)) >= len(ids)
 
 
-@dataclass(frozen=True)
-class EncodedPair:
+class EncodedPair(NamedTuple):
     """A pair's tokens, cut to the model's length but without the special tokens around them."""
 
     query: Ids
@@ -191,11 +189,12 @@ class PairEncoder(Encoder[EncodedPair]):
         """
         room = self.max_length - self.special
         n, m = len(query), len(passage)
-        if n + m > room:
-            if n <= m:
-                n = min(n, room // 2)
-                m = room - n
-            else:
-                m = min(m, room // 2)
-                n = room - m
+        if n + m <= room:
+            return EncodedPair(query, passage, False, False)
+        if n <= m:
+            n = min(n, room // 2)
+            m = room - n
+        else:
+            m = min(m, room // 2)
+            n = room - m
         return EncodedPair(query[:n], passage[:m], n < len(query), m < len(passage))
