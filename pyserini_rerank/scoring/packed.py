@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from .device import to_device
 from .last_layer import shorten
 
 ATTENTION = "pyserini_rerank_packed"
@@ -38,9 +40,11 @@ class Packing:
         self.longest = max(lengths)
         # Older devices have no FlashAttention.
         self.flash = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        self.bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+        self.bounds = to_device(np.array([0, *accumulate(lengths)], dtype=np.int32), device)
         self.first = self.bounds[:-1].long()
 
+    # Its loop over lengths would be compiled anew for each batch.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: int | None = None
     ) -> torch.Tensor:

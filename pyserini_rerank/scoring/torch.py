@@ -31,6 +31,9 @@ class TorchBackend(CheckpointBackend):
         Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
     batch_tokens : int or "auto"
         Tokens of a batch, with the padding where there is any: bounds the memory, and sets the speed.
+    compiled : bool
+        Have torch compile a classifier's layers when they first run, which takes a minute or so and needs a C++
+        compiler; for a GPU and many pairs.
     head : str, optional
         ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
@@ -51,6 +54,7 @@ class TorchBackend(CheckpointBackend):
         dtype: str | None = None,
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
+        compiled: bool = False,
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
@@ -58,9 +62,16 @@ class TorchBackend(CheckpointBackend):
         self.dtype = dtype_of(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
         self.family = families.load(checkpoint, self.dtype, max_length, head)
-        self.family.place(self.device)
+        self.family.place(self.device, compiled=compiled)
         encoder, budget = self.family.encoder, budget_of(batch_tokens, self.device)
-        super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
+        super().__init__(
+            checkpoint,
+            encoder,
+            budget,
+            f"{self.family.facts} {encoder.max_length} {self.dtype}{' compiled' * compiled}",
+        )
+        #: On a GPU a batch is laid out while another one is computed.
+        self.workers = 2 if self.device.type == "cuda" else 1
         #: The tokens that have turned out to fit the device's memory.
         self.fits = max(self.budget, self.max_length)
 
@@ -93,7 +104,7 @@ class TorchBackend(CheckpointBackend):
                     raise RuntimeError(
                         f"{self.device} has no memory for one pair of {longest} tokens: free some, or lower max_length."
                     ) from None
-            self.fits = rows // 2 * longest
+            self.fits = min(self.fits, rows // 2 * longest)  # another thread may have found out as well
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         if self.fits < before:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
+from pyserini_rerank.model import ModelReranker
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
 from pyserini_rerank.scoring.device import BATCH_TOKENS
 from pyserini_rerank.scoring.torch import TorchBackend
@@ -356,6 +358,32 @@ def test_what_the_device_has_no_memory_for_goes_through_in_parts(tiny, few, monk
             warnings.simplefilter("error")
             assert np.array_equal(reranker.predict(few), scores)
         assert [batch.positions.tolist() for batch in reranker.backend.plan(few).batches] == planned
+
+
+@pytest.mark.parametrize("most", [None, 600], ids=["", "memory gives out"])
+def test_two_batches_at_once_as_on_a_gpu(tiny, few, most, monkeypatch):
+    """Each waits for the other once, so that they are under way together."""
+    with load(tiny, batch_tokens=1000) as reranker:
+        expected = reranker.predict(few)
+        assert len(reranker.backend.plan(few).batches) > 2
+        shapes = limit_memory(monkeypatch, most) if most else None
+        both, plain, first = threading.Barrier(2, timeout=60), TorchBackend.run, threading.local()
+
+        def run(self, batch):
+            if not hasattr(first, "done"):
+                first.done = both.wait() is not None
+            return plain(self, batch)
+
+        monkeypatch.setattr(TorchBackend, "run", run)
+        reranker.backend.workers = 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OutOfMemoryWarning)
+            scores = ModelReranker(reranker.backend, "").predict(few)
+        if most:
+            assert scores == pytest.approx(expected, abs=1e-5)
+            assert max(shapes) <= most and reranker.backend.fits <= most
+        else:
+            assert scores.tobytes() == expected.tobytes()
 
 
 def test_without_memory_for_one_pair_it_says_so(tiny, few, monkeypatch):

@@ -13,6 +13,8 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from .. import heads, models
 from ..checkpoints import Checkpoint
+from ..device import to_device
+from ..last_layer import layers_of
 from ..packed import Packing, prepare
 from ..pairs import INPUTS, EncodedPair, PairEncoder
 from ..prepacked import prepack, prepacks
@@ -84,8 +86,12 @@ class Classifier(Family):
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
         return PairEncoder(tokenizer, max_length)
 
-    def place(self, device: torch.device) -> None:
-        super().place(device)
+    def place(self, device: torch.device, *, compiled: bool = False) -> None:
+        super().place(device, compiled=compiled and not self.packs)
+        if compiled:
+            for layer in layers_of(self.body):
+                layer.compile(dynamic=True)
+            return
         # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
         if self.packs and device.type == "cpu" and prepacks(self.body.dtype):
             prepack(self.body)
@@ -102,9 +108,9 @@ class Classifier(Family):
         positions = np.concatenate([np.arange(length) for length in lengths]) + self.first_position
         ids, types = self.encoder.join(pairs)
         found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
-        inputs = {name: torch.from_numpy(some)[None].to(device) for name, some in found.items()}
+        inputs = {name: to_device(some[None], device) for name, some in found.items()}
         return {**inputs, "packing": Packing(lengths, device)}
 
     def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
         laid = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
-        return {name: torch.from_numpy(some).to(device) for name, some in laid}
+        return {name: to_device(some, device) for name, some in laid}

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from .. import models
 from ..backend import Pair
 from ..checkpoints import Checkpoint
+from ..device import to_device
 from ..pairs import EncodedPair, Encoder
 from .family import Family, ids_of
 
@@ -103,12 +104,12 @@ class Late(Family):
         queries = self._vectors(*self.encoder.pad_queries(list(rows)), device)
         ids, mask = self.encoder.pad_passages(pairs, pad_id=0)
         passages = self._vectors(ids, mask, device)
-        compared = torch.from_numpy((mask == 1) & ~np.isin(ids, self.encoder.punctuation)).to(device)
+        compared = to_device((mask == 1) & ~np.isin(ids, self.encoder.punctuation), device)
         cosines = passages @ queries[[rows[key] for key in keys]].transpose(1, 2)
         # [CLS], the marker and [SEP] are always among those that are compared.
         return cosines.masked_fill(~compared[:, :, None], -torch.inf).amax(1).sum(1)
 
     def _vectors(self, ids: NDArray[np.int64], mask: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         """Give each token's vector of length 1: float32 (n, length, dimension)."""
-        inputs = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+        inputs = to_device(ids, device), to_device(mask, device)
         return normalize(self.model["linear"](self.model["body"](*inputs).last_hidden_state), dim=-1)

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from .. import models
 from ..checkpoints import Checkpoint
+from ..device import to_device
 from ..heads import HEADS
 from ..templates import EncodedPrompt, TemplateEncoder
 from .family import Family, ids_of
@@ -38,7 +39,7 @@ class Prompted(Family):
         return TemplateEncoder(tokenizer, max_length, checkpoint.row.template)
 
     def scores(self, pairs: Sequence[EncodedPrompt], device: torch.device) -> torch.Tensor:
-        ids, mask = (torch.from_numpy(part).to(device) for part in self.encoder.pad(pairs))
+        ids, mask = (to_device(part, device) for part in self.encoder.pad(pairs))
         scores: torch.Tensor = HEADS["margin"](self._logits(ids, mask))
         return scores
 
