@@ -1,26 +1,39 @@
-"""Work that is done side by side: the next thing is made while the one before it is used."""
+"""Work that is done side by side: the next things are made while the one before them is used."""
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 
 
-def ahead[A, B](make: Callable[[A], B], some: Iterable[A]) -> Iterator[B]:
-    """Make something of each item, in order, in a thread while the caller is busy with what came before it.
+def ahead[A, B](make: Callable[[A], B], some: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
+    """Make something of each item, in order, in threads while the caller is busy with what came before it.
 
-    One result waits at most, so that making runs no further ahead. The first is made in the caller's own thread, so
-    that a single item takes no other. What making raises is raised here, where the result would have come; a caller
-    that stops waits for the one that is being made, and no other is begun.
+    A single item is made in the caller's own thread. What making raises is raised here, where the result would have
+    come; a caller that stops waits for those that are being made, and no other is begun.
+
+    Parameters
+    ----------
+    threads : int
+        How many are made at once.
+    most : int
+        How many are being made or wait while the caller has one: making runs no further ahead.
     """
     items = iter(some)
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
-        made = [make(item) for item in islice(items, 1)]
-        for item in items:
-            coming = thread.submit(_make, make, item)
-            yield made.pop()
-            made.append(coming.result())
-        yield from made
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        yield from map(make, first)
+        return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+    try:
+        begun = chain(first, items)
+        coming = deque(pool.submit(_make, make, item) for item in islice(begun, most))
+        while coming:
+            coming.extend(pool.submit(_make, make, item) for item in islice(begun, 1))
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _make[A, B](make: Callable[[A], B], item: A) -> B:

@@ -1,11 +1,10 @@
 """The reranker that the others are made of: one checkpoint, in one backend."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .ahead import ahead
@@ -85,16 +84,9 @@ class ModelReranker(Reranker):
         scores = np.empty(len(unique), dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            starts = range(0, len(distinct), PIECE)
-            plans = ahead(backend.plan, (distinct[start : start + PIECE] for start in starts))
-            for start, plan in zip(starts, plans, strict=True):
-                with self._run(backend, plan.batches) as results:
-                    for batch, own in zip(plan.batches, results, strict=True):
-                        scores[start + batch.positions] = own
-                        progress.update(len(batch.positions))
-                counts.cut_passages += plan.cut_passages
-                counts.cut_queries += plan.cut_queries
-                counts.unknown += plan.unknown
+            for positions, own in self._run(backend, self._batches(backend, distinct, counts)):
+                scores[positions] = own
+                progress.update(len(positions))
         counts.pairs += len(pairs)
         counts.scored += len(unique)
         wrong = np.flatnonzero(~np.isfinite(scores))
@@ -107,16 +99,26 @@ class ModelReranker(Reranker):
             )
         return scores[[unique[pair] for pair in pairs]]
 
-    @contextmanager
-    def _run(self, backend: Backend, batches: Sequence[Batch]) -> Iterator[Iterable[Scores]]:
-        """Run batches, as many at once as the backend has workers; give their scores in order."""
+    def _batches(self, backend: Backend, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
+        """Plan the batches of all pairs, piece by piece."""
+        starts = range(0, len(pairs), PIECE)
+        pieces = (pairs[start : start + PIECE] for start in starts)
+        plans = ahead(backend.plan, pieces, threads=self._workers, most=self._workers)
+        for start, plan in zip(starts, plans, strict=True):
+            counts.cut_passages += plan.cut_passages
+            counts.cut_queries += plan.cut_queries
+            counts.unknown += plan.unknown
+            for batch in plan.batches:
+                yield Batch(start + batch.positions, batch.inputs)
 
-        def run(batch: Batch) -> Scores:
+    def _run(self, backend: Backend, batches: Iterator[Batch]) -> Iterator[tuple[NDArray[np.intp], Scores]]:
+        """Run batches, as many at once as the backend has workers; give their positions and scores in order."""
+
+        def run(batch: Batch) -> tuple[NDArray[np.intp], Scores]:
             with self._turns:
-                return backend.run(batch)
+                return batch.positions, backend.run(batch)
 
-        pool = ThreadPoolExecutor(self._workers)
-        try:
-            yield map(run, batches) if self._workers == 1 else pool.map(run, batches)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        if self._workers == 1:
+            return map(run, batches)
+        # Another one waits for each worker, so that none waits for the caller.
+        return ahead(run, batches, threads=self._workers, most=2 * self._workers)

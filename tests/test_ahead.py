@@ -21,7 +21,7 @@ def test_each_is_made_while_the_one_before_it_is_used() -> None:
         if number < 4:
             assert begun[number + 1].wait(10)
         assert not any(event.is_set() for event in begun[number + 2 :]), "one waits, and no more"
-    assert threads[0] is threading.main_thread() and len(set(threads)) == 2
+    assert len(set(threads)) == 1 and threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -51,3 +51,18 @@ def test_who_stops_leaves_no_thread_and_begins_nothing() -> None:
     assert next(made) == 0 and next(made) == 1
     made.close()
     assert asked == [0, 1, 2] and threading.active_count() == before
+
+
+def test_several_at_once() -> None:
+    """Three are made together, and come in order; five are begun while the caller has one, and no more."""
+    together, begun = threading.Barrier(3, timeout=60), []
+
+    def make(number: int) -> int:
+        begun.append(number)
+        if number < 3:
+            together.wait()
+        return number
+
+    for number, made in enumerate(ahead(make, range(12), threads=3, most=5)):
+        assert made == number and len(begun) <= number + 6
+    assert sorted(begun) == list(range(12))

@@ -105,7 +105,8 @@ class Classifier(Family):
 
     def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
         lengths = [self.encoder.length(pair) for pair in pairs]
-        positions = np.concatenate([np.arange(length) for length in lengths]) + self.first_position
+        starts = np.cumsum([0, *lengths[:-1]])
+        positions = np.arange(sum(lengths)) - np.repeat(starts, lengths) + self.first_position
         ids, types = self.encoder.join(pairs)
         found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
         inputs = {name: to_device(some[None], device) for name, some in found.items()}
