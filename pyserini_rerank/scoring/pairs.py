@@ -32,6 +32,8 @@ class Encoded(Protocol):
     """A pair's tokens, cut to the model's length."""
 
     @property
+    def passage(self) -> Ids: ...
+    @property
     def query_was_cut(self) -> bool: ...
     @property
     def passage_was_cut(self) -> bool: ...
@@ -73,10 +75,6 @@ class Encoder[E: Encoded](ABC):
     def length(self, pair: E) -> int:
         """Count the tokens that a pair takes up in a batch."""
 
-    @abstractmethod
-    def is_unknown(self, pair: E) -> bool:
-        """Does a passage have no more known tokens than unknown ones?"""
-
     def plan(
         self, pairs: Sequence[Pair], encoded: Sequence[E], inputs: Sequence[Any], budget: int, added: int = 0
     ) -> Plan:
@@ -97,7 +95,7 @@ class Encoder[E: Encoded](ABC):
             batches=[Batch(some, [inputs[i] for i in some]) for some in pack(lengths, budget)],
             cut_passages=sum(pair.passage_was_cut for pair in encoded),
             cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
-            unknown=sum(self.is_unknown(pair) for pair in encoded),
+            unknown=int(self.mostly_unknown([pair.passage for pair in encoded]).sum()),
         )
 
     def tokenize(self, texts: Sequence[str]) -> list[Ids]:
@@ -115,9 +113,12 @@ class Encoder[E: Encoded](ABC):
         ids.update(zip(texts, self.tokenize(texts), strict=True))
         return ids
 
-    def mostly_unknown(self, ids: Ids) -> bool:
-        """Do ids have no more known tokens than unknown ones?"""
-        return 2 * int(np.count_nonzero(ids == self.unknown)) >= len(ids)
+    def mostly_unknown(self, passages: Sequence[Ids]) -> NDArray[np.bool_]:
+        """Tell which passages have no more known tokens than unknown ones: bool (n,)."""
+        lengths = np.array([len(ids) for ids in passages], dtype=np.int64)
+        ids = np.concatenate([*passages, np.empty(0, dtype=np.int32)])
+        owners = np.repeat(np.arange(len(lengths)), lengths)[ids == self.unknown]
+        return 2 * np.bincount(owners, minlength=len(lengths)) >= lengths
 
 
 class EncodedPair(NamedTuple):
@@ -158,10 +159,6 @@ class PairEncoder(Encoder[EncodedPair]):
     def length(self, pair: EncodedPair) -> int:
         """Count a pair's tokens, special ones included."""
         return len(pair.query) + len(pair.passage) + self.special
-
-    def is_unknown(self, pair: EncodedPair) -> bool:
-        """Does a passage have no more known tokens than unknown ones?"""
-        return self.mostly_unknown(pair.passage)
 
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay pairs end to end: ids and token types, each (tokens,)."""

@@ -23,9 +23,10 @@ class EncodedPrompt:
     """A prompt's tokens, cut to the model's length."""
 
     ids: Ids
+    passage: Ids
+    """The tokens that the document has part in, uncut."""
     query_was_cut: bool
     passage_was_cut: bool
-    is_unknown: bool
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,6 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
 
     def length(self, pair: EncodedPrompt) -> int:
         return len(pair.ids)
-
-    def is_unknown(self, pair: EncodedPrompt) -> bool:
-        return pair.is_unknown
 
     def pad(self, prompts: Sequence[EncodedPrompt]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay prompts out as the model's inputs, padded on the right: ids and attention mask, each (n, longest)."""
@@ -144,7 +142,7 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
             m = max(room - n, min(m, room // 4))
             n = min(n, room - m)
             ids = np.delete(ids, np.concatenate([query[n:], document[m:]]))
-        return EncodedPrompt(ids, n < len(query), m < len(document), self.mostly_unknown(prompt.passage))
+        return EncodedPrompt(ids, prompt.passage, n < len(query), m < len(document))
 
 
 def _joined(parts: Sequence[Tokenized]) -> Tokenized:

@@ -58,9 +58,6 @@ class LateEncoder(Encoder[EncodedPair]):
         # As if each passage of a batch came with a query of its own, which bounds the memory in any case.
         return len(pair.passage) + 3 + QUERY_LENGTH
 
-    def is_unknown(self, pair: EncodedPair) -> bool:
-        return self.mostly_unknown(pair.passage)
-
     def pad_queries(self, queries: Sequence[bytes]) -> Padded:
         """Lay queries out, each given as its int32 ids' bytes: ids and attention mask, each (n, 32)."""
         ids = [np.frombuffer(query, dtype=np.int32) for query in queries]
