@@ -192,7 +192,7 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
     one = _first(backend)
     if not isinstance(one, TorchBackend | GraphBackend) or isinstance(one.encoder, LateEncoder):
         return figures
-    batches = [[one.encoder.length(pair) for pair in batch.inputs] for plan in plans for batch in plan.batches]
+    batches = [[pair.length for pair in batch.inputs] for plan in plans for batch in plan.batches]
     lengths = list(chain(*batches))
     classifier = (
         backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None

@@ -12,8 +12,12 @@ from tokenizers import Tokenizer
 
 from .backend import Batch, Pair, Plan, Tokens
 from .batches import pack
+from .tokenizing import TokenizingProcesses
 
 Ids = NDArray[np.int32]
+
+#: Texts that are worth sending to other processes.
+MUCH = 500
 
 #: The parts of a tokenizer's file that make a passage's tokens; special tokens and cutting come after them.
 MAKES_TOKENS = ("added_tokens", "normalizer", "pre_tokenizer", "model")
@@ -33,6 +37,10 @@ class Encoded(Protocol):
 
     @property
     def passage(self) -> Ids: ...
+    @property
+    def length(self) -> int:
+        """The tokens that it takes up in a batch."""
+
     @property
     def query_was_cut(self) -> bool: ...
     @property
@@ -55,10 +63,13 @@ class Encoder[E: Encoded](ABC):
         Tokens without which there is no room for a pair.
     takes_tokens : bool
         Passages may be `Tokens`.
+    processes : TokenizingProcesses, optional
+        They tokenize where there is much to tokenize.
     """
 
     least: int
     takes_tokens = True
+    processes: TokenizingProcesses | None = None
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         tokenizer.no_truncation()
@@ -70,10 +81,6 @@ class Encoder[E: Encoded](ABC):
     @abstractmethod
     def encode(self, pairs: Sequence[Pair]) -> list[E]:
         """Tokenize and cut pairs."""
-
-    @abstractmethod
-    def length(self, pair: E) -> int:
-        """Count the tokens that a pair takes up in a batch."""
 
     def plan(
         self, pairs: Sequence[Pair], encoded: Sequence[E], inputs: Sequence[Any], budget: int, added: int = 0
@@ -90,7 +97,7 @@ class Encoder[E: Encoded](ABC):
         added : int
             Tokens that the backend adds to each pair.
         """
-        lengths = [self.length(pair) + added for pair in encoded]
+        lengths = [pair.length + added for pair in encoded]
         return Plan(
             batches=[Batch(some, [inputs[i] for i in some]) for some in pack(lengths, budget)],
             cut_passages=sum(pair.passage_was_cut for pair in encoded),
@@ -100,6 +107,8 @@ class Encoder[E: Encoded](ABC):
 
     def tokenize(self, texts: Sequence[str]) -> list[Ids]:
         """Give passages' tokens, uncut and without special ones."""
+        if self.processes and len(texts) >= MUCH:
+            return self.processes(texts)
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
@@ -126,6 +135,8 @@ class EncodedPair(NamedTuple):
 
     query: Ids
     passage: Ids
+    length: int
+    """The special tokens included."""
     query_was_cut: bool
     passage_was_cut: bool
 
@@ -156,10 +167,6 @@ class PairEncoder(Encoder[EncodedPair]):
         passages = self.distinct([passage for _, passage in pairs])
         return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
 
-    def length(self, pair: EncodedPair) -> int:
-        """Count a pair's tokens, special ones included."""
-        return len(pair.query) + len(pair.passage) + self.special
-
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay pairs end to end: ids and token types, each (tokens,)."""
         ids = np.concatenate(
@@ -173,7 +180,7 @@ class PairEncoder(Encoder[EncodedPair]):
 
     def pad(self, pairs: Sequence[EncodedPair], pad_id: int) -> tuple[NDArray[np.int64], ...]:
         """Lay pairs out as rows: ids, attention mask and token types, each (n, longest)."""
-        lengths = np.array([self.length(pair) for pair in pairs])
+        lengths = np.array([pair.length for pair in pairs])
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids, types = np.full(mask.shape, pad_id, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
         ids[mask], types[mask] = self.join(pairs)
@@ -187,11 +194,11 @@ class PairEncoder(Encoder[EncodedPair]):
         room = self.max_length - self.special
         n, m = len(query), len(passage)
         if n + m <= room:
-            return EncodedPair(query, passage, False, False)
+            return EncodedPair(query, passage, n + m + self.special, False, False)
         if n <= m:
             n = min(n, room // 2)
             m = room - n
         else:
             m = min(m, room // 2)
             n = room - m
-        return EncodedPair(query[:n], passage[:m], n < len(query), m < len(passage))
+        return EncodedPair(query[:n], passage[:m], self.max_length, n < len(query), m < len(passage))

@@ -98,7 +98,7 @@ class SentenceTransformersBackend:
         tokenizer = Tokenizer.from_str(self.model.tokenizer.backend_tokenizer.to_str())
         self.encoder = PairEncoder(tokenizer, self.max_length)
         # What the prompt and a chat template add is as long for every pair, and learnt from a short one.
-        self.added = self._tokens_of("a", "a") - self.encoder.length(self.encoder.encode([("a", "a")])[0])
+        self.added = self._tokens_of("a", "a") - self.encoder.encode([("a", "a")])[0].length
         self.encoder.max_length -= self.added
         if self.encoder.max_length < self.encoder.special + 2:
             least = self.encoder.special + self.added + 2

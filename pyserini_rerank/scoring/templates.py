@@ -28,6 +28,10 @@ class EncodedPrompt:
     query_was_cut: bool
     passage_was_cut: bool
 
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
 
 @dataclass(frozen=True)
 class Tokenized:
@@ -71,9 +75,6 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPrompt]:
         """Tokenize and cut pairs of texts."""
         return [self._cut(prompt) for prompt in self._prompts(pairs)]
-
-    def length(self, pair: EncodedPrompt) -> int:
-        return len(pair.ids)
 
     def pad(self, prompts: Sequence[EncodedPrompt]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay prompts out as the model's inputs, padded on the right: ids and attention mask, each (n, longest)."""

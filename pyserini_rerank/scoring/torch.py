@@ -13,6 +13,7 @@ from . import checkpoints, families
 from .backend import Batch, OutOfMemoryWarning
 from .checkpoint_backend import CheckpointBackend
 from .device import budget_of, describe, device_of, dtype_of
+from .tokenizing import TokenizingProcesses
 
 
 class TorchBackend(CheckpointBackend):
@@ -34,6 +35,8 @@ class TorchBackend(CheckpointBackend):
     compiled : bool
         Have torch compile a classifier's layers when they first run, which takes a minute or so and needs a C++
         compiler; for a GPU and many pairs.
+    processes : int
+        So many processes tokenize, for a GPU that one process cannot feed; by default it is this one that does.
     head : str, optional
         ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
@@ -55,6 +58,7 @@ class TorchBackend(CheckpointBackend):
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
         compiled: bool = False,
+        processes: int = 0,
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
@@ -70,6 +74,8 @@ class TorchBackend(CheckpointBackend):
             budget,
             f"{self.family.facts} {encoder.max_length} {self.dtype}{' compiled' * compiled}",
         )
+        if processes:
+            encoder.processes = TokenizingProcesses(encoder.tokenizer, processes)
         #: On a GPU a batch is laid out while another one is computed.
         self.workers = 2 if self.device.type == "cuda" else 1
         #: The tokens that have turned out to fit the device's memory.
@@ -92,7 +98,7 @@ class TorchBackend(CheckpointBackend):
             There is not enough memory for a single pair.
         """
         pairs: Sequence[Any] = batch.inputs
-        longest = max(self.encoder.length(pair) for pair in pairs)
+        longest = max(pair.length for pair in pairs)
         before = self.fits
         while True:
             rows = min(len(pairs), max(1, self.fits // longest))
@@ -121,6 +127,8 @@ class TorchBackend(CheckpointBackend):
 
     def close(self) -> None:
         """Give the model's memory back."""
+        if self.encoder.processes:
+            self.encoder.processes.close()
         del self.family
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -310,7 +310,7 @@ def test_a_device_without_enough_memory_under_a_batch_of_searches(
     plain = TorchBackend._forward
 
     def forward(self: TorchBackend, pairs: Any) -> Any:
-        if len(pairs) * max(self.encoder.length(pair) for pair in pairs) > 1500:
+        if len(pairs) * max(pair.length for pair in pairs) > 1500:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(self, pairs)
 

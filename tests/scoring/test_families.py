@@ -329,7 +329,7 @@ def test_without_memory_a_batch_goes_through_in_parts(rerankers, folders, monkey
     plain, most = TorchBackend._forward, 700
 
     def forward(self, pairs):
-        if len(pairs) * max(self.encoder.length(pair) for pair in pairs) > most:
+        if len(pairs) * max(pair.length for pair in pairs) > most:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(self, pairs)
 

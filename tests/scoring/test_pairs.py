@@ -39,7 +39,7 @@ def laid_out(encoder, pairs, pad_id=0):
     for pair in encoder.encode(pairs):
         ids, mask, types = encoder.pad([pair], pad_id)
         assert mask.all()
-        assert ids.shape == mask.shape == types.shape == (1, encoder.length(pair))
+        assert ids.shape == mask.shape == types.shape == (1, pair.length)
         assert ids.dtype == mask.dtype == types.dtype == np.int64
         rows.append((ids[0].tolist(), types[0].tolist()))
     return rows
@@ -89,7 +89,7 @@ def test_the_longer_one_is_cut_first(encoder, query, passage, kept):
     [pair] = encoder.encode([(repeated(query), repeated(passage))])
     assert (len(pair.query), len(pair.passage)) == kept
     assert (pair.query_was_cut, pair.passage_was_cut) == (kept[0] < query, kept[1] < passage)
-    assert encoder.length(pair) == min(512, query + passage + 3)
+    assert pair.length == min(512, query + passage + 3)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_padding(encoder):
     for row, pair in enumerate(pairs):
         alone = encoder.pad([pair], 77)
         for together, single in zip((ids, mask, types), alone, strict=True):
-            assert together[row, : encoder.length(pair)].tolist() == single[0].tolist()
+            assert together[row, : pair.length].tolist() == single[0].tolist()
 
 
 def test_a_text_is_tokenized_once(encoder, monkeypatch):
@@ -204,7 +204,7 @@ def test_a_text_is_tokenized_once(encoder, monkeypatch):
     pairs = [(query, passage) for query in ("q1", "q2") for passage in ("p1", "p2", "p3")]
     encoded = encoder.encode(pairs)
     assert sorted(seen) == ["p1", "p2", "p3", "q1", "q2"]
-    assert [encoder.length(pair) for pair in encoded] == [7] * 6
+    assert [pair.length for pair in encoded] == [7] * 6
 
 
 def test_no_pairs(encoder):

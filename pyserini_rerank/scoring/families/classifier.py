@@ -104,7 +104,7 @@ class Classifier(Family):
         return scores
 
     def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
-        lengths = [self.encoder.length(pair) for pair in pairs]
+        lengths = [pair.length for pair in pairs]
         starts = np.cumsum([0, *lengths[:-1]])
         positions = np.arange(sum(lengths)) - np.repeat(starts, lengths) + self.first_position
         ids, types = self.encoder.join(pairs)

@@ -19,7 +19,7 @@ from .. import models
 from ..backend import Pair
 from ..checkpoints import Checkpoint
 from ..device import to_device
-from ..pairs import EncodedPair, Encoder
+from ..pairs import EncodedPair, Encoder, Ids
 from .family import Family, ids_of
 
 #: Ids and attention mask, each (n, length).
@@ -48,15 +48,13 @@ class LateEncoder(Encoder[EncodedPair]):
         """Tokenize and cut pairs; passages may be tokenized already."""
         queries = self.distinct([query for query, _ in pairs])
         passages = self.distinct([passage for _, passage in pairs])
-        n, m = QUERY_LENGTH - 3, self.max_length - 3
-        return [
-            EncodedPair(queries[query][:n], passages[passage][:m], len(queries[query]) > n, len(passages[passage]) > m)
-            for query, passage in pairs
-        ]
+        return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
 
-    def length(self, pair: EncodedPair) -> int:
+    def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
+        n, m = QUERY_LENGTH - 3, self.max_length - 3
         # As if each passage of a batch came with a query of its own, which bounds the memory in any case.
-        return len(pair.passage) + 3 + QUERY_LENGTH
+        length = min(len(passage), m) + 3 + QUERY_LENGTH
+        return EncodedPair(query[:n], passage[:m], length, len(query) > n, len(passage) > m)
 
     def pad_queries(self, queries: Sequence[bytes]) -> Padded:
         """Lay queries out, each given as its int32 ids' bytes: ids and attention mask, each (n, 32)."""
