@@ -52,7 +52,7 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         `pyserini_rerank.scoring.cache.CachedBackend`.
     **options
         The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device` (or several; see
-        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `compiled`, `head`, `known_as`.
+        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `head`, `known_as`.
 
     Raises
     ------

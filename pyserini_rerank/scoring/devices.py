@@ -71,7 +71,8 @@ class DevicesBackend:
 
         if not devices:
             raise ValueError("device=[]: name a device, or several.")
-        self.others = [_Other(name, device, options) for device in devices[1:]]
+        own = {key: value for key, value in options.items() if key != "processes"}  # the plans are made here
+        self.others = [_Other(name, device, own) for device in devices[1:]]
         try:
             self.backend = TorchBackend(name, device=devices[0], **options)
             for other in self.others:

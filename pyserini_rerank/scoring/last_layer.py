@@ -18,15 +18,9 @@ def shorten(body: Any) -> bool:
     """
     kind = body.config.model_type
     if kind in LAST:
-        layers = layers_of(body)
+        layers = body.transformer.layer if kind == "distilbert" else body.encoder.layer
         layers[-1] = LAST[kind](layers[-1])
     return kind in LAST
-
-
-def layers_of(body: Any) -> Any:
-    """Give the layers of an encoder of the kinds of `LAST`, or of ModernBERT."""
-    kind = body.config.model_type
-    return body.layers if kind == "modernbert" else (body.transformer if kind == "distilbert" else body.encoder).layer
 
 
 class LastLayer(torch.nn.Module, ABC):

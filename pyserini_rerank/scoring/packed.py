@@ -43,8 +43,6 @@ class Packing:
         self.bounds = to_device(np.array([0, *accumulate(lengths)], dtype=np.int32), device)
         self.first = self.bounds[:-1].long()
 
-    # Its loop over lengths would be compiled anew for each batch.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: int | None = None
     ) -> torch.Tensor:

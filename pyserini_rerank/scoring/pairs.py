@@ -12,9 +12,8 @@ from tokenizers import Tokenizer
 
 from .backend import Batch, Pair, Plan, Tokens
 from .batches import pack
-from .tokenizing import TokenizingProcesses
-
-Ids = NDArray[np.int32]
+from .processes import TokenizingProcesses
+from .tokenizer import Ids, TextTokenizer
 
 #: Texts that are worth sending to other processes.
 MUCH = 500
@@ -72,9 +71,8 @@ class Encoder[E: Encoded](ABC):
     processes: TokenizingProcesses | None = None
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
         self.tokenizer = tokenizer
+        self.texts = TextTokenizer(tokenizer)
         self.max_length = max_length
         self.unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
 
@@ -99,7 +97,7 @@ class Encoder[E: Encoded](ABC):
         """
         lengths = [pair.length + added for pair in encoded]
         return Plan(
-            batches=[Batch(some, [inputs[i] for i in some]) for some in pack(lengths, budget)],
+            batches=[Batch(some, [inputs[i] for i in some.tolist()]) for some in pack(lengths, budget)],
             cut_passages=sum(pair.passage_was_cut for pair in encoded),
             cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
             unknown=int(self.mostly_unknown([pair.passage for pair in encoded]).sum()),
@@ -107,10 +105,7 @@ class Encoder[E: Encoded](ABC):
 
     def tokenize(self, texts: Sequence[str]) -> list[Ids]:
         """Give passages' tokens, uncut and without special ones."""
-        if self.processes and len(texts) >= MUCH:
-            return self.processes(texts)
-        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return self.processes(texts) if self.processes and len(texts) >= MUCH else self.texts(texts)
 
     def distinct(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
         """Give the tokens of each passage that differs, which may be tokenized already."""

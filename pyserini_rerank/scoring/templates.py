@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from .backend import Pair
-from .pairs import Encoder, Ids
+from .pairs import Encoder
+from .tokenizer import Ids
 
 #: Texts that are tokenized at once: what the tokenizer tells of each token is much larger than its id.
 CHUNK = 256

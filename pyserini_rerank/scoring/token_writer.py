@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from ..files import append, replace
 from .pairs import vocabulary
+from .tokenizer import TextTokenizer
 from .tokens import (
     DOCUMENTS,
     FILES,
@@ -81,8 +82,6 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     """
     if output.exists():
         raise FileExistsError(f"{output} exists: delete it, or name another output.")
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     folder = partial_of(output)
     folder.mkdir(parents=True, exist_ok=True)
     source = source_of(documents.place, documents.file)
@@ -126,6 +125,7 @@ def _append(
             desc=f"tokenizing {documents.place.name}",
         ) as progress,
     ):  # fmt: skip
+        tokenize = TextTokenizer(tokenizer)
         # What was written after the last commit goes.
         records.truncate(state["bytes"][DOCUMENTS])
         rows.truncate(state["bytes"][ROWS])
@@ -133,7 +133,7 @@ def _append(
             known = [(key_of(docid), text) for docid, text in chunk if text is not None]
             made = [
                 record(key, text, ids)
-                for (key, text), ids in zip(known, _ids(tokenizer, [text for _, text in known], dtype), strict=True)
+                for (key, text), ids in zip(known, _ids(tokenize, [text for _, text in known], dtype), strict=True)
             ]
             table = np.empty(len(known), dtype=ROW)
             table["hash"] = hashes_of([key for key, _ in known])
@@ -150,9 +150,8 @@ def _append(
     return state
 
 
-def _ids(tokenizer: Tokenizer, texts: Sequence[str], dtype: np.dtype[Any]) -> list[bytes]:
-    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.array(encoding.ids, dtype=dtype).tobytes() for encoding in encodings]
+def _ids(tokenize: TextTokenizer, texts: Sequence[str], dtype: np.dtype[Any]) -> list[bytes]:
+    return [ids.astype(dtype).tobytes() for ids in tokenize(texts)]
 
 
 def _sort(folder: Path) -> None:

@@ -13,7 +13,7 @@ from . import checkpoints, families
 from .backend import Batch, OutOfMemoryWarning
 from .checkpoint_backend import CheckpointBackend
 from .device import budget_of, describe, device_of, dtype_of
-from .tokenizing import TokenizingProcesses
+from .processes import TokenizingProcesses
 
 
 class TorchBackend(CheckpointBackend):
@@ -32,11 +32,9 @@ class TorchBackend(CheckpointBackend):
         Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
     batch_tokens : int or "auto"
         Tokens of a batch, with the padding where there is any: bounds the memory, and sets the speed.
-    compiled : bool
-        Have torch compile a classifier's layers when they first run, which takes a minute or so and needs a C++
-        compiler; for a GPU and many pairs.
-    processes : int
-        So many processes tokenize, for a GPU that one process cannot feed; by default it is this one that does.
+    processes : int, optional
+        So many processes tokenize, for a small model on a GPU, which one process cannot feed. By default it is this
+        one, in threads.
     head : str, optional
         ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
@@ -57,8 +55,7 @@ class TorchBackend(CheckpointBackend):
         dtype: str | None = None,
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
-        compiled: bool = False,
-        processes: int = 0,
+        processes: int | None = None,
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
@@ -66,15 +63,12 @@ class TorchBackend(CheckpointBackend):
         self.dtype = dtype_of(dtype, self.device)
         checkpoint = checkpoints.resolve(name, known_as)
         self.family = families.load(checkpoint, self.dtype, max_length, head)
-        self.family.place(self.device, compiled=compiled)
+        self.family.place(self.device)
         encoder, budget = self.family.encoder, budget_of(batch_tokens, self.device)
-        super().__init__(
-            checkpoint,
-            encoder,
-            budget,
-            f"{self.family.facts} {encoder.max_length} {self.dtype}{' compiled' * compiled}",
-        )
-        if processes:
+        super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
+        if processes is not None:
+            if not encoder.takes_tokens:
+                raise ValueError(f"processes={processes}: {checkpoint.name} reads prompts, which this one tokenizes.")
             encoder.processes = TokenizingProcesses(encoder.tokenizer, processes)
         #: On a GPU a batch is laid out while another one is computed.
         self.workers = 2 if self.device.type == "cuda" else 1

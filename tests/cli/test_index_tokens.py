@@ -78,11 +78,9 @@ def test_no_text_is_read(searcher, query, indexed, monkeypatch):
     read = []
     with pyserini_rerank.load("bundled", device="cpu", max_length=32) as reranker:
         searcher.set_reranker(reranker, depth=5, tokens=indexed)
-        encode = reranker.backend.encoder.tokenizer.encode_batch_fast
-        tokenizer = type(
-            "Spy", (), {"encode_batch_fast": lambda _, texts, **how: read.extend(texts) or encode(texts, **how)}
-        )
-        monkeypatch.setattr(reranker.backend.encoder, "tokenizer", tokenizer())
+        encoder = reranker.backend.encoder
+        tokenize = encoder.texts
+        monkeypatch.setattr(encoder, "texts", lambda texts: read.extend(texts) or tokenize(texts))
         rerank, candidates = reranker.rerank_passages, []
         monkeypatch.setattr(
             reranker,

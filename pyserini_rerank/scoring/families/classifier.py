@@ -14,7 +14,6 @@ from transformers.modeling_layers import GenericForSequenceClassification
 from .. import heads, models
 from ..checkpoints import Checkpoint
 from ..device import to_device
-from ..last_layer import layers_of
 from ..packed import Packing, prepare
 from ..pairs import INPUTS, EncodedPair, PairEncoder
 from ..prepacked import prepack, prepacks
@@ -86,12 +85,8 @@ class Classifier(Family):
     def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
         return PairEncoder(tokenizer, max_length)
 
-    def place(self, device: torch.device, *, compiled: bool = False) -> None:
-        super().place(device, compiled=compiled and not self.packs)
-        if compiled:
-            for layer in layers_of(self.body):
-                layer.compile(dynamic=True)
-            return
+    def place(self, device: torch.device) -> None:
+        super().place(device)
         # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
         if self.packs and device.type == "cpu" and prepacks(self.body.dtype):
             prepack(self.body)

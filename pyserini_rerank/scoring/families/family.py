@@ -47,16 +47,8 @@ class Family(ABC):
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         """Load the model, and give its configuration."""
 
-    def place(self, device: torch.device, *, compiled: bool = False) -> None:
-        """Move the model to the device that it runs on, and have its layers compiled there when they first run.
-
-        Raises
-        ------
-        ValueError
-            It is none of those whose layers are compiled.
-        """
-        if compiled:
-            raise ValueError("compiled=True is for BERT, ELECTRA, DistilBERT, XLM-R and ModernBERT classifiers.")
+    def place(self, device: torch.device) -> None:
+        """Move the model to the device that it runs on."""
         self.model.to(device).eval()
 
     @abstractmethod

@@ -19,7 +19,8 @@ from .. import models
 from ..backend import Pair
 from ..checkpoints import Checkpoint
 from ..device import to_device
-from ..pairs import EncodedPair, Encoder, Ids
+from ..pairs import EncodedPair, Encoder
+from ..tokenizer import Ids
 from .family import Family, ids_of
 
 #: Ids and attention mask, each (n, length).

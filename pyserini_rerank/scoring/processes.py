@@ -2,47 +2,57 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from .tokenizer import Ids, TextTokenizer
+
+NONE: Ids = np.empty(0, dtype=np.int32)
 
 
 class TokenizingProcesses:
     """Tokenizes in processes of their own, each with a share of the texts.
 
-    They are none of multiprocessing's, which would import the user's script anew. They end with this process.
+    They are none of multiprocessing's, which would run the user's script anew. They end with this process.
 
     Parameters
     ----------
     tokenizer
-        A Rust tokenizer without truncation and padding.
+        A Rust tokenizer.
     count : int
         How many processes.
+
+    Raises
+    ------
+    ValueError
+        There is no such number of processes.
     """
 
     def __init__(self, tokenizer: Tokenizer, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"processes={count}: give a number of processes, or leave it out.")
         self.count = count
         self._file = tokenizer.to_str()
         self._lock = threading.Lock()
         self._start()
 
-    def __call__(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Give texts' tokens, without special ones: what `pyserini_rerank.scoring.pairs.Encoder.tokenize` gives.
+    def __call__(self, texts: Sequence[str]) -> list[Ids]:
+        """Give the ids of texts' tokens, as a `TextTokenizer` does.
 
         Raises
         ------
         RuntimeError
             A process has ended. Others take the place of all of them.
         """
-        found: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)] * len(texts)
+        found = [NONE] * len(texts)
         with self._lock:
             try:
                 for first, process in enumerate(self._processes):
@@ -63,15 +73,19 @@ class TokenizingProcesses:
         return found
 
     def _start(self) -> None:
-        # They take up the cores by themselves.
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+        # Each has one core; it finds this package where this process does.
+        environment = {
+            **os.environ,
+            "TOKENIZERS_PARALLELISM": "false",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         self._processes = [
             subprocess.Popen(
-                [sys.executable, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                env=environment,
+                [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
             )
             for _ in range(self.count)
-        ]  # fmt: skip
+        ]
         for process in self._processes:
             _send(process, self._file)
 
@@ -87,3 +101,20 @@ def _send(process: "subprocess.Popen[bytes]", what: object) -> None:
     assert process.stdin, "it is a pipe"
     pickle.dump(what, process.stdin)
     process.stdin.flush()
+
+
+def serve() -> None:
+    """Read a tokenizer's file, then lists of texts; answer each with their ids end to end, and how many each has."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+    with suppress(EOFError, OSError):  # the other process is done, or dead
+        tokenize = TextTokenizer(Tokenizer.from_str(pickle.load(sys.stdin.buffer)))
+        while True:
+            ids = tokenize(pickle.load(sys.stdin.buffer))
+            pickle.dump((np.concatenate([NONE, *ids]), [len(some) for some in ids]), answers)
+            answers.flush()
+
+
+if __name__ == "__main__":
+    serve()
