@@ -31,13 +31,34 @@ from .topics import Qrels
 Scores = NDArray[np.float32]
 
 
+class Stage:
+    """The seconds in which one thread was in it, or several at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._inside, self._since = 0, 0.0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._since = time.perf_counter()
+            self._inside += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self.seconds += time.perf_counter() - self._since
+
+
 class TimedBackend:
     """A backend whose stages are timed: has the interface of the one that it wraps.
 
     Attributes
     ----------
-    tokenize, forward : float
-        Seconds so far in `plan`, and in one `run` or several at once. The two may overlap.
+    tokenize, forward : Stage
+        The calls of `plan`, and those of `run`. The two may overlap.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -45,28 +66,15 @@ class TimedBackend:
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
         self.workers: int = getattr(backend, "workers", 1)
-        self.tokenize = self.forward = 0.0
-        self._running, self._since = 0, 0.0
-        self._lock = threading.Lock()
+        self.tokenize, self.forward = Stage(), Stage()
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        start = time.perf_counter()
-        plan = self.backend.plan(pairs)
-        self.tokenize += time.perf_counter() - start
-        return plan
+        with self.tokenize:
+            return self.backend.plan(pairs)
 
     def run(self, batch: Batch) -> Scores:
-        with self._lock:
-            if not self._running:
-                self._since = time.perf_counter()
-            self._running += 1
-        try:
+        with self.forward:
             return self.backend.run(batch)
-        finally:
-            with self._lock:
-                self._running -= 1
-                if not self._running:
-                    self.forward += time.perf_counter() - self._since
 
     def close(self) -> None:
         self.backend.close()
@@ -88,7 +96,7 @@ def timed(reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> tuple[Scores,
         start = time.perf_counter()
         scores = ModelReranker(backend, reranker.name).predict(pairs)
         seconds = time.perf_counter() - start
-    return scores, {"score": seconds, "tokenize": backend.tokenize, "forward": backend.forward}
+    return scores, {"score": seconds, "tokenize": backend.tokenize.seconds, "forward": backend.forward.seconds}
 
 
 def backend_of(reranker: Reranker) -> Backend:

@@ -37,10 +37,9 @@ def two(folder):
         yield loaded
 
 
-def children() -> list[psutil.Process]:
-    """The processes of further devices; multiprocessing's own resource tracker is none."""
-    found = psutil.Process().children()
-    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+def children(what: str = "spawn_main") -> list[psutil.Process]:
+    """The processes of further devices, or others; multiprocessing's own resource tracker is none."""
+    return [child for child in psutil.Process().children() if what in " ".join(child.cmdline())]
 
 
 def test_the_scores_are_the_same_bits(two, expected, monkeypatch):
@@ -68,11 +67,13 @@ def test_several_threads_share_them(two, expected):
 
 def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
     before = children()
-    with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path) as several:
+    with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path, processes=1) as several:
         assert several.predict(PAIRS).tobytes() == expected.tobytes()
         assert several.backend.known == 0
         assert len(children()) == len(before) + 1
-    assert children() == before
+        # What tokenizes for all of them is this process's.
+        assert len(children("scoring.processes")) == 1 and not children()[-1].children()
+    assert children() == before and not children("scoring.processes")
     with pyserini_rerank.load(folder, device="cpu", cache=tmp_path) as one:
         assert one.predict(PAIRS).tobytes() == expected.tobytes()
         assert one.backend.known == len(PAIRS)
@@ -81,7 +82,7 @@ def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
 def test_what_the_other_process_raises_is_raised_here(two, expected):
     other = two.backend.others[0]
     [batch] = two.backend.plan(PAIRS[:1]).batches
-    with pytest.raises(AttributeError, match="has no attribute 'query'"):
+    with pytest.raises(AttributeError, match="has no attribute 'length'"):
         other.run(Batch(batch.positions, ["no pair"]))
     assert two.predict(PAIRS).tobytes() == expected.tobytes(), "and it goes on"
 
