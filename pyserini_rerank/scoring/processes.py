@@ -1,7 +1,6 @@
 """Processes that tokenize beside this one, whose threads take turns at Python and cannot feed a fast GPU alone."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -9,8 +8,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import IO
 
 import numpy as np
+import orjson
 from tokenizers import Tokenizer
 
 from .tokenizer import Ids, TextTokenizer
@@ -40,7 +41,7 @@ class TokenizingProcesses:
         if count < 1:
             raise ValueError(f"processes={count}: give a number of processes, or leave it out.")
         self.count = count
-        self._file = tokenizer.to_str()
+        self._file = tokenizer.to_str().encode()
         self._lock = threading.Lock()
         self._start()
 
@@ -56,16 +57,17 @@ class TokenizingProcesses:
         with self._lock:
             try:
                 for first, process in enumerate(self._processes):
-                    _send(process, texts[first :: self.count])
+                    assert process.stdin, "it is a pipe"
+                    _send(process.stdin, orjson.dumps(texts[first :: self.count]))
                 for first, process in enumerate(self._processes):
                     assert process.stdout, "it is a pipe"
-                    ids, lengths = pickle.load(process.stdout)
-                    bounds = np.cumsum([0, *lengths]).tolist()
+                    bounds = np.frombuffer(_receive(process.stdout), dtype=np.int64).tolist()
+                    ids = np.frombuffer(_receive(process.stdout), dtype=np.int32)
                     found[first :: self.count] = [ids[start:stop] for start, stop in pairwise(bounds)]
             except BaseException as error:  # or the next texts would be given what these are still owed
                 self.close()
                 self._start()
-                if isinstance(error, (EOFError, OSError, pickle.UnpicklingError)):
+                if isinstance(error, (EOFError, OSError)):
                     raise RuntimeError(
                         "a process that tokenizes has ended: was it killed, or is there no memory left?"
                     ) from None
@@ -87,7 +89,8 @@ class TokenizingProcesses:
             for _ in range(self.count)
         ]
         for process in self._processes:
-            _send(process, self._file)
+            assert process.stdin, "it is a pipe"
+            _send(process.stdin, self._file)
 
     def close(self) -> None:
         """End the processes."""
@@ -97,23 +100,32 @@ class TokenizingProcesses:
                 process.communicate()
 
 
-def _send(process: "subprocess.Popen[bytes]", what: object) -> None:
-    assert process.stdin, "it is a pipe"
-    pickle.dump(what, process.stdin)
-    process.stdin.flush()
+def _send(stream: IO[bytes], data: bytes) -> None:
+    stream.write(len(data).to_bytes(8, "little"))
+    stream.write(data)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> bytes:
+    """Read what was sent; raises EOFError where the other end is closed."""
+    head = stream.read(8)
+    data = stream.read(int.from_bytes(head, "little"))
+    if len(head) < 8 or len(data) < int.from_bytes(head, "little"):
+        raise EOFError
+    return data
 
 
 def serve() -> None:
-    """Read a tokenizer's file, then lists of texts; answer each with their ids end to end, and how many each has."""
+    """Read a tokenizer's file, then lists of texts; answer each with the bounds of the texts' ids, and the ids."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     with suppress(EOFError, OSError):  # the other process is done, or dead
-        tokenize = TextTokenizer(Tokenizer.from_str(pickle.load(sys.stdin.buffer)))
+        tokenize = TextTokenizer(Tokenizer.from_str(_receive(sys.stdin.buffer).decode()))
         while True:
-            ids = tokenize(pickle.load(sys.stdin.buffer))
-            pickle.dump((np.concatenate([NONE, *ids]), [len(some) for some in ids]), answers)
-            answers.flush()
+            ids = tokenize(orjson.loads(_receive(sys.stdin.buffer)))
+            _send(answers, np.cumsum([0, *map(len, ids)], dtype=np.int64).tobytes())
+            _send(answers, np.concatenate([NONE, *ids]).tobytes())
 
 
 if __name__ == "__main__":
