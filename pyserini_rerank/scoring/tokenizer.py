@@ -27,11 +27,11 @@ class TextTokenizer:
         tokenizer.no_padding()
         self.tokenizer = tokenizer
         parts = json.loads(tokenizer.to_str())
-        normalizer = parts["normalizer"] or {}
+        kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
         self._short = None
-        if normalizer.get("type") == "BertNormalizer":
+        if kinds == ["BertNormalizer", "BertPreTokenizer"]:
             self._short = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
-            self._lowers: bool = normalizer["lowercase"]
+            self._lowers: bool = parts["normalizer"]["lowercase"]
             # "[SEP]" in a text is looked for before it is normalized.
             self._added = [token["content"].lower() for token in parts["added_tokens"]]
 
