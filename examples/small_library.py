@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,25 +38,25 @@ class Bge:
         self.session = onnxruntime.InferenceSession(folder / "model.onnx")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(128)
-        self.tokenizer.enable_padding()
 
     def encode(self, text: str) -> np.ndarray:
-        """Encode a query: float32 (384,), of length 1."""
-        return self.encode_all([text])[0]
+        """Encode a text, alone: float32 (384,), of length 1.
 
-    def encode_all(self, texts: Sequence[str]) -> np.ndarray:
+        The model calculates in int8, whose scale is of all that it is given at once: in a batch, a vector would depend
+        on the other texts.
+        """
+        encoded = self.tokenizer.encode(text)
+        inputs = {
+            "input_ids": [encoded.ids],
+            "attention_mask": [encoded.attention_mask],
+            "token_type_ids": [encoded.type_ids],
+        }
+        vector = self.session.run(None, {name: np.array(ids) for name, ids in inputs.items()})[0][0, 0]
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def encode_all(self, texts: Iterable[str]) -> np.ndarray:
         """Encode texts: float32 (n, 384)."""
-        rows = []
-        for start in range(0, len(texts), 16):
-            encoded = self.tokenizer.encode_batch(list(texts[start : start + 16]))
-            inputs = {
-                "input_ids": [one.ids for one in encoded],
-                "attention_mask": [one.attention_mask for one in encoded],
-                "token_type_ids": [one.type_ids for one in encoded],
-            }
-            rows.append(self.session.run(None, {name: np.array(ids) for name, ids in inputs.items()})[0][:, 0])
-        vectors = np.concatenate(rows)
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return np.stack([self.encode(text) for text in texts])
 
 
 def faiss_index(folder: str | Path, encoder: Bge) -> str:
@@ -65,7 +65,7 @@ def faiss_index(folder: str | Path, encoder: Bge) -> str:
 
     texts = documents()
     index = faiss.IndexFlatIP(384)
-    index.add(encoder.encode_all(list(texts.values())))
+    index.add(encoder.encode_all(texts.values()))
     Path(folder).mkdir()
     faiss.write_index(index, str(Path(folder) / "index"))
     (Path(folder) / "docid").write_text("".join(f"{docid}\n" for docid in texts))
@@ -77,7 +77,7 @@ def hnsw_index(folder: str | Path, encoder: Bge) -> str:
     from pyserini.pyclass import autoclass
 
     texts = documents()
-    rows = zip(texts, encoder.encode_all(list(texts.values())).tolist(), strict=True)
+    rows = zip(texts, encoder.encode_all(texts.values()).tolist(), strict=True)
     vectors = Path(folder) / "vectors"
     vectors.mkdir(parents=True)
     lines = (json.dumps({"docid": docid, "contents": texts[docid], "vector": vector}) for docid, vector in rows)
