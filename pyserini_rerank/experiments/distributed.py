@@ -28,8 +28,11 @@ from .rescoring import Reader, Rescored, Scorer, Shard, ShardTexts, Terms
 AHEAD = 2
 #: Shards a scorer that are held in memory until an earlier one is done.
 HELD = 4
-#: How often a shard is begun again because its actor has died. One that kills every actor has to end somewhere.
+#: How often a shard is scored again because its scorer has died. One that kills every scorer has to end somewhere.
 RETRIES = 3
+#: How often Ray reads or searches a shard again, after 0.1 s and then each time after twice as long. It takes Ray 15 s
+#: to notice that a machine is lost, and to start what was there elsewhere; till then, to begin again is in vain.
+RAY_RETRIES = 10
 
 
 class RemoteScorer:
@@ -180,7 +183,7 @@ class Cluster:
 
         Reading takes a small part of the time that scoring does, so that no core is set aside for it.
         """
-        again = {"max_restarts": -1, "max_task_retries": RETRIES}
+        again = {"max_restarts": -1, "max_task_retries": RAY_RETRIES}
         actor = self.ray.remote(kind).options(num_cpus=0, scheduling_strategy="SPREAD", **again)
         return [actor.remote(terms, partial(_within, Path.cwd(), opening)) for _ in range(self.machines)]
 
@@ -236,7 +239,7 @@ class Cluster:
             if finished is None:  # a new scorer is ready
                 _together([self.facts, self._get(done)])
                 free.extend([scorer] * AHEAD)
-            elif not self._has_died(done):
+            elif not self._has_died(scorer, done):
                 finished.result = done
                 free.append(scorer)
             else:
@@ -258,13 +261,13 @@ class Cluster:
                     warned.add(type(warning))
                 yield rescored
 
-    def _has_died(self, result: Any) -> bool:
-        """Did the process die that was to give this? An error of ours is left for its turn."""
+    def _has_died(self, scorer: Any, result: Any) -> bool:
+        """Did the scorer die that was to give this? Another error, also of the shard's reader, is left for its turn."""
         try:
             self.ray.get(result)
-        except self.ray.exceptions.RayActorError:
-            return True
-        except self.ray.exceptions.RayTaskError:
+        except self.ray.exceptions.RayActorError as error:
+            return bool(error.actor_id == scorer._actor_id.hex())
+        except self.ray.exceptions.RayError:
             pass
         return False
 
@@ -273,10 +276,11 @@ class Cluster:
         errors = self.ray.exceptions
         try:
             return self.ray.get(result)
-        except errors.RayTaskError as error:
-            raise error.cause from None
         except errors.RayError as error:
-            raise RuntimeError(f"a process of the cluster failed: {' '.join(str(error).split())}") from None
+            cause = error.cause if isinstance(error, errors.RayTaskError) else error
+            if isinstance(cause, errors.RayError):  # Ray's own, be it about what the call was given
+                cause = RuntimeError(f"a process of the cluster failed: {' '.join(str(cause).split())}")
+            raise cause from None
 
 
 def _connect() -> Any:

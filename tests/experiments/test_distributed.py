@@ -216,17 +216,24 @@ def test_a_driver_that_is_killed_takes_its_own_cluster_along(start, large, plain
 
 
 @pytest.mark.stress
-def test_a_machine_that_is_lost(start, large, plain, cluster):
-    """Its scorer finds no other place, so that its shards go to the one that is left."""
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_machine_that_is_lost(threads, start, large, cluster, monkeypatch):
+    """Its scorer finds no other place, so that its shards go to those that are left; with two threads it has none.
+
+    Its reader is started elsewhere, once Ray has noticed.
+    """
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)  # which a score's last bit depends on
+    start(*arguments(large, f"alone{threads}.run")).communicate()
+    output = large / f"machine{threads}.run"
     lost = cluster.add_node(num_cpus=1)
     try:
-        process = start(*arguments(large, "machine.run", "--ray"))
-        wait_for(lambda: commits(large / "machine.run"), process)
+        process = start(*arguments(large, output.name, "--ray"))
+        wait_for(lambda: commits(output), process)
     finally:
         cluster.remove_node(lost, allow_graceful=False)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert (large / "machine.run").read_bytes() == plain
+    assert output.read_bytes() == (large / f"alone{threads}.run").read_bytes()
 
 
 @pytest.mark.stress
@@ -240,6 +247,18 @@ def test_a_shard_that_kills_its_scorers_ends_in_an_error(start, large, cluster, 
     assert process.stderr.read().strip().splitlines()[-1] == (
         "pyserini-rerank: 4 processes have died scoring the same shard: see Ray's logs."
     )
+
+
+@pytest.mark.stress
+def test_a_shard_that_kills_its_readers_ends_in_an_error(start, large, cluster, one_scorer):
+    process = start(*arguments(large, "unread.run", "--ray"))
+    while process.poll() is None:
+        for reader in workers(READING):
+            reader.kill()
+        time.sleep(0.1)
+    assert process.returncode == 1
+    last = process.stderr.read().strip().splitlines()[-1]
+    assert last.startswith("pyserini-rerank: a process of the cluster failed: The actor ")
 
 
 #: Java is there before Ray; each wrong call is a signal that Java uses itself.
