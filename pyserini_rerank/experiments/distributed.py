@@ -239,7 +239,7 @@ class Cluster:
             if finished is None:  # a new scorer is ready
                 _together([self.facts, self._get(done)])
                 free.extend([scorer] * AHEAD)
-            elif not self._has_died(scorer, done):
+            elif not self._has_died(done):
                 finished.result = done
                 free.append(scorer)
             else:
@@ -261,14 +261,14 @@ class Cluster:
                     warned.add(type(warning))
                 yield rescored
 
-    def _has_died(self, scorer: Any, result: Any) -> bool:
-        """Did the scorer die that was to give this? Another error, also of the shard's reader, is left for its turn."""
+    def _has_died(self, result: Any) -> bool:
+        """Did the scorer die that was to give this? Any other error is left for its turn."""
+        errors = self.ray.exceptions
         try:
             self.ray.get(result)
-        except self.ray.exceptions.RayActorError as error:
-            return bool(error.actor_id == scorer._actor_id.hex())
-        except self.ray.exceptions.RayError:
-            pass
+        except errors.RayError as error:
+            # Of a reader's death the scorer tells, and that is an error of its task.
+            return isinstance(error, errors.RayActorError) and not isinstance(error, errors.RayTaskError)
         return False
 
     def _get(self, result: Any) -> Any:

@@ -125,6 +125,16 @@ def wait_for(condition, process: subprocess.Popen[str]):
     return found
 
 
+def last_line_while_killing(title: str, process: subprocess.Popen[str]) -> str:
+    """What the command ends with, in an error, when whoever does this is killed."""
+    while process.poll() is None:
+        for worker in workers(title):
+            worker.kill()
+        time.sleep(0.1)
+    assert process.returncode == 1
+    return process.stderr.read().strip().splitlines()[-1]
+
+
 def commits(output: Path) -> int:
     state = output.with_name(f"{output.name}.partial") / "state.json"
     return json.loads(state.read_text())["commits"] if state.exists() else 0
@@ -238,26 +248,14 @@ def test_a_machine_that_is_lost(threads, start, large, cluster, monkeypatch):
 
 @pytest.mark.stress
 def test_a_shard_that_kills_its_scorers_ends_in_an_error(start, large, cluster, one_scorer):
-    process = start(*arguments(large, "poison.run", "--ray"))
-    while process.poll() is None:
-        for scorer in workers(SCORING):
-            scorer.kill()
-        time.sleep(0.1)
-    assert process.returncode == 1
-    assert process.stderr.read().strip().splitlines()[-1] == (
+    assert last_line_while_killing(SCORING, start(*arguments(large, "poison.run", "--ray"))) == (
         "pyserini-rerank: 4 processes have died scoring the same shard: see Ray's logs."
     )
 
 
 @pytest.mark.stress
 def test_a_shard_that_kills_its_readers_ends_in_an_error(start, large, cluster, one_scorer):
-    process = start(*arguments(large, "unread.run", "--ray"))
-    while process.poll() is None:
-        for reader in workers(READING):
-            reader.kill()
-        time.sleep(0.1)
-    assert process.returncode == 1
-    last = process.stderr.read().strip().splitlines()[-1]
+    last = last_line_while_killing(READING, start(*arguments(large, "unread.run", "--ray")))
     assert last.startswith("pyserini-rerank: a process of the cluster failed: The actor ")
 
 
