@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from .combining.segments import Segments
 from .combining.windows import Windows
 from .model import ModelReranker
 from .reranker import Reranker
-from .scoring.backend import Backend, create
+from .scoring.backend import Backend, make_backend
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -63,33 +64,67 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         not there, there is no such backend, or a combination is none of the above.
     """
 
+    reranker, _ = load_models(name, backend=backend, cache=cache, **options)
+    return reranker
+
+
+def load_models(
+    name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | None = None, **options: Any
+) -> tuple[Reranker, list[ModelReranker]]:
+    """Load a reranker, and tell which checkpoints were loaded for it: those are the caller's to close, and not the
+    rerankers that a combination was given. Parameters and errors are those of `load`."""
+    loaded: list[ModelReranker] = []
+
     def make(part: Any) -> Reranker:
         if isinstance(part, Reranker):
             return part
         if isinstance(part, Mapping):
-            return _combined(part, make, model)
+            return model(**part) if "model" in part else _combined(part, make)
         if isinstance(part, Sequence) and not isinstance(part, str):
             return Cascade(_numbered(part, make))
         if part == FIRST_STAGE:
             return FirstStage()
         return model(part)
 
-    def model(name: str | os.PathLike[str], **own: Any) -> Reranker:
-        given = {"backend": backend, **options, **own}
+    def model(model: Any, **of_its_own: Any) -> Reranker:
+        if not isinstance(model, str | os.PathLike):
+            raise TypeError(f"{model!r:.60} is no reranker: name a checkpoint, a folder, or a combination of them.")
+        given = {"backend": backend, **options, **of_its_own}
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
 
-            given = pick(name, given)
-        made: Backend = create(given.pop("backend"))(name, **given)
+            given = pick(model, given)
+        made: Backend = make_backend(given.pop("backend"), model, given)
+        # Its own options tell it from the same checkpoint with others.
+        shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
+        loaded.append(ModelReranker(made, os.fspath(model) + shown))
         if cache is not None:
             from .scoring.cache import CachedBackend
 
-            made = CachedBackend(made, cache)
-        # Its own options tell it from the same checkpoint with others.
-        shown = f"({', '.join(f'{option}={value}' for option, value in own.items())})" if own else ""
-        return ModelReranker(made, os.fspath(name) + shown)
+            loaded[-1] = ModelReranker(CachedBackend(made, cache), loaded[-1].name)
+        return loaded[-1]
 
-    return make(_read(name))
+    try:
+        return make(_read(name)), loaded
+    except BaseException:  # the other parts of a combination that cannot be made
+        for reranker in loaded:
+            reranker.close()
+        raise
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and truth values: ``1e-1`` is a number, ``no`` and ``2024-01-01`` are names."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?[0-9]+$", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
 def _read(name: Any) -> Any:
@@ -98,17 +133,15 @@ def _read(name: Any) -> Any:
         return name
     text = os.fspath(name)
     is_file = text.endswith((".yaml", ".yml"))
-    if not is_file and not text.startswith(("{", "[")):
+    if not is_file and not text.lstrip().startswith(("{", "[")):
         return name
     try:
-        return yaml.safe_load(Path(text).read_text(encoding="utf-8") if is_file else text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{text} is no YAML: {' '.join(str(error).split())}") from None
+        return yaml.load(Path(text).read_text(encoding="utf-8-sig") if is_file else text, _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{text:.200} is no YAML: {' '.join(str(error).split()):.200}") from None
 
 
-def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker], model: Callable[..., Reranker]) -> Reranker:
-    if "model" in part:
-        return model(part["model"], **{name: value for name, value in part.items() if name != "model"})
+def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reranker:
     kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
     if kind not in COMBINATIONS:
         raise ValueError(
@@ -132,6 +165,6 @@ def _numbered(parts: Any, make: Callable[[Any], Reranker]) -> list[tuple[Reranke
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ValueError(f"{parts!r} is no list of pairs of a reranker and a number (its depth, or its weight).")
     for part in parts:
-        if not (isinstance(part, Sequence) and len(part) == 2 and isinstance(part[1], int | float)):
+        if isinstance(part, str) or not (isinstance(part, Sequence) and len(part) == 2):
             raise ValueError(f"{part!r} is no pair of a reranker and a number (its depth, or its weight).")
     return [(make(part), number) for part, number in parts]

@@ -1,5 +1,6 @@
 """Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
 
+import inspect
 import multiprocessing
 import os
 import queue
@@ -8,15 +9,13 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backend import Batch, Pair, Plan
-
-if TYPE_CHECKING:
-    from .torch import TorchBackend
+from .torch import TorchBackend
 
 
 def torch_backend(
@@ -34,12 +33,13 @@ def torch_backend(
     **options
         See `TorchBackend`.
     """
-    from .torch import TorchBackend
-
     if device is None:
         return TorchBackend(name, **options)
     names = device.split(",") if isinstance(device, str) else device
     return TorchBackend(name, device=names[0], **options) if len(names) == 1 else DevicesBackend(name, names, options)
+
+
+torch_backend.__signature__ = inspect.signature(TorchBackend)  # type: ignore[attr-defined]
 
 
 class DevicesBackend:
@@ -67,8 +67,6 @@ class DevicesBackend:
     """
 
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[str], options: dict[str, Any]) -> None:
-        from .torch import TorchBackend
-
         if not devices:
             raise ValueError("device=[]: name a device, or several.")
         own = {key: value for key, value in options.items() if key != "processes"}  # the plans are made here
@@ -84,7 +82,7 @@ class DevicesBackend:
         except BaseException:
             self._end()
             raise
-        self.max_length = self.backend.max_length
+        self.max_length, self.scale = self.backend.max_length, self.backend.scale
         self.workers = len(devices)
         self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()
         self._free.put(self.backend)
@@ -194,8 +192,6 @@ def _serve(
     """Load the checkpoint, say what the device is, and score batches until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
     import torch
-
-    from .torch import TorchBackend
 
     torch.set_num_threads(threads)  # a score's last bit may depend on them
     with suppress(EOFError, OSError):  # the other end is closed, or its process has died

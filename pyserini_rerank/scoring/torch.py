@@ -64,6 +64,7 @@ class TorchBackend(CheckpointBackend):
         checkpoint = checkpoints.resolve(name, known_as)
         self.family = families.load(checkpoint, self.dtype, max_length, head)
         self.family.place(self.device)
+        self.scale = self.family.scale
         encoder, budget = self.family.encoder, budget_of(batch_tokens, self.device)
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
         if processes is not None:

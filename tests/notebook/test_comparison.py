@@ -15,6 +15,7 @@ import pytest
 from collection import HashBackend, build_lucene_index, docids, hashed, words
 from pyserini_rerank import (
     Cascade,
+    EmptyQueryWarning,
     Interpolation,
     ModelReranker,
     Reranker,
@@ -368,5 +369,5 @@ def test_errors_say_what_to_do(searcher: Any, hashing: Reranker, query: str) -> 
         compare(searcher, query, k=0)
     with pytest.raises(TypeError, match=r"pass qrels\[qid\]"):
         compare(searcher, query, qrels={"q1": {"d1": 1}})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="the query is empty"):
-        compare(searcher, " ")
+    with pytest.warns(EmptyQueryWarning):
+        assert compare(searcher, " ").rows == []
