@@ -15,7 +15,7 @@ from .combining.segments import Segments
 from .combining.windows import Windows
 from .model import ModelReranker
 from .reranker import Reranker
-from .scoring.backend import Backend, make_backend
+from .scoring.backend import make_backend
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -73,43 +73,50 @@ def load_models(
 ) -> tuple[Reranker, list[ModelReranker]]:
     """Load a reranker, and tell which checkpoints were loaded for it: those are the caller's to close, and not the
     rerankers that a combination was given. Parameters and errors are those of `load`."""
-    loaded: list[ModelReranker] = []
+    maker = _Maker(backend, cache, options)
+    try:
+        return maker.make(_read(name)), maker.loaded
+    except BaseException:  # the other parts of a combination that cannot be made
+        for reranker in maker.loaded:
+            reranker.close()
+        raise
 
-    def make(part: Any) -> Reranker:
+
+class _Maker:
+    """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded."""
+
+    def __init__(self, backend: str, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> None:
+        self.backend, self.cache, self.options = backend, cache, options
+        self.loaded: list[ModelReranker] = []
+
+    def make(self, part: Any) -> Reranker:
         if isinstance(part, Reranker):
             return part
         if isinstance(part, Mapping):
-            return model(**part) if "model" in part else _combined(part, make)
+            return self._model(**part) if "model" in part else _combined(part, self.make)
         if isinstance(part, Sequence) and not isinstance(part, str):
-            return Cascade(_numbered(part, make))
+            return Cascade(_numbered(part, self.make))
         if part == FIRST_STAGE:
             return FirstStage()
-        return model(part)
+        return self._model(part)
 
-    def model(model: Any, **of_its_own: Any) -> Reranker:
+    def _model(self, model: Any, **of_its_own: Any) -> Reranker:
         if not isinstance(model, str | os.PathLike):
             raise TypeError(f"{model!r:.60} is no reranker: name a checkpoint, a folder, or a combination of them.")
-        given = {"backend": backend, **options, **of_its_own}
+        given = {"backend": self.backend, **self.options, **of_its_own}
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
 
             given = pick(model, given)
-        made: Backend = make_backend(given.pop("backend"), model, given)
+        backend = make_backend(given.pop("backend"), model, given)
         # Its own options tell it from the same checkpoint with others.
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
-        loaded.append(ModelReranker(made, os.fspath(model) + shown))
-        if cache is not None:
+        self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        if self.cache is not None:
             from .scoring.cache import CachedBackend
 
-            loaded[-1] = ModelReranker(CachedBackend(made, cache), loaded[-1].name)
-        return loaded[-1]
-
-    try:
-        return make(_read(name)), loaded
-    except BaseException:  # the other parts of a combination that cannot be made
-        for reranker in loaded:
-            reranker.close()
-        raise
+            self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
+        return self.loaded[-1]
 
 
 class _Loader(yaml.SafeLoader):

@@ -106,8 +106,9 @@ class FirstStage:
             raise TypeError(f"{type(self.searcher).__name__}.{method} takes no `k`: it is no Pyserini searcher's.")
         if method == "batch_search":
             for name in list(parameters)[:2]:
-                if getattr(bound.arguments[name], "ndim", 1) < 2:  # Faiss takes a matrix of query vectors
-                    bound.arguments[name] = listed(bound.arguments[name], name)
+                values = bound.arguments[name]
+                if not (isinstance(values, np.ndarray) and values.ndim == 2):  # which Faiss takes as query vectors
+                    bound.arguments[name] = listed(values, name)
         # Java and Faiss take no numbers of numpy's.
         arguments = bound.arguments.items()
         bound.arguments.update({name: int(value) for name, value in arguments if isinstance(value, np.integer)})
