@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ class _Maker:
 
     def _model(self, model: Any, **of_its_own: Any) -> Reranker:
         if not isinstance(model, str | os.PathLike):
-            raise TypeError(f"{model!r:.60} is no reranker: name a checkpoint, a folder, or a combination of them.")
+            kind = type(model).__name__
+            raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
         given = {"backend": self.backend, **self.options, **of_its_own}
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
@@ -172,6 +174,6 @@ def _numbered(parts: Any, make: Callable[[Any], Reranker]) -> list[tuple[Reranke
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ValueError(f"{parts!r} is no list of pairs of a reranker and a number (its depth, or its weight).")
     for part in parts:
-        if isinstance(part, str) or not (isinstance(part, Sequence) and len(part) == 2):
+        if not (isinstance(part, Sequence) and len(part) == 2 and isinstance(part[1], Real)):
             raise ValueError(f"{part!r} is no pair of a reranker and a number (its depth, or its weight).")
     return [(make(part), number) for part, number in parts]

@@ -147,7 +147,7 @@ def test_an_empty_query_has_nothing_to_score_with(hashing, query, empty):
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n\t", "\u3000"])
-@pytest.mark.parametrize("kind", ["bm25", "faiss", "impact", "fusion"])
+@pytest.mark.parametrize("kind", ["bm25", "faiss", "impact", "hybrid"])
 def test_an_empty_query_gets_what_the_searcher_gives(make_searcher, hashing, backend, query, documents, kind, empty):
     plain, searcher = make_searcher(kind), make_searcher(kind)
     searcher.set_reranker(hashing, depth=20, texts=documents)
@@ -156,10 +156,9 @@ def test_an_empty_query_gets_what_the_searcher_gives(make_searcher, hashing, bac
         found = searcher.search(empty, k=5)
     assert listed(found) == listed(plain.search(empty, k=5))[:5]
     assert (found.scored, hashing.counts.empty_queries) == (0, 1)
-    if kind != "fusion":  # which has no batch search
-        both = searcher.batch_search([empty, query, empty], ["1", "2", "3"], k=5)
-        assert {qid: listed(hits) for qid, hits in both.items()} == {"1": listed(found), "2": alone, "3": listed(found)}
-        assert hashing.counts.empty_queries == 3
+    both = searcher.batch_search([empty, query, empty], ["1", "2", "3"], k=5)
+    assert {qid: listed(hits) for qid, hits in both.items()} == {"1": listed(found), "2": alone, "3": listed(found)}
+    assert hashing.counts.empty_queries == 3
     assert {asked for asked, _ in backend.pairs} == {query}
 
 
