@@ -117,7 +117,7 @@ def test_a_file_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("written", "alpha"),
-    [("1e-1", 0.1), ("5E-1", 0.5), (".25", 0.25), ("1.", 1.0), ("0", 0), ("+0.5", 0.5), ("1e0", 1)],
+    [("1e-1", 0.1), ("5E-1", 0.5), (".25", 0.25), ("1.", 1), ("0", 0), ("+0.5", 0.5), ("1e0", 1)],
 )
 def test_numbers_are_those_of_yaml_1_2(written: str, alpha: float, models: list[str], tmp_path: Path) -> None:
     text = f"interpolation: {{reranker: {models[0]}, alpha: {written}}}"
@@ -139,7 +139,7 @@ def test_words_stay_words(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["{windows: [}", "{a: b: c}", "[!!python/object:os.system x]", "{" * 3000, "[\x00]"]
+    "written", ["{windows: [}", "{a: b: c}", "[!!python/object:os.system x]", "[" * 2000, "[\x00]"]
 )
 def test_yaml_that_is_none(written: str) -> None:
     with pytest.raises(ValueError, match="is no YAML: ") as error:
@@ -160,22 +160,22 @@ def test_a_long_combination_may_be_written_in_a_line(models: list[str]) -> None:
         (
             "bundled",
             {"maxlength": 3},
-            "the backend 'torch' has no option 'maxlength': there are device, dtype, max_length",
+            "the backend 'torch' has no option 'maxlength': there are device, dtype, ",
         ),
         (
             "bundled",
             {"backend": "onnx", "device": "cpu"},
-            "the backend 'onnx' has no option 'device': there are dtype, max_",
+            "the backend 'onnx' has no option 'device': there are dtype",
         ),
         (
             "http://localhost:1",
             {"backend": "http"},
-            "the backend 'http' needs the option 'api': there are api, model, key",
+            "the backend 'http' needs the option 'api': there are api, model",
         ),
         (
             "http://localhost:1",
-            {"backend": "http", "api": "tei", "apikey": "x"},
-            "has no option 'apikey': there are api",
+            {"backend": "http", "api": "tei", "key": "x"},
+            "has no option 'key': there are api",
         ),
         ("{model: bundled, lenght: 3}", {}, "the backend 'torch' has no option 'lenght': there are device"),
         ("[[bundled, 3], [{model: x, backend: http}, 2]]", {}, "the backend 'http' needs the option 'api'"),
