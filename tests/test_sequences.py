@@ -247,3 +247,12 @@ def test_explain_and_compare(searcher: Any, hashing: Reranker, query: str) -> No
     with pytest.raises(TypeError, match="k is 3.0: give a whole number"):
         pyserini_rerank.compare(searcher, query, k=3.0)
     assert Ensemble(pd.Series([(hashing, 1)], index=[5])).score("q", ["a"]).shape == (1,)
+
+
+def test_hits_that_cannot_be_rescored(hashing: Reranker) -> None:
+    class Fixed:
+        docid = property(lambda self: "d")
+        score = property(lambda self: 1.0)
+
+    with pytest.raises(TypeError, match="a copy of a Fixed cannot be given another score .*: make hits dataclasses"):
+        hashing.rerank("q", [Fixed()], texts={"d": "text"})

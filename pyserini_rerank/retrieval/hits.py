@@ -116,6 +116,12 @@ def rescored(hit: Any, score: float, docid: str | None = None) -> Any:
     if hasattr(hit, "_replace"):
         return hit._replace(**new)
     changed = copy.copy(hit)
-    for name, value in new.items():
-        setattr(changed, name, value)
+    try:
+        for name, value in new.items():
+            setattr(changed, name, value)
+    except AttributeError as error:
+        raise TypeError(
+            f"a copy of a {type(hit).__name__} cannot be given another {error.name or name} ({error}): make hits "
+            "dataclasses, named tuples, or objects whose `docid` and `score` can be set."
+        ) from None
     return changed
