@@ -30,10 +30,14 @@ class TextTokenizer:
         kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
         self._short = None
         if kinds == ["BertNormalizer", "BertPreTokenizer"]:
-            self._short = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
-            self._lowers: bool = parts["normalizer"]["lowercase"]
-            # "[SEP]" in a text is looked for before it is normalized.
-            self._added = [token["content"].lower() for token in parts["added_tokens"]]
+            # "[SEP]" in a text is looked for before it is normalized; other added tokens may be afterwards.
+            contents = [token["content"] for token in parts["added_tokens"]]
+            added = {*contents, *(tokenizer.normalizer.normalize_str(content) for content in contents)}
+            # A tokenizer with line breaks among its tokens needs those that the shorter way takes for spaces.
+            if all(content.strip() and content.isprintable() for content in added):
+                self._short = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
+                self._lowers: bool = parts["normalizer"]["lowercase"]
+                self._added = [content.lower() for content in added]
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
         """Give the ids of texts' tokens."""

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pyserini_rerank
 import pytest
+import tiny_checkpoints
 import tiny_families
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,8 @@ from pyserini_rerank.scoring import bundled
 from pyserini_rerank.scoring.pairs import MUCH
 from pyserini_rerank.scoring.processes import TokenizingProcesses
 from pyserini_rerank.scoring.tokenizer import TextTokenizer
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.normalizers import BertNormalizer
 
 WORDS = [
     "flea", "FLEA", "Cat's", "don't", "U.S.A.", "x" * 101, "a\tb", "a\nb", "\x00", "\x1c", "\x7f", "[SEP]", "[sep]",
@@ -61,6 +64,61 @@ def check(texts: list[str]) -> None:
 @settings(max_examples=2000, deadline=None)
 def test_the_tokens_are_those_of_the_tokenizer(texts: list[str]) -> None:
     check(texts)
+
+
+#: What a user may add to a vocabulary: white space, what normalizing changes or removes, and plain words.
+ADDED = [
+    "\n", "\t", "\r", "\r\n", "\n\n", " ", "  ", "a\nb", "new\tyork", "new york",
+    " flea", "flea ", "\x00", "\x1c", "\x7f",
+    "\xa0", "\u200b", "\u2028", "\u3000", "café", "CAFÉ", "\u0301", "İ", "ß", "Foo", "[SEP]", "東", "##ing", "a",
+]  # fmt: skip
+AROUND = [
+    "a\nb",
+    "a\n\nb\r\nc",
+    "a b  c",
+    "a\tb\rc",
+    "new york",
+    "new\nyork",
+    "new\tyork",
+    "a flea lives",
+    "cafe CAFE i ss foo",
+]
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer's file with a few words, so that reading it takes no time."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    tiny_checkpoints._write_tokenizer_json(folder, tiny_checkpoints.UNCASED, padding=False)
+    return folder / "tokenizer.json"
+
+
+@pytest.mark.parametrize("content", ADDED)
+def test_added_tokens(vocabulary: Path, content: str) -> None:
+    """By each way that they may be looked for: before the text is normalized, or after; as a word, or with blanks."""
+    for options in (
+        {"normalized": False},
+        {"normalized": True},
+        {"single_word": True},
+        {"lstrip": True, "rstrip": True},
+    ):
+        for special in (False, True):
+            for lowercase in (False, True):
+                plain = Tokenizer.from_file(str(vocabulary))
+                plain.normalizer = BertNormalizer(lowercase=lowercase)
+                plain.add_tokens([AddedToken(content, special=special, **options)])
+                found = [ids.tolist() for ids in TextTokenizer(plain)(AROUND)]
+                assert found == [plain.encode(text, add_special_tokens=False).ids for text in AROUND], (
+                    options,
+                    special,
+                )
+
+
+def test_a_line_break_is_a_token_in_every_text() -> None:
+    plain = tokenizer()
+    plain.add_special_tokens(["\n"])
+    ascii, other = TextTokenizer(plain)(["flea\ncat", "café\ncat"])
+    assert plain.token_to_id("\n") in ascii.tolist() and plain.token_to_id("\n") in other.tolist()
 
 
 @pytest.mark.stress
