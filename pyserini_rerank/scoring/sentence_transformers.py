@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from . import bundled, checkpoints, heads
 from .backend import Batch, Pair, Plan
 from .device import budget_of, describe, device_of, dtype_of
+from .families.family import position_table, positions
 from .pairs import PairEncoder
 
 try:
@@ -26,8 +27,9 @@ except ModuleNotFoundError:
 class SentenceTransformersBackend:
     """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its prompts.
 
-    Use it for what the torch backend does not read, such as checkpoints with a ``modules.json``. Pairs are
-    tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the head is in bfloat16, too.
+    Use it for what the torch backend refuses to read, such as adapters, chat templates, and checkpoints of more
+    modules than a transformer. Pairs are tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the
+    head is in bfloat16, too.
 
     Parameters
     ----------
@@ -67,7 +69,8 @@ class SentenceTransformersBackend:
         self.device = device_of(device)
         self.dtype = dtype_of(dtype, self.device)
         self.budget = budget_of(batch_tokens, self.device)
-        self._source = str(bundled.folder()) if self.name == bundled.NAME else self.name
+        given = Path(name).expanduser()
+        self._source = str(bundled.folder() if self.name == bundled.NAME else given if given.is_dir() else self.name)
         try:
             self.model = CrossEncoder(
                 self._source,
@@ -77,12 +80,10 @@ class SentenceTransformersBackend:
                 default_prompt_name=prompt_name,
                 trust_remote_code=False,
             ).eval()
-        except ImportError:
-            raise
+        except ImportError as error:
+            raise ImportError(" ".join(str(error).split())) from None
         except Exception as error:  # of any kind: see models.reading
-            kind = OSError if isinstance(error, OSError) else ValueError
-            reason = " ".join(str(error).split())
-            raise kind(f"sentence-transformers cannot load {self.name}: {reason:.300}") from None
+            raise self._unable("load", error) from None
         # transformers marks the weights that it has read; it fills the others with random numbers.
         weights = self.model.model.named_parameters() if self.model.model else ()
         missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]
@@ -94,6 +95,12 @@ class SentenceTransformersBackend:
             raise ValueError(f"{self.name} has {labels} labels: a reranker has one, or two of which the second counts.")
         self.head = heads.HEADS["logit" if labels == 1 else "margin"]
         self.max_length = self._checked_length(max_length)
+        # Whatever the files say, a score does not depend on the padding that the batch's longest pair asks for: no
+        # token sees it, and none is moved to other positions by it.
+        if "attention_mask" not in (names := self.model.tokenizer.model_input_names):
+            self.model.tokenizer.model_input_names = [*names, "attention_mask"]
+        if self.model.model and position_table(self.model.model):
+            self.model.tokenizer.padding_side = "right"
         # A copy: sentence-transformers sets truncation and padding of its own in other threads.
         tokenizer = Tokenizer.from_str(self.model.tokenizer.backend_tokenizer.to_str())
         self.encoder = PairEncoder(tokenizer, self.max_length)
@@ -103,13 +110,25 @@ class SentenceTransformersBackend:
         if self.encoder.max_length < self.encoder.special + 2:
             least = self.encoder.special + self.added + 2
             raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
+        try:
+            self.run(Batch(np.zeros(1, dtype=np.intp), [("a", "a")]))
+        except Exception as error:  # modules that do not fit together are noticed by no one else
+            raise self._unable("score with", error) from None
+
+    def _unable(self, to: str, error: Exception) -> Exception:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        reason = " ".join(str(error).split())
+        return kind(f"sentence-transformers cannot {to} {self.name}: {reason:.300}")
 
     def _checked_length(self, asked: int | None) -> int:
-        limit: int = getattr(self.model.config, "max_position_embeddings", None) or self.model.max_seq_length
+        own = positions(self.model.model) if self.model.model else None
+        limit: int = own or self.model.max_seq_length
         if asked is not None and not 1 <= asked <= limit:
             raise ValueError(f"max_length is {asked}: {self.name} reads pairs of at most {limit} tokens.")
         length = self.model.max_seq_length
-        return limit if length is None else min(length, limit)
+        # That library takes RoBERTa's 514 positions for as many tokens.
+        self.model.max_seq_length = checked = limit if length is None else min(int(length), limit)
+        return checked
 
     def _tokens_of(self, query: str, passage: str) -> int:
         prompt = self.model.prompts.get(self.model.default_prompt_name)
@@ -119,6 +138,8 @@ class SentenceTransformersBackend:
     def fingerprint(self) -> str:
         """A hash of the folder's files, or of the hub's name and commit, and of max_length, dtype and prompt."""
         facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
+        if Path(self._source, checkpoints.ADAPTER).is_file():
+            return ""  # its model is elsewhere
         folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
         if folder.is_dir():
             return checkpoints.fingerprint(facts, folder, (path for path in folder.rglob("*") if path.is_file()))

@@ -59,8 +59,10 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
 
     takes_tokens = False
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, template: Sequence[str]) -> None:
-        super().__init__(tokenizer, max_length)
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, template: Sequence[str], *, cuts_left: bool = False
+    ) -> None:
+        super().__init__(tokenizer, max_length, cuts_left=cuts_left)
         #: Each piece as texts between slots: text, slot, text, slot, text.
         self.pieces = [re.split(r"\{(query|document)\}", piece) for piece in template]
         added = tokenizer.get_added_tokens_decoder().items()
@@ -135,7 +137,7 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
         return Tokenized(ids[text], owners[text], ids[passage & text])
 
     def _cut(self, prompt: Tokenized) -> EncodedPrompt:
-        """Leave the document's last tokens out, then the query's."""
+        """Leave the document's last tokens out, then the query's; the first, where the tokenizer's files say so."""
         ids = prompt.ids
         query, document = np.flatnonzero(prompt.owners == QUERY), np.flatnonzero(prompt.owners == DOCUMENT)
         room = self.max_length - (len(ids) - len(query) - len(document))
@@ -143,7 +145,10 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
         if n + m > room:
             m = max(room - n, min(m, room // 4))
             n = min(n, room - m)
-            ids = np.delete(ids, np.concatenate([query[n:], document[m:]]))
+            dropped = [
+                own[: len(own) - left] if self.cuts_left else own[left:] for own, left in ((query, n), (document, m))
+            ]
+            ids = np.delete(ids, np.concatenate(dropped))
         return EncodedPrompt(ids, prompt.passage, n < len(query), m < len(document))
 
 

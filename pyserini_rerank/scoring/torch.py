@@ -29,7 +29,7 @@ class TorchBackend(CheckpointBackend):
         ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default bfloat16 on CUDA (float16 where that
         is emulated), else float32. The head and the scores are float32 always.
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
+        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
     batch_tokens : int or "auto"
         Tokens of a batch, with the padding where there is any: bounds the memory, and sets the speed.
     processes : int, optional

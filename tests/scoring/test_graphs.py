@@ -1,19 +1,25 @@
 """The backends that run graphs: the same scores as the reference and the torch backend, from the same checkpoints."""
 
+import json
 import shutil
 import sys
 
 import numpy as np
+import onnx
 import pyserini_rerank
 import pytest
 import reference
+import tiny_architectures
 import tiny_checkpoints
 import tiny_families
+from onnx import TensorProto, helper, numpy_helper
 from pyserini_rerank import automatic
 from pyserini_rerank.scoring import bundled
 from pyserini_rerank.scoring.contract import OBVIOUS, PAIRS, BackendContract, score
 from pyserini_rerank.scoring.onnx import OnnxBackend
 from pyserini_rerank.scoring.openvino import OpenVinoBackend
+from pyserini_rerank.scoring.pairs import INPUTS
+from transformers import AutoTokenizer
 
 KINDS = [OnnxBackend, OpenVinoBackend]
 BERT, TWO_LABELS = "cross-encoder/ms-marco-MiniLM-L-2-v2", "nboost/pt-tinybert-msmarco"
@@ -181,6 +187,151 @@ def test_a_damaged_graph(kind, folders, tmp_path):
     (folder / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match="model.onnx cannot be read") as error:
         kind(folder / "model.onnx")
+    assert len(str(error.value).splitlines()) == 1
+
+
+# ------------------------------------------------------------------------------------------- graphs of other exporters
+
+
+def graph(file, weights, *, rows="n", columns="length", dtype=TensorProto.INT64, inputs=INPUTS, baked=None):
+    """Write a graph as others export it, whose logit is the sum of its tokens' weights, with one for token types."""
+    shape = [rows, columns]
+    given = [helper.make_tensor_value_info(name, dtype, shape) for name in inputs]
+    constants = {
+        "weights": weights, "one": np.array([1], dtype=np.int64), "typed": np.array(0.25, dtype=np.float32),
+        **({} if baked is None else {"baked": np.array(baked, dtype=np.int64)}),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["weights", "ids"], ["each"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["each", "mask"], ["seen"]),
+    ]
+    if "token_type_ids" in inputs:
+        nodes += [
+            helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["types", "typed"], ["more"]),
+            helper.make_node("Add", ["seen", "more"], ["both"]),
+        ]
+    last = nodes[-1].output[0]
+    if baked is not None:
+        nodes.append(helper.make_node("Reshape", [last, "baked"], ["fixed"]))
+        last = "fixed"
+    nodes.append(helper.make_node("ReduceSum", [last, "one"], ["logits"], keepdims=1))
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [rows, 1])
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    made = helper.make_graph(nodes, "classifier", given, [logits], tensors)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.parent.mkdir(exist_ok=True)
+    onnx.save(model, file)
+    return file
+
+
+LENGTH = 40
+PLAIN = [(QUERY, text) for text in (*TEXTS, "flea", "the river")] + [("cat", "dog")]
+
+
+@pytest.fixture(scope="module")
+def weights(folders):
+    size = json.loads((folders[BERT] / "config.json").read_text())["vocab_size"]
+    return np.random.default_rng(0).normal(size=size).astype(np.float32)
+
+
+def by_hand(folder, weights, inputs=INPUTS, length=LENGTH):
+    """What the graph gives by the tokenizer's own pairs, each alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for pair in PLAIN:
+        tokens = tokenizer(*pair, truncation=True, max_length=length)
+        typed = 0.25 * sum(tokens["token_type_ids"]) if "token_type_ids" in inputs else 0
+        found.append(weights[tokens["input_ids"]].sum() + typed)
+    return np.array(found)
+
+
+SHAPES = {
+    "any": {},
+    "int32": {"dtype": TensorProto.INT32},
+    "a float": {"dtype": TensorProto.FLOAT},
+    "one pair": {"rows": 1},
+    "four pairs": {"rows": 4},
+    "a length": {"columns": LENGTH},
+    "one pair of a length": {"rows": 1, "columns": LENGTH},
+    "int32, four pairs of a length": {"rows": 4, "columns": LENGTH, "dtype": TensorProto.INT32},
+    "no names of sizes": {"rows": None, "columns": None},
+    "another order": {"inputs": INPUTS[::-1]},
+    "no token types": {"inputs": INPUTS[:2], "rows": 3, "columns": LENGTH},
+}
+
+
+@TOO_LONG
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_graph_of_another_exporter(kind, shape, folders, weights, tmp_path):
+    """Of fixed sizes, too: they are filled up, and longer pairs are cut."""
+    folder, options = shutil.copytree(folders[BERT], tmp_path / "copy"), SHAPES[shape]
+    file = graph(folder / "model.onnx", weights, **options)
+    reranker = pyserini_rerank.load(
+        file, backend=kind.kind, **({} if options.get("columns") else {"max_length": LENGTH})
+    )
+    assert reranker.backend.max_length == LENGTH
+    wanted = by_hand(folder, weights, options.get("inputs", INPUTS))
+    np.testing.assert_allclose(reranker.predict(PLAIN), wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(reranker.predict(PLAIN[:1]), wanted[:1], rtol=0, atol=1e-4)
+    shorter = pyserini_rerank.load(file, backend=kind.kind, max_length=16)
+    np.testing.assert_allclose(
+        shorter.predict(PLAIN), by_hand(folder, weights, options.get("inputs", INPUTS), 16), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_that_is_not_as_long(kind, folders, weights, tmp_path):
+    folder = shutil.copytree(folders[BERT], tmp_path / "copy")
+    file = graph(folder / "model.onnx", weights, columns=LENGTH)
+    with pytest.raises(ValueError, match=f"max_length is 41: .* reads pairs of 5 to {LENGTH} tokens"):
+        kind(file, max_length=41)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_whose_size_is_not_said(kind, folders, weights, tmp_path):
+    """An exporter that met one shape alone has it somewhere inside."""
+    folder = shutil.copytree(folders[BERT], tmp_path / "copy")
+    file = graph(folder / "model.onnx", weights, baked=[1, LENGTH])
+    with pytest.raises(ValueError, match="^the graph .*model.onnx cannot be read: ") as error:
+        kind(file)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_of_something_else(kind, folders, weights, tmp_path):
+    folder = shutil.copytree(folders[BERT], tmp_path / "copy")
+    file = graph(folder / "model.onnx", weights, inputs=(*INPUTS, "position_ids"))
+    with pytest.raises(ValueError, match="asks for position_ids: it is none of a sequence classifier"):
+        kind(file)
+
+
+@TOO_LONG
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("below", ["onnx", "openvino", "quantized"])
+def test_a_graph_one_folder_below(kind, below, folders, weights, tmp_path, monkeypatch):
+    """As Optimum and sentence-transformers lay a checkpoint out; the files above count as if they lay beside it."""
+    folder = shutil.copytree(folders[BERT], tmp_path / "copy")
+    file = graph(folder / below / "model.onnx", weights)
+    tiny_architectures.change(folder, "tokenizer_config.json", model_max_length=LENGTH)
+    wanted = by_hand(folder, weights)
+    monkeypatch.chdir(folder / below)
+    for name in (file, "model.onnx", f"../{below}/model.onnx"):
+        np.testing.assert_allclose(
+            pyserini_rerank.load(name, backend=kind.kind).predict(PLAIN), wanted, rtol=0, atol=1e-4
+        )
+    # Its own files come first.
+    shutil.copytree(folders[BERT], folder / below, dirs_exist_ok=True)
+    assert kind(file).max_length == 512
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_without_files(kind, weights, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no checkpoint .it has no config.json.") as error:
+        kind(graph(tmp_path / "onnx" / "model.onnx", weights))
     assert len(str(error.value).splitlines()) == 1
 
 

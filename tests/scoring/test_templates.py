@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from pyserini_rerank.scoring.checkpoints import catalogue, resolve
-from pyserini_rerank.scoring.models import load_tokenizer
+from pyserini_rerank.scoring.settings import load_settings
 from pyserini_rerank.scoring.templates import CHUNK, TemplateEncoder
 from tiny_families import MONOT5, MXBAI, QWEN3, build
 
@@ -30,7 +30,7 @@ def folders(tmp_path_factory):
 
 
 def make(folders, name, max_length):
-    return TemplateEncoder(load_tokenizer(resolve(folders[name])), max_length, catalogue()[name].template)
+    return TemplateEncoder(load_settings(resolve(folders[name])).tokenizer, max_length, catalogue()[name].template)
 
 
 @pytest.fixture(scope="module")

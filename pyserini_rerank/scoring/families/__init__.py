@@ -44,7 +44,7 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, hea
     Parameters
     ----------
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
+        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
     head : str, optional
         See `pyserini_rerank.scoring.heads`; of classifiers only.
 

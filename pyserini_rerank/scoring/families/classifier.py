@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 from transformers.modeling_layers import GenericForSequenceClassification
 
@@ -17,6 +16,7 @@ from ..device import to_device
 from ..packed import Packing, prepare
 from ..pairs import INPUTS, EncodedPair, PairEncoder
 from ..prepacked import prepack, prepacks
+from ..settings import Settings
 from .family import Family, first_position
 
 
@@ -30,6 +30,12 @@ class FirstToken(torch.nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> SimpleNamespace:
         return SimpleNamespace(logits=self.linear(self.body(**inputs).last_hidden_state[:, 0]))
+
+
+def pair_encoder(_: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
+    """Make what turns pairs into a classifier's tokens."""
+    facts = ("prompt", "cuts_left", "pads_left", "takes_types")
+    return PairEncoder(settings.tokenizer, max_length, **{name: getattr(settings, name) for name in facts})
 
 
 class Classifier(Family):
@@ -78,12 +84,13 @@ class Classifier(Family):
         self.head = heads.HEADS[self.facts]
         self.takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
         self.pad_id = body.config.pad_token_id or 0
-        self.first_position = first_position(body.config)
+        self.first_position = first_position(body)
         self.body = body
-        return body.config
+        return body
 
-    def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> PairEncoder:
-        return PairEncoder(tokenizer, max_length)
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
+        self.takes_types = self.takes_types and settings.takes_types
+        return pair_encoder(checkpoint, settings, max_length)
 
     def place(self, device: torch.device) -> None:
         super().place(device)
@@ -92,7 +99,11 @@ class Classifier(Family):
             prepack(self.body)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
-        inputs = self._packed(pairs, device) if self.packs else self._padded(pairs, device)
+        lay_out = self._packed if self.packs else self._padded
+        together = [pairs] if self.packs else self.encoder.together(pairs)
+        return torch.cat([self._scores(lay_out(some, device)) for some in together])
+
+    def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.takes_types:
             del inputs["token_type_ids"]
         scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
@@ -101,8 +112,14 @@ class Classifier(Family):
     def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
         lengths = [pair.length for pair in pairs]
         starts = np.cumsum([0, *lengths[:-1]])
-        positions = np.arange(sum(lengths)) - np.repeat(starts, lengths) + self.first_position
+        positions = np.arange(sum(lengths)) - np.repeat(starts, lengths)
         ids, types = self.encoder.join(pairs)
+        if self.first_position:
+            # Such a model counts what is no padding, and "<pad>" may stand in a text.
+            padding = ids == self.first_position - 1
+            before = np.cumsum(padding) - padding
+            positions += self.first_position - (before - np.repeat(before[starts], lengths))
+            positions[padding] = self.first_position - 1
         found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
         inputs = {name: to_device(some[None], device) for name, some in found.items()}
         return {**inputs, "packing": Packing(lengths, device)}

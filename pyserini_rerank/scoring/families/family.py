@@ -8,14 +8,9 @@ import torch
 from tokenizers import Tokenizer
 
 from ...scales import Scale
-from .. import models
 from ..checkpoints import Checkpoint
 from ..pairs import Encoder
-
-#: Tokens of a pair beyond which it is cut unless more is asked for.
-USUAL_LENGTH = 512
-#: Models whose first position comes after that of padding.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
+from ..settings import Settings, load_settings
 
 
 class Family(ABC):
@@ -26,7 +21,7 @@ class Family(ABC):
     dtype : torch.dtype
         Of the model's body; its head is in float32.
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default the model's limit, 512 at most.
+        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
 
     Attributes
     ----------
@@ -43,19 +38,19 @@ class Family(ABC):
     scale: Scale = "logit"
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None) -> None:
-        config = self._load(checkpoint, dtype)
-        self.encoder = encoder_of(checkpoint, config, max_length, self._encoder)
+        body = self._load(checkpoint, dtype)
+        self.encoder = encoder_of(checkpoint, body, max_length, self._encoder)
 
     @abstractmethod
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-        """Load the model, and give its configuration."""
+        """Load the model, and give what has the embeddings and the configuration."""
 
     def place(self, device: torch.device) -> None:
         """Move the model to the device that it runs on."""
         self.model.to(device).eval()
 
     @abstractmethod
-    def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> Encoder[Any]:
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> Encoder[Any]:
         """Make what turns pairs into tokens."""
 
     @abstractmethod
@@ -64,27 +59,40 @@ class Family(ABC):
 
 
 def encoder_of[E: Encoder[Any]](
-    checkpoint: Checkpoint, config: Any, max_length: int | None, make: Callable[[Checkpoint, Tokenizer, int], E]
+    checkpoint: Checkpoint,
+    body: Any,
+    max_length: int | None,
+    make: Callable[[Checkpoint, Settings, int], E],
+    most: int | None = None,
 ) -> E:
     """Make what turns pairs into a checkpoint's tokens.
+
+    Parameters
+    ----------
+    body : transformers.PreTrainedModel
+        What has the embeddings and the configuration.
+    max_length : int, optional
+        By default what the files say.
+    make : callable
+        Make it of the files' settings and a length.
+    most : int, optional
+        A limit that is not the model's, but a graph's of it.
 
     Raises
     ------
     FileNotFoundError, ValueError
         There is no tokenizer, or it is another model's; the model does not read pairs of `max_length` tokens.
     """
-    # T5 has no positions but relative ones, and so no limit.
-    limit: int | None = getattr(config, "max_position_embeddings", None)
-    if limit:
-        limit -= first_position(config)
-    tokenizer = models.load_tokenizer(checkpoint)
-    if max(tokenizer.get_vocab().values()) >= config.vocab_size:  # on a GPU it would end the process's use of it
+    limit = min(filter(None, (positions(body), most)), default=None)
+    settings = load_settings(checkpoint)
+    vocabulary = body.config.vocab_size
+    if max(settings.tokenizer.get_vocab().values()) >= vocabulary:  # on a GPU it would end the process's use of it
         raise ValueError(
-            f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {config.vocab_size:,}: "
+            f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {vocabulary:,}: "
             "one of the two is damaged, or another checkpoint's."
         )
-    length = min(USUAL_LENGTH, limit or USUAL_LENGTH) if max_length is None else max_length
-    encoder = make(checkpoint, tokenizer, length)
+    length = min(settings.max_length, limit or settings.max_length) if max_length is None else max_length
+    encoder = make(checkpoint, settings, length)
     least = encoder.least
     if length < least or (limit and length > limit):
         reads = f"{least} to {limit}" if limit else f"at least {least}"
@@ -92,9 +100,23 @@ def encoder_of[E: Encoder[Any]](
     return encoder
 
 
-def first_position(config: Any) -> int:
-    """Give the position of a sequence's first token."""
-    return int(config.pad_token_id) + 1 if config.model_type in OFFSET_POSITIONS else 0
+def first_position(body: Any) -> int:
+    """Give the position of a sequence's first token: of RoBERTa and its kind the one after that of padding."""
+    padding = getattr(position_table(body), "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
+
+
+def position_table(body: Any) -> torch.nn.Module | None:
+    """Find the embeddings of an encoder's absolute positions; None where it has none."""
+    tables = (getattr(module, "position_embeddings", None) for module in body.modules())
+    return next((table for table in tables if isinstance(table, torch.nn.Module)), None)
+
+
+def positions(body: Any) -> int | None:
+    """Give the number of tokens that a model has positions for; None where they are relative ones, without a limit."""
+    # XLNet's is -1; T5 has none.
+    most: int = getattr(body.config, "max_position_embeddings", None) or 0
+    return most - first_position(body) if most > 0 else None
 
 
 def ids_of(tokenizer: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:

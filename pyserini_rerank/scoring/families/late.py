@@ -20,6 +20,7 @@ from ..backend import Pair
 from ..checkpoints import Checkpoint
 from ..device import to_device
 from ..pairs import EncodedPair, Encoder
+from ..settings import Settings
 from ..tokenizer import Ids
 from .family import Family, ids_of
 
@@ -38,8 +39,8 @@ class LateEncoder(Encoder[EncodedPair]):
 
     least = 4
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, name: str) -> None:
-        super().__init__(tokenizer, max_length)
+    def __init__(self, tokenizer: Tokenizer, max_length: int, name: str, *, cuts_left: bool = False) -> None:
+        super().__init__(tokenizer, max_length, cuts_left=cuts_left)
         self.cls, self.sep, self.mask, self.query_marker, self.passage_marker = ids_of(
             tokenizer, ("[CLS]", "[SEP]", "[MASK]", QUERY_MARKER, PASSAGE_MARKER), name
         )
@@ -55,7 +56,8 @@ class LateEncoder(Encoder[EncodedPair]):
         n, m = QUERY_LENGTH - 3, self.max_length - 3
         # As if each passage of a batch came with a query of its own, which bounds the memory in any case.
         length = min(len(passage), m) + 3 + QUERY_LENGTH
-        return EncodedPair(query[:n], passage[:m], length, len(query) > n, len(passage) > m)
+        cut = self.kept(query, n), self.kept(passage, m)
+        return EncodedPair(*cut, length, len(query) > n, len(passage) > m)
 
     def pad_queries(self, queries: Sequence[bytes]) -> Padded:
         """Lay queries out, each given as its int32 ids' bytes: ids and attention mask, each (n, 32)."""
@@ -90,10 +92,10 @@ class Late(Family):
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         body, linear = models.load_body(checkpoint, dtype)
         self.model = torch.nn.ModuleDict({"body": body, "linear": linear})
-        return body.config
+        return body
 
-    def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> LateEncoder:
-        return LateEncoder(tokenizer, max_length, checkpoint.name)
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> LateEncoder:
+        return LateEncoder(settings.tokenizer, max_length, checkpoint.name, cuts_left=settings.cuts_left)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         keys = [pair.query.tobytes() for pair in pairs]

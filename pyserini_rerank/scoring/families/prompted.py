@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from .. import models
 from ..checkpoints import Checkpoint
 from ..device import to_device
 from ..heads import HEADS
+from ..settings import Settings
 from ..templates import EncodedPrompt, TemplateEncoder
 from .family import Family, ids_of
 
@@ -30,13 +30,14 @@ class Prompted(Family):
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         self.model = models.load_model(self.auto, checkpoint, dtype)
         self.facts = f"{checkpoint.row.template} {checkpoint.row.answers}"
-        return self.model.config
+        return self.model
 
-    def _encoder(self, checkpoint: Checkpoint, tokenizer: Tokenizer, max_length: int) -> TemplateEncoder:
-        answers = ids_of(tokenizer, checkpoint.row.answers, checkpoint.name)
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> TemplateEncoder:
+        answers = ids_of(settings.tokenizer, checkpoint.row.answers, checkpoint.name)
         # Of the vocabulary's 30,000 to 150,000 logits two are needed.
         self.model.lm_head = models.linear_of(self.model.lm_head.weight[answers].detach())
-        return TemplateEncoder(tokenizer, max_length, checkpoint.row.template)
+        template = checkpoint.row.template
+        return TemplateEncoder(settings.tokenizer, max_length, template, cuts_left=settings.cuts_left)
 
     def scores(self, pairs: Sequence[EncodedPrompt], device: torch.device) -> torch.Tensor:
         ids, mask = (to_device(part, device) for part in self.encoder.pad(pairs))
