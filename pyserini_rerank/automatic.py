@@ -13,13 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import ir_measures
 import numpy as np
-from ir_measures import nDCG
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from . import docstrings
+from .experiments.evaluation import MEASURE, per_query
 from .files import made_once
 from .model import ModelReranker
 from .scoring.backend import create
@@ -223,7 +222,8 @@ def ndcg(owners: Sequence[tuple[str, str]], scores: NDArray[np.float32], qrels: 
     run: dict[str, dict[str, float]] = defaultdict(dict)
     for (qid, docid), score in zip(owners, scores.tolist(), strict=True):
         run[qid][docid] = score
-    return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+    values = per_query(run.items(), qrels)[MEASURE]
+    return sum(values.values()) / len(values)
 
 
 def _version(package: str) -> str | None:

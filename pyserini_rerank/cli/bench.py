@@ -57,7 +57,7 @@ def bench(
     index: Annotated[Name, typer.Option(help="The index with the run's texts.")] = None,
     collection: Annotated[File, typer.Option(help="The file with the run's texts.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are scored. Default: all.")] = None,
-    qrels: Annotated[Name, typer.Option(help="The run's judgements, for nDCG@10: only what they judge counts.")] = None,
+    qrels: Annotated[Name, typer.Option(help="For nDCG@10: the run's judged queries count, no others.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often all are scored; figures are medians.")] = 3,
     against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}, as a user gets it.")] = None,
     against_dtype: Annotated[Name, typer.Option(help="Its dtype, with torch. Default: float32.")] = None,
@@ -100,6 +100,9 @@ def bench(
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
     judged = load_qrels(qrels) if qrels else None
     fetched = _fetched(run, topics, index, collection, depth, judged) if run and topics else None
+    coverage = fetched.coverage if fetched else None
+    if coverage:
+        _console().print(str(coverage))
     options = _given({"device": device, "max_length": max_length})
     # Without --sweep it is one.
     variants = [
@@ -111,6 +114,8 @@ def bench(
         figures = _time(
             model[0], options | variants[0], pairs, count, fetched, judged, rounds, how if against else None
         )
+    if coverage:
+        figures |= coverage._asdict()
     if to:
         to.write_text(json.dumps(figures, indent=2) + "\n")
 

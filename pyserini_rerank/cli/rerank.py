@@ -31,7 +31,7 @@ def rerank(
     tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore, or find. Default: all; 1000.")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
-    qrels: Annotated[Text, typer.Option(help="Evaluate beside the run: a file, or a name as for the topics.")] = None,
+    qrels: Annotated[Text, typer.Option(help="Evaluate the run's judged queries: a file, or a name.")] = None,
     level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
     only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out what --qrels does not judge.")] = False,
     per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
@@ -172,15 +172,16 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
     from ..experiments import plots
-    from ..experiments.evaluation import compare, per_query, query_table, read_run
+    from ..experiments.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
 
-    after = per_query(read_run(output), qrels, level)
-    before = per_query(read_run(run), qrels, level) if run else None
+    after, coverage = evaluate(read_run(output), qrels, level)
+    # What the output has, the run has as well.
+    before = per_query(read_run(run), {qid: qrels[qid] for qid in after[MEASURE]}, level) if run else None
     if table:
         table.write_text("".join(query_table(after, before)))
     if plot and before:
         plots.save(plots.gains(after["nDCG@10"], before["nDCG@10"], "nDCG@10"), plot)
-    return {"qrels": name, "level": level, "queries": len(qrels), "measures": compare(after, before)}
+    return {"qrels": name, "level": level, **coverage._asdict(), "measures": compare(after, before)}
 
 
 def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
@@ -199,6 +200,9 @@ def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
 def _show_evaluation(console: "Console", evaluation: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from ..experiments.evaluation import Coverage
+
+    console.print(str(Coverage(*(evaluation[name] for name in Coverage._fields))))
     rows = evaluation["measures"]
     columns = {"measure": "measure", "baseline": "first stage", "run": "reranked"}
     columns |= {"better": "better", "worse": "worse", "p": "p"}
