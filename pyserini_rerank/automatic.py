@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -23,7 +24,8 @@ from .files import made_once
 from .model import ModelReranker
 from .scoring.backend import create
 from .scoring.checkpoints import fingerprint_of, resolve
-from .scoring.device import describe, device_of, dtype_of
+from .scoring.device import describe, device_of, dtype_name, dtype_of
+from .scoring.devices import devices_of
 
 AUTO = "auto"
 #: Of nDCG@10: how much less than torch's in float32 is accepted.
@@ -77,9 +79,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     backend, dtype = options["backend"], options.get("dtype")
     if backend not in (AUTO, *DTYPES):
         return dict(options)
-    device = options.get("device")
-    device = device_of(device.split(",")[0] if isinstance(device, str) else device[0] if device else None)
-    dtype = dtype or str(dtype_of(None, device)).removeprefix("torch.")
+    device = device_of(devices_of(options.get("device"))[0])
+    dtype = dtype_name(dtype or dtype_of(None, device))
     # The others compute on the CPU.
     backends = [backend] if backend != AUTO else list(DTYPES) if device.type == "cpu" else ["torch"]
     alternatives = [(one, own) for one in backends for own in DTYPES.get(one, ()) if dtype in (AUTO, own)]
@@ -90,7 +91,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
     checkpoint = resolve(name, options.get("known_as"))
     versions = {package: _version(package) for package in PACKAGES}
-    where = describe(device, "", 0)["device"]
+    where = describe(device, "", 0, options.get("threads") or torch.get_num_threads())["device"]
     key = fingerprint_of(checkpoint, f"{sorted(options.items())} {where} {versions}")
 
     def make(folder: Path) -> None:

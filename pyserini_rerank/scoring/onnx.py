@@ -53,7 +53,7 @@ class OnnxBackend(GraphBackend):
 
     def _open(self, file: Path) -> tuple[Sequence[str], Callable[[Mapping[str, NDArray[np.int64]]], Any]]:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = self.threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return [given.name for given in session.get_inputs()], lambda arrays: session.run(None, arrays)[0]
 
