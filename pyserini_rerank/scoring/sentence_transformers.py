@@ -118,8 +118,9 @@ class SentenceTransformersBackend:
 
     def _tokens_of(self, query: str, passage: str) -> int:
         prompt = self.model.prompts.get(self.model.default_prompt_name)
-        inputs = self._threads(self.model.preprocess, [(query, passage)], prompt=prompt)
-        return int(inputs["input_ids"].shape[-1])
+        return self._threads(
+            lambda: int(self.model.preprocess([(query, passage)], prompt=prompt)["input_ids"].shape[-1])
+        )
 
     @cached_property
     def fingerprint(self) -> str:
