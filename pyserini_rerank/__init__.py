@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
-    from .reranker import Counts, CutWarning, EmptyDocumentWarning, Reranker, UnknownTextWarning
+    from .reranker import (
+        Counts,
+        CutWarning,
+        EmptyDocumentWarning,
+        EmptyQueryWarning,
+        Reranker,
+        UnknownTextWarning,
+    )
     from .retrieval.first_stage import ShortfallWarning
     from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
@@ -46,6 +53,7 @@ _PUBLIC = {
     "Counts": "reranker",
     "CutWarning": "reranker",
     "EmptyDocumentWarning": "reranker",
+    "EmptyQueryWarning": "reranker",
     "UnknownTextWarning": "reranker",
     "RerankingSearcher": "searcher",
     "ShortfallWarning": "retrieval.first_stage",
@@ -62,6 +70,7 @@ __all__ = [
     "Counts",
     "CutWarning",
     "EmptyDocumentWarning",
+    "EmptyQueryWarning",
     "Ensemble",
     "Explanation",
     "FirstStage",

@@ -2,7 +2,9 @@
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from .combining.segments import Segments
 from .combining.windows import Windows
 from .model import ModelReranker
 from .reranker import Reranker
-from .scoring.backend import Backend, create
+from .scoring.backend import make_backend
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -63,33 +65,75 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         not there, there is no such backend, or a combination is none of the above.
     """
 
-    def make(part: Any) -> Reranker:
+    reranker, _ = load_models(name, backend=backend, cache=cache, **options)
+    return reranker
+
+
+def load_models(
+    name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | None = None, **options: Any
+) -> tuple[Reranker, list[ModelReranker]]:
+    """Load a reranker, and tell which checkpoints were loaded for it: those are the caller's to close, and not the
+    rerankers that a combination was given. Parameters and errors are those of `load`."""
+    maker = _Maker(backend, cache, options)
+    try:
+        return maker.make(_read(name)), maker.loaded
+    except BaseException:  # the other parts of a combination that cannot be made
+        for reranker in maker.loaded:
+            reranker.close()
+        raise
+
+
+class _Maker:
+    """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded."""
+
+    def __init__(self, backend: str, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> None:
+        self.backend, self.cache, self.options = backend, cache, options
+        self.loaded: list[ModelReranker] = []
+
+    def make(self, part: Any) -> Reranker:
         if isinstance(part, Reranker):
             return part
         if isinstance(part, Mapping):
-            return _combined(part, make, model)
+            return self._model(**part) if "model" in part else _combined(part, self.make)
         if isinstance(part, Sequence) and not isinstance(part, str):
-            return Cascade(_numbered(part, make))
+            return Cascade(_numbered(part, self.make))
         if part == FIRST_STAGE:
             return FirstStage()
-        return model(part)
+        return self._model(part)
 
-    def model(name: str | os.PathLike[str], **own: Any) -> Reranker:
-        given = {"backend": backend, **options, **own}
+    def _model(self, model: Any, **of_its_own: Any) -> Reranker:
+        if not isinstance(model, str | os.PathLike):
+            kind = type(model).__name__
+            raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
+        given = {"backend": self.backend, **self.options, **of_its_own}
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
 
-            given = pick(name, given)
-        made: Backend = create(given.pop("backend"))(name, **given)
-        if cache is not None:
+            given = pick(model, given)
+        backend = make_backend(given.pop("backend"), model, given)
+        # Its own options tell it from the same checkpoint with others.
+        shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
+        self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        if self.cache is not None:
             from .scoring.cache import CachedBackend
 
-            made = CachedBackend(made, cache)
-        # Its own options tell it from the same checkpoint with others.
-        shown = f"({', '.join(f'{option}={value}' for option, value in own.items())})" if own else ""
-        return ModelReranker(made, os.fspath(name) + shown)
+            self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
+        return self.loaded[-1]
 
-    return make(_read(name))
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and truth values: ``1e-1`` is a number, ``no`` and ``2024-01-01`` are names."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?[0-9]+$", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
 def _read(name: Any) -> Any:
@@ -98,17 +142,15 @@ def _read(name: Any) -> Any:
         return name
     text = os.fspath(name)
     is_file = text.endswith((".yaml", ".yml"))
-    if not is_file and not text.startswith(("{", "[")):
+    if not is_file and not text.lstrip().startswith(("{", "[")):
         return name
     try:
-        return yaml.safe_load(Path(text).read_text(encoding="utf-8") if is_file else text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{text} is no YAML: {' '.join(str(error).split())}") from None
+        return yaml.load(Path(text).read_text(encoding="utf-8-sig") if is_file else text, _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{text:.200} is no YAML: {' '.join(str(error).split()):.200}") from None
 
 
-def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker], model: Callable[..., Reranker]) -> Reranker:
-    if "model" in part:
-        return model(part["model"], **{name: value for name, value in part.items() if name != "model"})
+def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reranker:
     kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
     if kind not in COMBINATIONS:
         raise ValueError(
@@ -132,6 +174,6 @@ def _numbered(parts: Any, make: Callable[[Any], Reranker]) -> list[tuple[Reranke
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ValueError(f"{parts!r} is no list of pairs of a reranker and a number (its depth, or its weight).")
     for part in parts:
-        if not (isinstance(part, Sequence) and len(part) == 2 and isinstance(part[1], int | float)):
+        if not (isinstance(part, Sequence) and len(part) == 2 and isinstance(part[1], Real)):
             raise ValueError(f"{part!r} is no pair of a reranker and a number (its depth, or its weight).")
     return [(make(part), number) for part, number in parts]

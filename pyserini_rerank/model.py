@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .ahead import ahead
-from .reranker import Counts, Passages, Reranker, Scores
+from .passages import Passages
+from .ranking import Scores
+from .reranker import Counts, Reranker
 from .retrieval.queries import shown
 from .scoring.backend import Backend, Batch, Pair, Plan, Tokens
 from .scoring.door import Door
@@ -32,6 +34,7 @@ class ModelReranker(Reranker):
         super().__init__(name)
         self._door = Door(backend, name)
         self.max_length = backend.max_length
+        self.scale = getattr(backend, "scale", "logit")
         self._workers: int = getattr(backend, "workers", 1)
         self._turns = threading.Semaphore(self._workers)
 

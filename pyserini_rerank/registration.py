@@ -35,6 +35,9 @@ def set_reranker(
 ) -> None:
     """Rerank what this searcher finds, from now on and on this instance only.
 
+    A model that is loaded here is freed when another one takes its place, or by `unset_reranker`; a `Reranker` that
+    is given stays its owner's.
+
     Parameters
     ----------
     reranker : str, path, list, dict or Reranker
@@ -60,20 +63,24 @@ def set_reranker(
     from .retrieval.first_stage import FirstStage
     from .searcher import RerankingSearcher
 
-    first_stage = self._reranking.first_stage if is_using_reranker(self) else FirstStage(self)
+    before = vars(self).get("_reranking")
+    first_stage = before.first_stage if before else FirstStage(self)
     reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, tokens=tokens, **options)
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:
         vars(self)[name] = getattr(reranking, name)
+    if before:
+        before.close()
 
 
 def unset_reranker(self: Any) -> None:
-    """Stop reranking: the searcher is Pyserini's own again."""
+    """Stop reranking: the searcher is Pyserini's own again. A model that `set_reranker` has loaded is freed."""
     if is_using_reranker(self):
-        first_stage = vars(self).pop("_reranking").first_stage
-        for name in first_stage.methods:
+        reranking = vars(self).pop("_reranking")
+        for name in reranking.first_stage.methods:
             del vars(self)[name]
-        vars(self).update(first_stage.patched)
+        vars(self).update(reranking.first_stage.patched)
+        reranking.close()
 
 
 def is_using_reranker(self: Any) -> bool:

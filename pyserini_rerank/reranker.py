@@ -3,28 +3,28 @@
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .ranking import arrange
+from .inputs import listed, whole
+from .passages import Passages, open_source, passages
+from .ranking import Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
-from .retrieval.queries import checked_query
-from .retrieval.texts import Source, read, resolve
+from .retrieval.queries import checked_query, text_or_blank
+from .retrieval.texts import Source
+from .scales import Scale, probabilities
 from .scoring.backend import Tokens
 from .scoring.tokens import TokenIndex
 
 if TYPE_CHECKING:
     from .model import ModelReranker
-
-Scores = NDArray[np.float32]
 
 #: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
@@ -42,6 +42,10 @@ class EmptyDocumentWarning(UserWarning):
     """Documents without any text were left below the reranked ones."""
 
 
+class EmptyQueryWarning(UserWarning):
+    """Queries were empty, and their hits were left as the first stage gave them."""
+
+
 @dataclass
 class Counts:
     """What a reranker has done, and what a reader of its scores should know."""
@@ -54,29 +58,12 @@ class Counts:
     unknown: int = 0
     """Passages with more unknown tokens than known ones."""
     empty: int = 0
+    """Documents without any text."""
+    empty_queries: int = 0
 
     def add(self, other: "Counts") -> None:
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-
-@dataclass(frozen=True)
-class Passages:
-    """What a reranker scores for one query: the first of its candidates, in first-stage order."""
-
-    docids: Sequence[str]
-    texts: Sequence[Any]
-    """Each a str or `Tokens`; "" for a document without any text, which is not scored."""
-    first_scores: Callable[[], Scores]
-    """The first stage's scores, read when they are asked for: float32 (n,)."""
-
-    def at(self, positions: Sequence[int]) -> "Passages":
-        """Give some of them, in another order."""
-        return Passages(
-            [self.docids[i] for i in positions],
-            [self.texts[i] for i in positions],
-            lambda: self.first_scores()[list(positions)],
-        )
 
 
 class Reranker(ABC):
@@ -95,14 +82,11 @@ class Reranker(ABC):
     ----------
     counts : Counts
         All that it has scored so far.
-    depth : int, optional
-        How many candidates it is made for; None if for any number.
-    last_depth : int, optional
-        How many of the best have scores that say something, where those below only keep an order; None if all have.
+    scale : str
+        What its scores are: ``"logit"``, ``"probability"``, or ``"other"``, numbers that only order passages.
     """
 
-    depth: int | None = None
-    last_depth: int | None = None
+    scale: Scale = "other"
 
     def __init__(self, name: str, parts: Sequence["Reranker"] = ()) -> None:
         self.name = name
@@ -120,16 +104,40 @@ class Reranker(ABC):
             A score for each of a query's passages; NaN for one that was not scored.
         """
 
-    def score(self, query: str, texts: Sequence[str], *, probability: bool = False) -> Scores:
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
+        """Rank the passages of some queries, of which some may be documents in parts."""
+        scores = self.relevance(queries, [of_query.flat() for of_query in found], counts)
+        return [
+            Ranking(of_query.gather(of_parts, self.scale)) for of_query, of_parts in zip(found, scores, strict=True)
+        ]
+
+    @property
+    def depth(self) -> int | None:
+        """How many candidates it is made for; None if for any number."""
+        return max((part.depth for part in self.parts if part.depth), default=None)
+
+    def leaves(self) -> Iterator["Reranker"]:
+        """Give the rerankers that read passages, of which it is made; itself, where it is made of none."""
+        if not self.parts:
+            yield self
+        for part in self.parts:
+            yield from part.leaves()
+
+    @property
+    def scales_of_parts(self) -> set[Scale]:
+        """The scales of the scores that a document's parts have, where it is given documents in parts."""
+        return set().union(*(part.scales_of_parts for part in self.parts)) if self.parts else {self.scale}
+
+    def score(self, query: str, texts: Iterable[str], *, probability: bool = False) -> Scores:
         """Score passages for a query.
 
         Parameters
         ----------
         query : str
-        texts : sequence of str, n of them
+        texts : iterable of str, n of them
         probability : bool
-            Give sigmoid(score), the scale on which some of the model cards show it; it saturates,
-            so that good passages tie. For two labels it is their softmax.
+            Give sigmoid(score), the scale on which some of the model cards show it; it saturates, so that good
+            passages tie. For two labels it is their softmax. Scores that are probabilities stay as they are.
 
         Returns
         -------
@@ -140,42 +148,49 @@ class Reranker(ABC):
         ------
         ValueError, TypeError
             An empty query, an empty text, text that is no string or no valid Unicode; a reranker that
-            takes the first stage's scores into account.
+            takes the first stage's scores into account; no probability is defined for the reranker's scores.
         FloatingPointError
             The model gave NaN or an infinite score.
         """
-        if isinstance(texts, str):
-            raise TypeError("score() takes a list of texts, not one string.")
+        texts = listed(texts, "texts")
         checked_query(query)
         for position, text in enumerate(texts):
             check_text(text, position)
         with self.counting() as counts:
-            [scores] = self.relevance([query], [self._without_first_stage(texts)], counts)
-        return (1 / (1 + np.exp(-scores))).astype(np.float32) if probability else scores
+            [ranking] = self.rankings([query], [self._without_first_stage(texts)], counts)
+        scores = ranking.filled()
+        return probabilities(scores, self.scale, self.name).astype(np.float32) if probability else scores
 
-    def predict(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+    def predict(self, pairs: Iterable[tuple[str, str]]) -> Scores:
         """Score (query, passage) pairs: float32 (n,), raw logits. Raises as `score` does."""
         positions: dict[str, list[int]] = {}
-        for position, (query, text) in enumerate(pairs):
+        texts: list[str] = []
+        for position, pair in enumerate(listed(pairs, "pairs")):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise TypeError(f"pair {position} is {pair!r:.60}: give a query and a passage.")
+            query, text = pair
             checked_query(query)
             check_text(text, position)
             positions.setdefault(query, []).append(position)
-        scores = np.empty(len(pairs), dtype=np.float32)
-        found = [self._without_first_stage([pairs[i][1] for i in some]) for some in positions.values()]
+            texts.append(text)
+        scores = np.empty(len(texts), dtype=np.float32)
+        found = [self._without_first_stage([texts[i] for i in of_query]) for of_query in positions.values()]
         with self.counting() as counts:
-            for some, own in zip(positions.values(), self.relevance(list(positions), found, counts), strict=True):
-                scores[some] = own
+            rankings = self.rankings(list(positions), found, counts)
+        for of_query, ranking in zip(positions.values(), rankings, strict=True):
+            scores[of_query] = ranking.filled()
         return scores
 
     def rerank(
-        self, query: str, hits: Sequence[Any], k: int | None = None, texts: Any = None, tokens: Any = None
+        self, query: str, hits: Iterable[Any], k: int | None = None, texts: Any = None, tokens: Any = None
     ) -> Hits:
         """Rerank hits that one already has; the hits themselves are left as they are.
 
         Parameters
         ----------
         query : str
-        hits
+            Where it is empty, the hits come back as they are.
+        hits : iterable
             What a Pyserini searcher returned.
         k : int, optional
             How many to return; all by default.
@@ -193,13 +208,15 @@ class Reranker(ABC):
         ------
         As `RerankingSearcher.search`.
         """
-        if k is not None and k < 1:
-            raise ValueError(f"k is {k}: ask for at least 1 hit.")
+        hits = listed(hits, "hits")
+        if hits and isinstance(hits[0], str):
+            raise TypeError("hits are texts: rerank() takes a searcher's hits, and score(query, texts) takes texts.")
+        k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
             source = open_source(texts, tokens, None)
             self.check(source)
-            return self.rerank_candidates([checked_query(query)], [candidates], source, k or len(hits), counts)[0]
+            return self.rerank_candidates([text_or_blank(query)], [candidates], source, k, counts)[0]
 
     def rerank_candidates(
         self, queries: Sequence[str], found: Sequence[Candidates], source: Source, k: int, counts: Counts
@@ -210,22 +227,27 @@ class Reranker(ABC):
     def rerank_passages(
         self, queries: Sequence[str], found: Sequence[Candidates], texts: Sequence[Passages], k: int, counts: Counts
     ) -> list[Hits]:
-        """Rerank candidates whose texts are there: scores, hits."""
-        scores = self.relevance(queries, texts, counts)
+        """Rerank candidates whose texts are there: scores, hits. Those of a blank query stay as they were found."""
+        asked = [position for position, query in enumerate(queries) if query]
+        rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
-        counts.empty += sum(some.texts.count("") for some in texts)
-        return [self.to_hits(candidates, own, k) for candidates, own in zip(found, scores, strict=True)]
+        counts.empty += sum(texts[i].texts.count("") for i in asked)
+        counts.empty_queries += len(queries) - len(asked)
+        hits = [as_found(candidates, k) for candidates in found]
+        for position, ranking in zip(asked, rankings, strict=True):
+            hits[position] = self.to_hits(found[position], ranking, k)
+        return hits
 
-    def to_hits(self, candidates: Candidates, scores: Scores, k: int) -> Hits:
+    def to_hits(self, candidates: Candidates, ranking: Ranking, k: int) -> Hits:
         """Make the k best hits, each with its new score, and remember their places in the first stage."""
-        positions, new_scores = arrange(scores, candidates.count)
+        positions, new_scores = arrange(ranking, candidates.count)
         hits, traces = [], []
         with JAVA_LOCK:
             for position, score in zip(positions[:k].tolist(), new_scores[:k].tolist(), strict=True):
                 hit = candidates.hit(position)
                 traces.append(Trace(hit.docid, score, position + 1, float(hit.score), hit.docid))
                 hits.append(candidates.rescored(hit, score))
-        return Hits(hits, traces)
+        return Hits(hits, traces, min(k, ranking.scored))
 
     def models(self) -> Iterator["ModelReranker"]:
         """Give the checkpoints that it scores with."""
@@ -274,6 +296,9 @@ class Reranker(ABC):
         if counts.empty and not before.empty:
             text = f"{counts.empty} documents have no text and stay below the {counts.pairs} that were reranked."
             warnings.warn(text + seen, EmptyDocumentWarning, stacklevel=4)
+        if counts.empty_queries and not before.empty_queries:
+            text = f"{counts.empty_queries} queries are empty, and their hits stay as the first stage gave them."
+            warnings.warn(text + seen, EmptyQueryWarning, stacklevel=4)
 
     def __enter__(self) -> "Reranker":
         return self
@@ -293,25 +318,13 @@ class Reranker(ABC):
         raise TypeError(f"{self.name} takes the first stage's scores into account: use rerank(query, hits).")
 
 
-def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
-    """Read the texts of some queries' candidates."""
-    return [Passages(some.docids, read(source, some), some.first_scores) for some in found]
-
-
-def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
-    """Decide where the passages of a searcher's hits come from: texts, or a token index.
-
-    Raises
-    ------
-    TypeError
-        Both are given.
-    As `pyserini_rerank.retrieval.texts.resolve` and `pyserini_rerank.scoring.tokens.TokenIndex`.
-    """
-    if tokens is None:
-        return resolve(texts, searcher)
-    if texts is not None:
-        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
-    return TokenIndex(tokens)
+def as_found(candidates: Candidates, k: int) -> Hits:
+    """Give the k first hits as the first stage gave them."""
+    with JAVA_LOCK:
+        hits = [candidates.hit(position) for position in range(min(k, candidates.count))]
+        found = [(hit.docid, float(hit.score)) for hit in hits]
+    traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
+    return Hits(hits, traces, 0)
 
 
 def check_text(text: Any, position: int) -> None:

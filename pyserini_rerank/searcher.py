@@ -1,12 +1,15 @@
 """Reranking a search: the first stage, cut into shards, and the reranker."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .ahead import ahead
-from .loading import load
-from .reranker import SHARD, Passages, Reranker, open_source, passages
+from .inputs import listed, whole
+from .loading import load_models
+from .model import ModelReranker
+from .passages import Passages, open_source, passages
+from .reranker import SHARD, Reranker
 from .retrieval.candidates import Candidates
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
@@ -16,11 +19,30 @@ from .retrieval.queries import check_batch, query_text
 DEPTH = 100
 
 
+class _Reranked:
+    """A method of `RerankingSearcher` that has the signature of the searcher's own, as help() and the next
+    RerankingSearcher see it. It is made when it is asked for: kept on its object, it would keep that alive."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+
+    def __get__(self, searching: Any, kind: type | None = None) -> Any:
+        if searching is None:
+            return self.method
+        searchers = searching.first_stage.methods.get(self.method.__name__)
+        if searchers is None:
+            return functools.partial(self.method, searching)  # which raises
+        reranked = functools.wraps(searchers)(functools.partial(self.method, searching))
+        reranked.reranks = True  # type: ignore[attr-defined]
+        return reranked
+
+
 class RerankingSearcher:
     """A searcher whose hits are reranked: has the interface of the searcher that it wraps.
 
-    What is not `search` or `batch_search` (`doc`, `set_bm25`, `close` ...) reaches the searcher below.
-    `set_reranker` makes one of these and puts its two methods onto the searcher itself.
+    What is not `search`, `batch_search` or `close` (`doc`, `set_bm25` ...) reaches the searcher below.
+    `set_reranker` makes one of these and puts its two methods onto the searcher itself. As a context manager it
+    closes the reranker if it has loaded that itself; the searcher and a reranker that were given stay open.
 
     Parameters
     ----------
@@ -55,21 +77,25 @@ class RerankingSearcher:
         tokens: Any = None,
         **options: Any,
     ) -> None:
-        if depth is not None and depth < 1:
-            raise ValueError(f"depth is {depth}: rerank at least 1 candidate.")
+        depth = None if depth is None else whole(depth, "depth", least=1)
         if options and isinstance(reranker, Reranker):
             raise TypeError(f"{', '.join(options)}: give these to load(), which has loaded this reranker already.")
         self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
         self.texts = open_source(texts, tokens, self.first_stage.searcher)
-        self.reranker = load(reranker, **options) if not isinstance(reranker, Reranker) else reranker
-        self.reranker.check(self.texts)
+        self.reranker: Reranker
+        self._loaded: list[ModelReranker] = []
+        if isinstance(reranker, Reranker):
+            self.reranker = reranker
+        else:
+            self.reranker, self._loaded = load_models(reranker, **options)
+        try:
+            self.reranker.check(self.texts)
+        except BaseException:
+            self.close()
+            raise
         self.depth = depth or self.reranker.depth or DEPTH
-        for name, method in self.first_stage.methods.items():
-            # The signature that help() and the next RerankingSearcher see is the searcher's own.
-            reranked = functools.wraps(method)(functools.partial(getattr(type(self), name), self))
-            reranked.reranks = True  # type: ignore[attr-defined]
-            setattr(self, name, reranked)
 
+    @_Reranked
     def search(self, *args: Any, rerank_query: str | None = None, **kwargs: Any) -> Any:
         """Search, and rerank what was found.
 
@@ -78,7 +104,8 @@ class RerankingSearcher:
         *args, **kwargs
             The searcher's own; k hits come back.
         rerank_query : str, optional
-            The text to rerank with, where the query is none (a Lucene query, a vector, a dict).
+            The text to rerank with, where the query is none (a Lucene query, a vector, a dict). Where it is empty,
+            the hits are left as the searcher gives them, and counted.
 
         Returns
         -------
@@ -89,7 +116,7 @@ class RerankingSearcher:
         Raises
         ------
         ValueError, TypeError
-            k below 1; a query that is empty or no text.
+            k below 1; a query that is no text.
         MissingText
             A hit has no text.
         """
@@ -103,14 +130,15 @@ class RerankingSearcher:
         with self.reranker.counting() as counts:
             return self.reranker.rerank_candidates([query], [candidates], self.texts, call.k, counts)[0]
 
-    def batch_search(self, *args: Any, rerank_queries: Sequence[str] | None = None, **kwargs: Any) -> Any:
+    @_Reranked
+    def batch_search(self, *args: Any, rerank_queries: Iterable[str] | None = None, **kwargs: Any) -> Any:
         """Search for many queries, and rerank what was found.
 
         Parameters
         ----------
         *args, **kwargs
-            The searcher's own; k hits a query come back.
-        rerank_queries : sequence of str, optional
+            The searcher's own; k hits a query come back. Queries and qids may be any iterables of one length.
+        rerank_queries : iterable of str, optional
             The texts to rerank with, one a query, where the queries are none.
 
         Returns
@@ -130,12 +158,10 @@ class RerankingSearcher:
         if call.returns_vectors:
             return stage.methods["batch_search"](*args, **kwargs)
         check_batch(call.queries, call.qids)
-        if rerank_queries is not None and len(rerank_queries) != len(call.qids):
-            raise ValueError(f"there are {len(rerank_queries)} rerank_queries for {len(call.qids)} queries.")
-        queries = [
-            query_text(query, rerank_queries[i] if rerank_queries is not None else None, stage.searcher)
-            for i, query in enumerate(call.queries)
-        ]
+        given = [None] * len(call.qids) if rerank_queries is None else listed(rerank_queries, "rerank_queries")
+        if len(given) != len(call.qids):
+            raise ValueError(f"there are {len(given)} rerank_queries for {len(call.qids)} queries.")
+        queries = [query_text(*both, stage.searcher) for both in zip(call.queries, given, strict=True)]
 
         def fetch(shard: list[int]) -> tuple[list[Candidates], list[Passages]]:
             extra: dict[str, Any] = {"rerank_queries": [queries[i] for i in shard]} if stage.reranks else {}
@@ -146,8 +172,9 @@ class RerankingSearcher:
         found: list[int] = []
         cut = shards(queries, call.wanted)
         with self.reranker.counting() as counts:
-            for shard, (candidates, texts) in zip(cut, ahead(fetch, cut), strict=True):
-                found += [some.count for some in candidates]
+            fetched = ahead(fetch, cut) if stage.prefetches else map(fetch, cut)
+            for shard, (candidates, texts) in zip(cut, fetched, strict=True):
+                found += [of_query.count for of_query in candidates]
                 hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, texts, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
         stage.warn_of_shortfall(call, found)
@@ -160,8 +187,13 @@ class RerankingSearcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if hasattr(self.first_stage.searcher, "close"):  # Faiss's have none
-            self.first_stage.searcher.close()
+        self.close()
+
+    def close(self) -> None:
+        """Free the device of the checkpoints that were loaded here. The searcher below stays open, and so do
+        rerankers that were given."""
+        for model in self._loaded:
+            model.close()
 
     def __reduce__(self) -> Any:
         raise TypeError("a searcher with a reranker cannot be pickled: make one in each process.")

@@ -208,3 +208,19 @@ def run_indexer(name: str, collection: str, folder: Path, rows: Iterable[dict[st
     arguments = ["-collection", collection, "-input", str(source), "-index", str(target), "-threads", "1", *options]
     autoclass(f"io.anserini.index.{name}").main(arguments)
     return str(target)
+
+
+class WordBackend(HashBackend):
+    """The same, of passages that may be tokenized already: a token is a word's checksum, and a text scores by its
+    tokens."""
+
+    vocabulary = "words"
+
+    def __init__(self, score: Any = hashed) -> None:
+        super().__init__(lambda query, passage: score(query, self.text_of(passage)))
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        return [b"".join(zlib.crc32(word.encode()).to_bytes(4, "little") for word in text.split()) for text in texts]
+
+    def text_of(self, passage: Any) -> str:
+        return (self.tokenize([passage])[0] if isinstance(passage, str) else passage.ids).hex()

@@ -10,8 +10,8 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
-from collection import docids
-from pyserini_rerank import ModelReranker, RerankingSearcher
+from collection import docids, listed
+from pyserini_rerank import EmptyQueryWarning, ModelReranker, RerankingSearcher, trace
 from tiny_checkpoints import build, change_weights
 
 TINY = "cross-encoder/ms-marco-MiniLM-L-2-v2"
@@ -93,7 +93,7 @@ def falls(scores):
 
 @pytest.mark.parametrize("depth", [0, -1, -100])
 def test_a_depth_below_one(searcher, first, hashing, depth):
-    says = f"depth is {depth}: rerank at least 1 candidate"
+    says = f"depth is {depth}: give 1 or more"
     refused(ValueError, lambda: RerankingSearcher(first, hashing, depth=depth), says)
     refused(ValueError, lambda: searcher.set_reranker(hashing, depth=depth), says)
     assert not searcher.is_using_reranker()
@@ -105,7 +105,7 @@ def test_a_depth_below_one_is_refused_before_a_model_is_loaded(searcher):
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_a_k_below_one(reranking, first, searcher, hashing, query, backend, k):
-    says = f"k is {k}: ask for at least 1 hit"
+    says = f"k is {k}: give 1 or more"
     refused(ValueError, lambda: reranking.search(query, k), says)
     refused(ValueError, lambda: reranking.search(query, k=k), says)
     refused(ValueError, lambda: reranking.batch_search([query], ["1"], k=k), says)
@@ -140,19 +140,36 @@ def test_a_tail_of_a_thousand_below_a_large_negative_score(first, hashing, backe
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n\t", "\u3000"])
-def test_an_empty_query(reranking, first, hashing, backend, query, searcher, empty):
+def test_an_empty_query_has_nothing_to_score_with(hashing, query, empty):
     says = "the query is empty: there is nothing to rerank with"
-    refused(ValueError, lambda: reranking.search(empty), says)
-    refused(ValueError, lambda: reranking.batch_search([query, empty], ["1", "2"]), says)
-    refused(ValueError, lambda: reranking.search(query, rerank_query=empty), says)
-    refused(ValueError, lambda: reranking.batch_search([query], ["1"], rerank_queries=[empty]), says)
     refused(ValueError, lambda: hashing.score(empty, ["text"]), says)
     refused(ValueError, lambda: hashing.predict([(query, "text"), (empty, "text")]), says)
-    refused(ValueError, lambda: hashing.rerank(empty, [Hit("d1", 1.0)], texts=TEXTS), says)
-    searcher.set_reranker(hashing)
-    refused(ValueError, lambda: searcher.search(empty), says)
-    refused(ValueError, lambda: searcher.batch_search([empty], ["1"]), says)
-    assert first.calls == 0 and not backend.planned
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n\t", "\u3000"])
+@pytest.mark.parametrize("kind", ["bm25", "faiss", "impact", "hybrid"])
+def test_an_empty_query_gets_what_the_searcher_gives(make_searcher, hashing, backend, query, documents, kind, empty):
+    plain, searcher = make_searcher(kind), make_searcher(kind)
+    searcher.set_reranker(hashing, depth=20, texts=documents)
+    alone = listed(searcher.search(query, k=5))
+    with pytest.warns(EmptyQueryWarning, match="1 queries are empty, and their hits stay as the first stage gave them"):
+        found = searcher.search(empty, k=5)
+    assert listed(found) == listed(plain.search(empty, k=5))[:5]
+    assert (found.scored, hashing.counts.empty_queries) == (0, 1)
+    both = searcher.batch_search([empty, query, empty], ["1", "2", "3"], k=5)
+    assert {qid: listed(hits) for qid, hits in both.items()} == {"1": listed(found), "2": alone, "3": listed(found)}
+    assert hashing.counts.empty_queries == 3
+    assert {asked for asked, _ in backend.pairs} == {query}
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyQueryWarning")
+def test_an_empty_text_to_rerank_with_leaves_the_hits_as_they_are(reranking, first, hashing, query):
+    as_found = listed(first.search(query))
+    assert listed(reranking.search(query, rerank_query=" ")) == as_found
+    assert listed(reranking.batch_search([query], ["1"], rerank_queries=[""])["1"]) == as_found
+    hits = [Hit("d1", 1.0), Hit("d2", 0.5)]
+    assert listed(hashing.rerank("", hits, texts=TEXTS)) == listed(hits)
+    assert [place.first_rank for place in trace(hashing.rerank(" ", hits, k=1, texts=TEXTS))] == [1]
 
 
 @pytest.mark.parametrize("wrong", [None, 7, b"flea", ["flea"]])
@@ -497,8 +514,10 @@ def test_batch_search_with_a_closed_searcher(closed, kind, threads):
 
 
 def test_a_closed_searcher_through_the_explicit_form(make_searcher, hashing, query):
-    with RerankingSearcher(make_searcher("bm25"), hashing) as reranking:
-        assert reranking.search(query)
+    searcher = make_searcher("bm25")
+    reranking = RerankingSearcher(searcher, hashing)
+    assert reranking.search(query)
+    searcher.close()
     refused(RuntimeError, lambda: reranking.search(query), "LuceneSearcher is closed")
     refused(RuntimeError, lambda: reranking.batch_search([query], ["1"]), "LuceneSearcher is closed")
 
@@ -592,7 +611,7 @@ def test_a_searcher_works_after_an_error(searcher, hashing, query, documents):
     searcher.set_reranker(hashing, depth=5)
     expected = [(hit.docid, hit.score) for hit in searcher.search(query)]
     for call in (
-        lambda: searcher.search(""),
+        lambda: searcher.search(7),
         lambda: searcher.search(query, k=0),
         lambda: searcher.batch_search([query], ["1", "2"]),
         lambda: searcher.search(query, no_such_argument=1),

@@ -113,3 +113,75 @@ def test_what_cannot_be_made_says_why(written: str, message: str) -> None:
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError, match=r"there/is/none\.yaml"):
         load("there/is/none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "alpha"),
+    [("1e-1", 0.1), ("5E-1", 0.5), (".25", 0.25), ("1.", 1), ("0", 0), ("+0.5", 0.5), ("1e0", 1)],
+)
+def test_numbers_are_those_of_yaml_1_2(written: str, alpha: float, models: list[str], tmp_path: Path) -> None:
+    text = f"interpolation: {{reranker: {models[0]}, alpha: {written}}}"
+    (tmp_path / "combination.yaml").write_text("\ufeff" + text, encoding="utf-8")
+    for name in (f"{{{text}}}", f"  {{{text}}}", tmp_path / "combination.yaml"):
+        with load(name, device="cpu") as reranker:
+            assert reranker.weights == [alpha, 1 - alpha]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("word", ["no", "yes", "on", "off", "2024-01-01", "1:30", "0b11", "1_000", "=", "<<", "y"])
+def test_words_stay_words(word: str) -> None:
+    """YAML 1.1 has them for truth values, dates, and numbers to the base of sixty."""
+    with pytest.raises((ValueError, OSError)) as error:
+        load(f"{{model: '{word}'}}", backend="onnx")
+    quoted = str(error.value)
+    with pytest.raises((ValueError, OSError)) as error:
+        load(f"{{model: {word}}}", backend="onnx")
+    assert str(error.value) == quoted
+
+
+@pytest.mark.parametrize(
+    "written", ["{windows: [}", "{a: b: c}", "[!!python/object:os.system x]", "[" * 2000, "[\x00]"]
+)
+def test_yaml_that_is_none(written: str) -> None:
+    with pytest.raises(ValueError, match="is no YAML: ") as error:
+        load(written)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_a_long_combination_may_be_written_in_a_line(models: list[str]) -> None:
+    parts = ", ".join(f"[{{model: {models[0]}, max_length: {length}}}, 1]" for length in range(20, 40))
+    assert len(parts) > 1000
+    with load(f"{{ensemble: [{parts}]}}", device="cpu") as reranker:
+        assert len(list(reranker.models())) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "bundled",
+            {"maxlength": 3},
+            "the backend 'torch' has no option 'maxlength': there are device, dtype, ",
+        ),
+        (
+            "bundled",
+            {"backend": "onnx", "device": "cpu"},
+            "the backend 'onnx' has no option 'device': there are dtype",
+        ),
+        (
+            "http://localhost:1",
+            {"backend": "http"},
+            "the backend 'http' needs the option 'api': there are api, model",
+        ),
+        (
+            "http://localhost:1",
+            {"backend": "http", "api": "tei", "key": "x"},
+            "has no option 'key': there are api",
+        ),
+        ("{model: bundled, lenght: 3}", {}, "the backend 'torch' has no option 'lenght': there are device"),
+        ("[[bundled, 3], [{model: x, backend: http}, 2]]", {}, "the backend 'http' needs the option 'api'"),
+    ],
+)
+def test_options_that_are_none(name: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(TypeError) as error:
+        load(name, **options)  # type: ignore[arg-type]
+    assert said in str(error.value) and "\n" not in str(error.value)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from pyserini_rerank.ranking import arrange
+from pyserini_rerank.ranking import Ranking, arrange
 
 
 def float32(*scores: float) -> np.ndarray:
@@ -13,7 +13,7 @@ def float32(*scores: float) -> np.ndarray:
 
 def check(scores: np.ndarray, count: int) -> tuple[list[int], np.ndarray]:
     """Arrange, and hold the result against rule 2, written anew in plain Python."""
-    positions, arranged = arrange(scores, count)
+    positions, arranged = arrange(Ranking(scores), count)
     assert arranged.dtype == np.float32
     positions = positions.tolist()
 
@@ -62,7 +62,7 @@ def test_nothing_scored_is_the_first_stage_below_zero() -> None:
 
 
 def test_nothing_found() -> None:
-    positions, scores = arrange(float32(), 0)
+    positions, scores = arrange(Ranking(float32()), 0)
     assert len(positions) == len(scores) == 0
 
 
@@ -92,3 +92,13 @@ def test_rule_2_in_random_cases(seed: int) -> None:
     if seed % 4 == 0:
         scores[random.random(depth) < 0.3] = np.nan
     check(scores, depth + below)
+
+
+def test_those_left_behind_follow_in_their_own_order_before_the_rest() -> None:
+    ranking = Ranking(float32(np.nan, 2, np.nan, np.nan, 5), np.array([3, 0]))
+    positions, scores = arrange(ranking, 7)
+    assert positions.tolist() == [4, 1, 3, 0, 2, 5, 6]
+    assert scores[:2].tolist() == [5, 2] and np.all(np.diff(scores[1:]) < 0)
+    assert ranking.scored == 2 and ranking.order.tolist() == [4, 1, 3, 0]
+    filled = ranking.filled()
+    assert filled[[4, 1]].tolist() == [5, 2] and filled[3] > filled[0] and np.isnan(filled[2])

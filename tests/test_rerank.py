@@ -50,7 +50,7 @@ def test_rerank_gives_k(searcher: Any, query: str, hashing: Reranker, documents:
     assert listed(hashing.rerank(query, hits, k=3)) == expected(query, docids(hits), documents, 3)
     assert len(hashing.rerank(query, hits, 500)) == 20
     assert hashing.rerank(query, []) == []
-    with pytest.raises(ValueError, match="k is 0: ask for at least 1 hit"):
+    with pytest.raises(ValueError, match="k is 0: give 1 or more"):
         hashing.rerank(query, hits, k=0)
 
 

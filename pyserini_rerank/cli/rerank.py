@@ -159,7 +159,7 @@ def _candidates(run: Path, topics: str | None, folder: Path, skipped: "Skipped |
 def source_of(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
     """Open the source of texts that the command names, if it does."""
     from ..experiments.collections import Collection
-    from ..reranker import open_source
+    from ..passages import open_source
     from ..retrieval.texts import Function
 
     if collection:

@@ -1,67 +1,73 @@
 """Cheap checkpoints for all candidates, dear ones for the best."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..ranking import below, best_first
-from ..reranker import Counts, Passages, Reranker, Scores
+from ..inputs import listed, whole
+from ..passages import Passages
+from ..ranking import Positions, Ranking
+from ..reranker import Counts, Reranker
 from ..scoring.backend import Tokens
+from .combination import Combination
 
-Positions = NDArray[np.intp]
 
-
-class Cascade(Reranker):
+class Cascade(Combination):
     """Has each stage score the best of the stage before.
 
-    What the last stage scored comes first, with its scores. Below follows what a stage left behind, that of the last
-    stage first, in the order that it came in and with scores that fall strictly.
+    The passages that the last stage scored come first, with its scores. Below follow those that a stage left behind,
+    the last stage's first, in the order that they came in. Within windows or segments the depths count documents.
 
     Parameters
     ----------
-    stages : sequence of (Reranker, int)
+    stages : iterable of (Reranker, int)
         Each with its depth: how many passages it scores. The first takes them in first-stage order.
 
     Raises
     ------
-    ValueError
-        There is no stage, or a depth below 1 or above that of the stage before.
+    ValueError, TypeError
+        There is no stage, or a depth that is no whole number, below 1 or above that of the stage before.
     """
 
-    def __init__(self, stages: Sequence[tuple[Reranker, int]]) -> None:
-        depths = [depth for _, depth in stages]
+    def __init__(self, stages: Iterable[tuple[Reranker, int]]) -> None:
+        self.stages = [
+            (reranker, whole(depth, "a depth of the cascade")) for reranker, depth in listed(stages, "stages")
+        ]
+        depths = [depth for _, depth in self.stages]
         if not depths or depths != sorted(depths, reverse=True) or depths[-1] < 1:
             raise ValueError(
                 f"the depths of the cascade are {depths}: give one stage or more, each with a depth from 1 to that of "
                 "the stage before."
             )
-        parts = [reranker for reranker, _ in stages]
-        super().__init__(f"cascade({', '.join(f'{part.name}@{d}' for part, d in stages)})", parts)
-        self.depth, self.last_depth = depths[0], depths[-1]
-        self.stages = list(stages)
+        named = ", ".join(f"{reranker.name}@{depth}" for reranker, depth in self.stages)
+        super().__init__(f"cascade({named})", [reranker for reranker, _ in self.stages])
+
+    @property
+    def depth(self) -> int:
+        return self.stages[0][1]
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         return self.parts[-1].cuts(query, passage)  # the scores are the last stage's
 
-    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        best = [np.arange(len(some.texts))[: self.depth] for some in found]
-        left = [np.empty(0, dtype=np.intp) for _ in found]
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
+        for passages in found:
+            if len(passages.texts) > self.depth:
+                passages.ranked_scores()  # the first of them are the best, or this raises
+        orders = [np.arange(len(passages.texts))[: self.depth] for passages in found]
+        behind = [np.empty(0, dtype=np.intp) for _ in found]
         for reranker, depth in self.stages:
-            left = [np.concatenate([order[depth:], behind]) for order, behind in zip(best, left, strict=True)]
-            heads = [order[:depth] for order in best]
-            scores = reranker.relevance(
-                queries, [some.at(head.tolist()) for some, head in zip(found, heads, strict=True)], counts
+            behind = [np.concatenate([order[depth:], left]) for order, left in zip(orders, behind, strict=True)]
+            heads = [order[:depth] for order in orders]
+            rankings = reranker.rankings(
+                queries, [passages.at(head.tolist()) for passages, head in zip(found, heads, strict=True)], counts
             )
-            orders = [best_first(own) for own in scores]
-            best = [head[order] for head, order in zip(heads, orders, strict=True)]
-        last = [own[order] for own, order in zip(scores, orders, strict=True)]
-        lengths = [len(some.texts) for some in found]
-        return [_laid_out(*parts) for parts in zip(lengths, best, last, left, strict=True)]
+            orders = [head[ranking.order] for head, ranking in zip(heads, rankings, strict=True)]
+        lengths = [len(passages.texts) for passages in found]
+        return [_laid_out(*parts) for parts in zip(lengths, heads, rankings, behind, strict=True)]
 
 
-def _laid_out(count: int, best: Positions, scores: Scores, left: Positions) -> Scores:
-    laid = np.full(count, np.nan, dtype=np.float32)
-    laid[best] = scores
-    laid[left] = below(scores, len(left))
-    return laid
+def _laid_out(count: int, head: Positions, ranking: Ranking, behind: Positions) -> Ranking:
+    """Give the ranking of the last stage's passages the positions that they have among all of them."""
+    scores = np.full(count, np.nan, dtype=np.float32)
+    scores[head] = ranking.scores
+    return Ranking(scores, np.concatenate([head[ranking.behind], behind]))

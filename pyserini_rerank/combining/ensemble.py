@@ -1,13 +1,20 @@
 """Several rerankers at once, and the first stage as one of them."""
 
-from collections.abc import Callable, Sequence
+import math
+import numbers
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..ranking import best_first
-from ..reranker import Counts, Passages, Reranker, Scores
+from ..inputs import listed
+from ..passages import Passages
+from ..ranking import Ranking, best_first
+from ..reranker import Counts, Reranker
+from ..scales import Scale
+from .combination import Combination
 
 Float64 = NDArray[np.float64]
 
@@ -45,16 +52,19 @@ NORMALISATIONS: dict[str, Callable[[Float64], Float64]] = {
     "rank": _rank,
     "reciprocal-rank": _reciprocal_rank,
 }
+#: Those for which a passage's place is enough, so that it need not have a score.
+BY_RANK = ("rank", "reciprocal-rank")
 
 
-class Ensemble(Reranker):
+class Ensemble(Combination):
     """Adds the scores of several rerankers, each times its weight.
 
-    A passage that one of them did not score is not scored.
+    A passage that one of them did not score is not scored. Where all of them gave it a place it follows behind, in
+    the order of the first reranker that left passages behind; a normalisation by rank needs no more than places.
 
     Parameters
     ----------
-    rerankers : sequence of (Reranker, float)
+    rerankers : iterable of (Reranker, float)
         Each with its weight.
     normalise : str, optional
         How each one's scores for a query are put on one scale first: ``"min-max"``, ``"z"``, ``"rank"`` or
@@ -66,43 +76,56 @@ class Ensemble(Reranker):
         There is no reranker, a weight that is no finite number, or no such normalisation.
     """
 
-    def __init__(self, rerankers: Sequence[tuple[Reranker, float]], normalise: str | None = None) -> None:
-        weights = [weight for _, weight in rerankers]
-        if not weights or not np.isfinite(weights).all():
+    def __init__(self, rerankers: Iterable[tuple[Reranker, float]], normalise: str | None = None) -> None:
+        weighted = [(reranker, weight) for reranker, weight in listed(rerankers, "rerankers")]
+        weights = [weight for _, weight in weighted]
+        if not weights or not all(isinstance(weight, numbers.Real) and math.isfinite(weight) for weight in weights):
             raise ValueError(
                 f"the weights of the ensemble are {weights}: give one reranker or more, each with a number."
             )
         if normalise is not None and normalise not in NORMALISATIONS:
             raise ValueError(f"normalise={normalise!r}: there are {', '.join(NORMALISATIONS)}.")
         how = f", normalise={normalise}" if normalise else ""
-        parts = [reranker for reranker, _ in rerankers]
-        super().__init__(f"ensemble({', '.join(f'{weight:g}*{part.name}' for part, weight in rerankers)}{how})", parts)
+        named = ", ".join(f"{weight:g}*{reranker.name}" for reranker, weight in weighted)
+        super().__init__(f"ensemble({named}{how})", [reranker for reranker, _ in weighted])
         self.weights = weights
         self.normalise = normalise
 
-    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        scores = [part.relevance(queries, found, counts) for part in self.parts]
-        return [self._sum(of_a_query) for of_a_query in zip(*scores, strict=True)]
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
+        of_parts = [part.rankings(queries, found, counts) for part in self.parts]
+        return [self._sum(of_a_query) for of_a_query in zip(*of_parts, strict=True)]
 
-    def _sum(self, scores: Sequence[Scores]) -> Scores:
-        every = np.array(scores, dtype=np.float64)
-        scored = ~np.isnan(every).any(axis=0)
-        total = np.full(every.shape[1], np.nan, dtype=np.float32)
+    def _sum(self, rankings: Sequence[Ranking]) -> Ranking:
+        if self.normalise in BY_RANK:
+            rankings = [Ranking(ranking.filled()) for ranking in rankings]
+        scores = np.array([ranking.scores for ranking in rankings], dtype=np.float64)
+        scored = ~np.isnan(scores).any(axis=0)
+        total = np.full(scores.shape[1], np.nan, dtype=np.float32)
         if scored.any():
-            normalise = NORMALISATIONS[self.normalise] if self.normalise else np.asarray
-            total[scored] = sum(w * normalise(own[scored]) for w, own in zip(self.weights, every, strict=True))
-        return total
+            normalise: Callable[[Float64], Any] = NORMALISATIONS[self.normalise] if self.normalise else np.asarray
+            total[scored] = sum(w * normalise(of_part[scored]) for w, of_part in zip(self.weights, scores, strict=True))
+        placed = ~np.isnan([ranking.filled() for ranking in rankings]).any(axis=0)
+        order = next((ranking.order for ranking in rankings if len(ranking.behind)), rankings[0].order)
+        return Ranking(total, order[placed[order] & ~scored[order]])
 
 
-class FirstStage(Reranker):
+class FirstStage(Combination):
     """The first stage's own scores, to be weighed against a model's."""
 
     def __init__(self) -> None:
         super().__init__("first-stage")
 
-    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
+    def leaves(self) -> Iterator[Reranker]:
+        return iter(())  # it reads no passage
+
+    @property
+    def scales_of_parts(self) -> set[Scale]:
+        return set()  # a document has one score, whatever its parts
+
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         return [
-            np.where([text != "" for text in some.texts], some.first_scores(), np.float32(np.nan)) for some in found
+            Ranking(np.where([text != "" for text in passages.texts], passages.ranked_scores(), np.float32(np.nan)))
+            for passages in found
         ]
 
 
@@ -124,8 +147,8 @@ class Interpolation(Ensemble):
     """
 
     def __init__(self, reranker: Reranker, alpha: float = 0.5, normalise: str | None = "min-max") -> None:
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha is {alpha}: give the reranker's weight, from 0 to 1.")
+        if not (isinstance(alpha, numbers.Real) and 0 <= alpha <= 1):
+            raise ValueError(f"alpha is {alpha!r}: give the reranker's weight, from 0 to 1.")
         super().__init__([(reranker, alpha), (FirstStage(), 1 - alpha)], normalise)
 
 

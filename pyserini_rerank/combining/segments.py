@@ -4,20 +4,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ranking import arrange
-from ..reranker import Counts, Passages, Reranker, Scores
+from ..passages import Parts, Passages
+from ..ranking import Ranking, arrange
+from ..reranker import Counts, Reranker
 from ..retrieval.candidates import Candidates
 from ..retrieval.hits import Hits, Trace, rescored
 from ..retrieval.jvm import JAVA_LOCK
-from .aggregates import aggregate_of
+from ..scales import Scale
+from .aggregates import PartsAggregate
+from .combination import Combination
 
 
-class Segments(Reranker):
+class Segments(Combination):
     """Makes a document's score of those of its segments, and one hit of theirs.
 
     The hit of a document is a copy of that of the segment that the first stage ranked highest, with the document's
     docid. Ask for as many documents as you want, and a depth that has enough segments for them. Inside another reranker
     it gives every segment its document's score, and the hits stay those of segments.
+
+    A reranker within it sees documents: a cascade's depths count them, a fusion ranks them, and a document's
+    first-stage score is that of its best segment.
 
     Parameters
     ----------
@@ -30,7 +36,7 @@ class Segments(Reranker):
     Raises
     ------
     ValueError
-        There is no such aggregate; the delimiter is empty.
+        There is no such aggregate, or it is not defined for the reranker's scores; the delimiter is empty.
     """
 
     def __init__(self, reranker: Reranker, aggregate: str | int = "max", delimiter: str = "#") -> None:
@@ -38,37 +44,67 @@ class Segments(Reranker):
             raise ValueError("the delimiter is empty: give what comes before the number of a segment.")
         super().__init__(f"segments({reranker.name}, {aggregate}, {delimiter})", [reranker])
         self.reranker = reranker
-        self.aggregate = aggregate_of(aggregate)
+        self.aggregate = PartsAggregate(aggregate)
+        self.aggregate.check(reranker.scales_of_parts, reranker.name)
         self.delimiter = delimiter
-        self.depth = reranker.depth
+        self.scale = self.aggregate.scale(reranker.scale)
 
-    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        scores = self.reranker.relevance(queries, found, counts)
-        return [self._of_documents(some.docids, own) for some, own in zip(found, scores, strict=True)]
+    @property
+    def scales_of_parts(self) -> set[Scale]:
+        return {self.aggregate.scale(scale) for scale in self.reranker.scales_of_parts}
 
-    def _of_documents(self, docids: Sequence[str], scores: Scores) -> Scores:
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
+        rows = [self._rows(passages) for passages in found]
+        documents = [self._documents(*of_a_query) for of_a_query in zip(found, rows, strict=True)]
+        rankings = self.reranker.rankings(queries, documents, counts)
+        lengths = [len(passages.texts) for passages in found]
+        return [_of_segments(*parts) for parts in zip(lengths, rows, rankings, strict=True)]
+
+    def _rows(self, passages: Passages) -> dict[str, list[int]]:
+        """Find the segments of each document that have a text, by their positions."""
         rows: dict[str, list[int]] = {}
-        for row in np.flatnonzero(~np.isnan(scores)).tolist():
-            rows.setdefault(self._document(docids[row]), []).append(row)
-        aggregated = np.full(len(scores), np.nan, dtype=np.float32)
-        for some in rows.values():
-            aggregated[some] = self.aggregate(scores[some])
-        return aggregated
+        for row, (docid, text) in enumerate(zip(passages.docids, passages.texts, strict=True)):
+            if text != "":
+                rows.setdefault(self._document(docid), []).append(row)
+        return rows
 
-    def to_hits(self, candidates: Candidates, scores: Scores, k: int) -> Hits:
-        positions, new_scores = arrange(scores, candidates.count)
+    def _documents(self, passages: Passages, rows: dict[str, list[int]]) -> Passages:
+        """Put segments together into documents, in the order of the first segment of each."""
+        if self.aggregate.name == "first" and any(len(of_document) > 1 for of_document in rows.values()):
+            passages.ranked_scores()  # the first segment is the best, or this raises
+        firsts = [of_document[0] for of_document in rows.values()]
+        return Passages(
+            list(rows),
+            [Parts(tuple(passages.texts[row] for row in of_document), self.aggregate) for of_document in rows.values()],
+            lambda: passages.first_scores()[firsts],
+        )
+
+    def to_hits(self, candidates: Candidates, ranking: Ranking, k: int) -> Hits:
+        positions, new_scores = arrange(ranking, candidates.count)
         hits: dict[str, object] = {}
         traces = []
+        scored = 0
         with JAVA_LOCK:
-            for position, score in zip(positions.tolist(), new_scores.tolist(), strict=True):
+            for place, (position, score) in enumerate(zip(positions.tolist(), new_scores.tolist(), strict=True)):
                 hit = candidates.hit(position)
                 docid = self._document(hit.docid)
                 if docid not in hits:
+                    scored += place < ranking.scored
                     traces.append(Trace(docid, score, position + 1, float(hit.score), hit.docid))
                     hits[docid] = rescored(hit, score, docid)
                     if len(hits) == k:
                         break
-        return Hits(hits.values(), traces)
+        return Hits(hits.values(), traces, scored)
 
     def _document(self, docid: str) -> str:
         return docid.rpartition(self.delimiter)[0] or docid
+
+
+def _of_segments(count: int, rows: dict[str, list[int]], ranking: Ranking) -> Ranking:
+    """Give each document's segments its score, or its place behind."""
+    of_documents = list(rows.values())
+    scores = np.full(count, np.nan, dtype=np.float32)
+    for of_document, score in zip(of_documents, ranking.scores, strict=True):
+        scores[of_document] = score
+    behind = [row for document in ranking.behind.tolist() for row in of_documents[document]]
+    return Ranking(scores, np.array(behind, dtype=np.intp))

@@ -1,23 +1,29 @@
 """Documents that are longer than a model reads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from ..reranker import Counts, Passages, Reranker, Scores
+from ..inputs import whole
+from ..passages import Parts, Passages
+from ..ranking import Ranking
+from ..reranker import Counts, Reranker
+from ..scales import Scale
 from ..scoring.backend import Tokens
-from .aggregates import aggregate_of
+from .aggregates import PartsAggregate
+from .combination import Combination
 
 #: Bytes of a token in `Tokens`.
 WIDTH = 4
 
 
-class Windows(Reranker):
+class Windows(Combination):
     """Scores every window of a document, and makes the document's score of theirs.
 
     The windows of all documents of all queries go through the model together. They are the model's own tokens, so that
     none is read otherwise than in the whole document. Windows that leave the query too little room in `max_length` are
-    cut, and counted as such.
+    cut, and counted as such. In a combination each checkpoint's windows make the document's score of that checkpoint,
+    so that a cascade's depths count documents and normalisations are over them.
 
     Parameters
     ----------
@@ -39,63 +45,51 @@ class Windows(Reranker):
     """
 
     def __init__(self, reranker: Reranker, size: int = 256, stride: int = 128, aggregate: str | int = "max") -> None:
+        size, stride = whole(size, "size"), whole(stride, "stride")
         if not 1 <= stride <= size:
             raise ValueError(f"windows of {size} tokens with stride {stride}: give a stride from 1 to the size.")
         super().__init__(f"windows({reranker.name}, {size}/{stride}, {aggregate})", [reranker])
         self.reranker = reranker
         self.size, self.stride = size, stride
-        self.only_first = aggregate == "first"
-        self.aggregate = aggregate_of(aggregate)
-        self.depth = reranker.depth
-        vocabularies = {model.vocabulary: model.name for model in self.models()}
+        self.aggregate = PartsAggregate(aggregate)
+        self.aggregate.check(reranker.scales_of_parts, reranker.name)
+        self.scale = self.aggregate.scale(reranker.scale)
+        vocabularies = {getattr(leaf, "vocabulary", None): leaf.name for leaf in self.leaves()}
         if None in vocabularies or len(vocabularies) != 1:
             raise ValueError(
-                f"windows are cut by tokens, and {' and '.join(vocabularies.values())} "
-                + ("takes texts only" if None in vocabularies else "have different vocabularies")
+                f"windows are cut by tokens, and {' and '.join(vocabularies.values()) or reranker.name} "
+                + ("have different vocabularies" if len(vocabularies) > 1 else "takes texts only")
                 + ": use the torch backend and checkpoints of one vocabulary."
             )
 
-    def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        windows = self._windows(found)
-        inner = [_repeated(some, own) for some, own in zip(found, windows, strict=True)]
-        scores = self.reranker.relevance(queries, inner, counts)
-        return [self._aggregated(own, scored) for own, scored in zip(windows, scores, strict=True)]
+    @property
+    def scales_of_parts(self) -> set[Scale]:
+        return {self.aggregate.scale(scale) for scale in self.reranker.scales_of_parts}
+
+    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
+        flat = [text for passages in found for text in passages.flat().texts]
+        texts = list(dict.fromkeys(text for text in flat if isinstance(text, str)))
+        ids = dict(zip(texts, next(self.models()).tokenize(texts), strict=True))
+
+        def cut(text: Any) -> Any:
+            """Cut a document into windows, and one in parts into those of its parts; one without text has none."""
+            if isinstance(text, Parts):
+                return text._replace(texts=tuple(map(cut, text.texts)))
+            if not text:
+                return ""
+            return Parts(self._windows(ids[text] if isinstance(text, str) else text.ids), self.aggregate)
+
+        windows = [replace(passages, texts=[cut(text) for text in passages.texts]) for passages in found]
+        return self.reranker.rankings(queries, windows, counts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         ids = passage.ids if isinstance(passage, Tokens) else next(self.models()).tokenize([passage])[0]
-        windows = self._cut(ids)
-        beyond = self.only_first and len(ids) > len(windows[0].ids)
-        return beyond or any(self.reranker.cuts(query, window) for window in windows)
+        windows = self._windows(ids)
+        left_out = self.aggregate.name == "first" and len(ids) > len(windows[0].ids)
+        return left_out or any(self.reranker.cuts(query, window) for window in windows)
 
-    def _windows(self, found: Sequence[Passages]) -> list[list[list[Tokens]]]:
-        """Cut each query's passages; one without text has no windows."""
-        texts = list(dict.fromkeys(text for some in found for text in some.texts if isinstance(text, str)))
-        ids = dict(zip(texts, next(self.models()).tokenize(texts), strict=True))
-        return [
-            [self._cut(ids[text] if isinstance(text, str) else text.ids) if text else [] for text in some.texts]
-            for some in found
-        ]
-
-    def _cut(self, ids: bytes) -> list[Tokens]:
+    def _windows(self, ids: bytes) -> tuple[Tokens, ...]:
         count = len(ids) // WIDTH
-        steps = 0 if self.only_first else max(0, -(-(count - self.size) // self.stride))
+        steps = 0 if self.aggregate.name == "first" else max(0, -(-(count - self.size) // self.stride))
         starts = range(0, (steps + 1) * self.stride, self.stride)
-        return [Tokens(ids[start * WIDTH : (start + self.size) * WIDTH], 0) for start in starts]
-
-    def _aggregated(self, windows: Sequence[Sequence[Tokens]], scores: Scores) -> Scores:
-        ends = np.cumsum([len(own) for own in windows], dtype=np.intp)
-        parts = np.split(scores, ends[:-1])
-        return np.array(
-            [self.aggregate(part) if len(part) and np.isfinite(part).all() else np.nan for part in parts],
-            dtype=np.float32,
-        )
-
-
-def _repeated(passages: Passages, windows: Sequence[Sequence[Tokens]]) -> Passages:
-    """Lay windows out as passages of their own, each with its document's docid and first-stage score."""
-    counts = [len(own) for own in windows]
-    return Passages(
-        np.repeat(passages.docids, counts).tolist(),
-        [window for own in windows for window in own],
-        lambda: np.repeat(passages.first_scores(), counts),
-    )
+        return tuple(Tokens(ids[start * WIDTH : (start + self.size) * WIDTH], 0) for start in starts)

@@ -64,6 +64,7 @@ class TimedBackend:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.max_length = backend.max_length
+        self.scale = getattr(backend, "scale", "logit")
         self.fingerprint = backend.fingerprint
         self.workers: int = getattr(backend, "workers", 1)
         self.tokenize, self.forward = Stage(), Stage()

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reranker import Passages, Reranker
+from ..passages import Passages
+from ..ranking import Ranking
+from ..reranker import Reranker
 from ..retrieval.candidates import Candidates, from_hits
 from ..retrieval.hits import Hits
 from ..retrieval.texts import Source, read
@@ -49,7 +51,7 @@ class FetchedRun:
         results = {}
         for qid, (query, candidates, passages) in self.queries.items():
             own = np.array([found.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
-            results[qid] = reranker.to_hits(candidates, own, candidates.count)
+            results[qid] = reranker.to_hits(candidates, Ranking(own), candidates.count)
         return results
 
 

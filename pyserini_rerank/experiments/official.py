@@ -5,6 +5,7 @@ passage, separated by tabs. The lines of a query do not stand together, there is
 and the texts are those that the published figures were measured on.
 """
 
+import math
 import sys
 from array import array
 from collections.abc import Iterator
@@ -112,7 +113,7 @@ class OfficialCandidates:
             raise ValueError(f"{path} has no line of candidates.")
 
     def __iter__(self) -> Iterator[tuple[str, list[RunHit]]]:
-        """Give each query's candidates in the order of their lines; minus their place stands for a score."""
+        """Give each query's candidates, ordered by docid whatever the order of their lines, and without a score."""
         queries = np.array(self._query_of_line)
         offsets = np.array(self._offsets)[np.argsort(queries, kind="stable")]
         with self._plain.open("rb") as file:
@@ -124,8 +125,8 @@ class OfficialCandidates:
                     if docid in hits:
                         self._leave_out(BadLine(f"repeats document {docid} of query {qid}", "keep one of the two"))
                     else:
-                        hits[docid] = RunHit(docid, -float(len(hits) + 1), passage)
-                yield qid, list(hits.values())
+                        hits[docid] = RunHit(docid, math.nan, passage)
+                yield qid, [hits[docid] for docid in sorted(hits)]
 
     def _leave_out(self, bad: BadLine, number: int | None = None) -> None:
         if self.skipped is None:

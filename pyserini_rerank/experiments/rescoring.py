@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..ahead import ahead
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
-from ..retrieval.queries import checked_query
+from ..retrieval.queries import text_or_blank
 from ..retrieval.texts import Function, MissingText, Source
 from .runs import RunHit, Skipped, lines
 from .work import Work
@@ -181,7 +181,7 @@ class Scorer:
         shard, before = passages.shard, self._known()
         with self.reranker.counting() as counts:
             results = self.reranker.rerank_candidates(
-                [checked_query(query.text) for query in shard],
+                [text_or_blank(query.text) for query in shard],
                 [from_hits(query.hits, self.terms.depth or len(query.hits)) for query in shard],
                 Function(passages.texts.get, "the collection"),
                 max((len(query.hits) for query in shard), default=1),

@@ -14,6 +14,7 @@ class RunHit:
 
     docid: str
     score: float
+    """NaN where the file has no order."""
     text: str | None = None
     """The document's text, where the line has it (see `official`)."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..inputs import whole
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
 from ..retrieval.queries import query_text
@@ -197,8 +198,7 @@ def compare(
     reranking = searcher if isinstance(searcher, RerankingSearcher) else getattr(searcher, "_reranking", None)
     if not isinstance(reranking, RerankingSearcher):
         raise ValueError(f"this {type(searcher).__name__} has no reranker: call its set_reranker(...) first.")
-    if k < 1:
-        raise ValueError(f"k is {k}: compare at least 1 hit.")
+    k = whole(k, "k", least=1)
     if qrels and any(isinstance(grade, Mapping) for grade in qrels.values()):
         raise TypeError("qrels= takes docid -> grade of this one query: pass qrels[qid].")
     first_stage = reranking.first_stage.searcher
@@ -217,7 +217,7 @@ def compare(
     reranker = reranking.reranker
     rows = []
     for (rank, place), fields, passage, text in zip(shown, candidates.documents, passages, texts, strict=True):
-        scored = bool(passage) and place.first_rank <= reranking.depth and rank <= (reranker.last_depth or rank)
+        scored = rank <= hits.scored
         rows.append(
             Row(
                 docid=visible(place.docid),

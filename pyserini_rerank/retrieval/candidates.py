@@ -56,9 +56,12 @@ def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
             docids, documents = _read_java(_as_java_list(head), len(head))
     else:
         docids, documents = [hit.docid for hit in head], [None] * len(head)
-    return Candidates(
-        len(hits), docids, documents, hits.__getitem__, rescored, lambda: _float32(hit.score for hit in head)
-    )
+
+    def scores() -> NDArray[np.float32]:
+        with JAVA_LOCK:
+            return _float32(hit.score for hit in head)
+
+    return Candidates(len(hits), docids, documents, hits.__getitem__, rescored, scores)
 
 
 def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:

@@ -1,16 +1,18 @@
 """Asking the first stage for candidates: the searcher's own call, only deeper."""
 
 import copy
+import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..inputs import listed, whole
 from .candidates import Candidates, from_hits, from_java, java_lists
 from .jvm import JAVA_LOCK
 
@@ -24,6 +26,8 @@ JAVA_OBJECT = {
     "LuceneHnswDenseSearcher": "searcher",
     "LuceneFlatDenseSearcher": "searcher",
 }
+#: Where Pyserini's hybrid and fusion searchers keep the searchers that they search with.
+PARTS = ("dense_searcher", "sparse_searcher", "searchers")
 
 
 class ShortfallWarning(UserWarning):
@@ -65,9 +69,9 @@ class Call:
         """Bind the same batch call for some of its queries."""
         arguments = dict(self.bound.arguments)
         for name in self.names[:2]:
-            whole = arguments[name]
+            values = arguments[name]
             # Faiss takes a matrix of query vectors, which has to stay one.
-            arguments[name] = whole[list(positions)] if hasattr(whole, "shape") else [whole[i] for i in positions]
+            arguments[name] = values[list(positions)] if hasattr(values, "shape") else [values[i] for i in positions]
         return inspect.BoundArguments(self.bound.signature, arguments)
 
 
@@ -82,13 +86,15 @@ class FirstStage:
         self.methods = {name: getattr(searcher, name) for name in METHODS if hasattr(searcher, name)}
         if "search" not in self.methods:
             raise TypeError(f"{type(searcher).__name__} has no `search` method: a reranker needs a Pyserini searcher.")
-        self.patched = {name: vars(searcher)[name] for name in METHODS if name in vars(searcher)}
-        #: Does what is below rerank as well? Then it needs the query's text, too.
+        self.patched = {name: _attributes(searcher)[name] for name in METHODS if name in _attributes(searcher)}
+        #: Does the searcher below rerank as well? Then it needs the query's text, too.
         self.reranks = getattr(self.methods["search"], "reranks", False)
-        # Where a method is somebody's own, it may have threads of its own, which must not wait for this one.
-        pyserinis = type(searcher).__module__.startswith("pyserini.")
         self._size = 0
-        self._lock: AbstractContextManager[Any] = JAVA_LOCK if pyserinis else nullcontext()
+
+    @property
+    def prefetches(self) -> bool:
+        """May a batch's next candidates be fetched in another thread? Only of code that holds Java's lock there."""
+        return _is_pyserinis(self._plain())
 
     def prepare(self, method: str, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Bind a call to the searcher's signature and have it ask for max(k, depth) hits."""
@@ -98,11 +104,17 @@ class FirstStage:
         parameters = bound.signature.parameters
         if "k" not in parameters:
             raise TypeError(f"{type(self.searcher).__name__}.{method} takes no `k`: it is no Pyserini searcher's.")
-        k = bound.arguments.get("k", parameters["k"].default)
-        if k < 1:
-            raise ValueError(f"k is {k}: ask for at least 1 hit.")
+        if method == "batch_search":
+            for name in list(parameters)[:2]:
+                values = bound.arguments[name]
+                if not (isinstance(values, np.ndarray) and values.ndim == 2):  # which Faiss takes as query vectors
+                    bound.arguments[name] = listed(values, name)
+        # Java and Faiss take no numbers of numpy's.
+        arguments = bound.arguments.items()
+        bound.arguments.update({name: int(value) for name, value in arguments if isinstance(value, np.integer)})
+        k = whole(bound.arguments.get("k", parameters["k"].default), "k", least=1)
         # Faiss pads what its index does not have, and its binary search overflows there.
-        size = self.searcher.num_docs if hasattr(self.searcher, "index") else sys.maxsize
+        size = self.searcher.num_docs if is_a(self.searcher, "FaissSearcher") else sys.maxsize
         wanted = min(max(k, depth), size)
         bound.arguments["k"] = wanted
         limit = None
@@ -119,12 +131,13 @@ class FirstStage:
 
     def search(self, call: Call, depth: int, **extra: Any) -> Candidates:
         """Run a `search` call; `extra` is for what is below if that reranks, too."""
-        with self._lock:
+        searcher = _guarded_within(self._plain())
+        with _guard(searcher):
             try:
-                hits = self._run(self._plain(), call.method, call.bound, extra)
+                hits = self._run(searcher, call.method, call.bound, extra)
             except Exception as error:
                 raise _clear(error, self.searcher, "the query") from None
-            return from_hits(self._found(hits)[: call.wanted], depth)
+        return self._read(hits, call.wanted, depth)
 
     def batch_search(
         self, call: Call, positions: Sequence[int], depth: int, *, documents: bool = True, **extra: Any
@@ -135,27 +148,30 @@ class FirstStage:
         """
         part = call.part(positions)
         queries, qids = list(part.arguments.values())[:2]
-        searcher = self._plain()
+        searcher = _guarded_within(self._plain())
         java = _java_object(searcher)
-        with self._lock:
+        with _guard(searcher):
             try:
                 results = _in_java(searcher, java, part) if java else self._run(searcher, call.method, part, extra)
             except Exception as error:
                 raise _failure(searcher, queries, qids) or error from None
+            if not isinstance(results, Mapping):
+                raise TypeError(f"{type(searcher).__name__}.batch_search gave no dict from qid to hits.")
             if not results.keys() >= set(qids):  # Lucene's dense searchers drop a query that fails, in silence
                 failure = _failure(searcher, queries, qids)
                 if failure:
                     raise failure
             if java:
                 return [from_java(results[qid], depth, documents=documents) for qid in qids]
-            return [from_hits(self._found(results.get(qid, []))[: call.wanted], depth) for qid in qids]
+        return [self._read(results.get(qid, []), call.wanted, depth) for qid in qids]
 
     def _plain(self) -> Any:
         """Give the searcher without what `set_reranker` put onto it, in case its methods call one another.
 
         A subclass whose `batch_search` calls `self.search` would be reranked twice otherwise.
         """
-        if all(vars(self.searcher).get(name) == self.patched.get(name) for name in METHODS):
+        held = _attributes(self.searcher)
+        if all(held.get(name) == self.patched.get(name) for name in METHODS):
             return self.searcher
         plain = copy.copy(self.searcher)
         for name in METHODS:
@@ -164,13 +180,21 @@ class FirstStage:
         return plain
 
     def _run(self, searcher: Any, method: str, bound: inspect.BoundArguments, extra: dict[str, Any]) -> Any:
-        before = dict(vars(searcher))
+        before = dict(_attributes(searcher))
         try:
             return getattr(searcher, method)(*bound.args, **bound.kwargs, **extra)
         finally:
             # What a method sets on its searcher is set on the searcher, though a copy ran it.
-            after = vars(searcher).items()
-            vars(self.searcher).update({name: value for name, value in after if before.get(name, self) is not value})
+            after = _attributes(searcher).items()
+            _attributes(self.searcher).update(
+                {name: value for name, value in after if before.get(name, self) is not value}
+            )
+
+    def _read(self, hits: Any, wanted: int, depth: int) -> Candidates:
+        """Read the first of a list of hits that the searcher has given."""
+        hits = listed(hits, "the searcher's result")  # which may be made as it is read, by code that is not ours
+        with JAVA_LOCK:
+            return from_hits(self._found(hits)[:wanted], depth)
 
     def _found(self, hits: Any) -> Any:
         """Leave out Faiss's padding, and break a hybrid's ties.
@@ -208,6 +232,25 @@ class FirstStage:
             )
 
 
+class _Guarded:
+    """Stands in for a part of a composite searcher: each of its searches holds Java's lock."""
+
+    def __init__(self, searcher: Any) -> None:
+        self._searcher = searcher
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._searcher, name)
+        if name not in METHODS:
+            return value
+
+        @functools.wraps(value)
+        def search(*args: Any, **kwargs: Any) -> Any:
+            with JAVA_LOCK:
+                return value(*args, **kwargs)
+
+        return search
+
+
 class _Handover:
     """Stands in for a searcher's Java object and keeps the map that its batch search returns."""
 
@@ -232,6 +275,51 @@ class _Handover:
 def is_a(searcher: Any, name: str) -> bool:
     """Is a searcher of Pyserini's class of that name? Asked without importing Pyserini."""
     return any(kind.__name__ == name for kind in type(searcher).__mro__)
+
+
+def _guard(searcher: Any) -> AbstractContextManager[Any]:
+    """Hold Java's lock over the calls of Pyserini's own searchers, and over nobody else's.
+
+    Other code may have threads that need the lock, for which it would wait for ever: a searcher that reranks has.
+    """
+    return JAVA_LOCK if _is_pyserinis(searcher) else nullcontext()
+
+
+def _is_pyserinis(searcher: Any) -> bool:
+    """Is a searcher Pyserini's own, with all the searchers that it searches with, and without a reranker?"""
+    kinds = type(searcher).__mro__
+    own = [kind for kind in kinds[:-1] if not kind.__module__.startswith("pyserini.")]
+    methods = [name for kind in own for name, value in vars(kind).items() if callable(value) and name[:2] != "__"]
+    patched = [name for name, value in _attributes(searcher).items() if callable(value) and hasattr(kinds[0], name)]
+    return len(own) < len(kinds) - 1 and not methods and not patched and all(map(_is_pyserinis, _parts(searcher)))
+
+
+def _parts(searcher: Any) -> list[Any]:
+    """Give the searchers that a composite searcher searches with."""
+    values = [_attributes(searcher).get(name, ()) for name in PARTS]
+    return [part for value in values for part in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _guarded_within(searcher: Any) -> Any:
+    """Have those parts of a composite searcher that are Pyserini's own hold Java's lock one by one, if the searcher as
+    a whole is not Pyserini's own."""
+    if _is_pyserinis(searcher) or not _parts(searcher):
+        return searcher
+    guarded = copy.copy(searcher)
+    for name in PARTS:
+        value = _attributes(searcher).get(name)
+        if value is not None:
+            setattr(guarded, name, list(map(_guarded, value)) if isinstance(value, list | tuple) else _guarded(value))
+    return guarded
+
+
+def _guarded(searcher: Any) -> Any:
+    return _Guarded(searcher) if _is_pyserinis(searcher) else _guarded_within(searcher)
+
+
+def _attributes(searcher: Any) -> dict[str, Any]:
+    """Give what is set on a searcher; one with `__slots__` has nothing that could be."""
+    return getattr(searcher, "__dict__", {})
 
 
 def _in_java(searcher: Any, attribute: str, bound: inspect.BoundArguments) -> dict[str, Any]:
@@ -273,7 +361,7 @@ def _clear(error: Exception, searcher: Any, query: str) -> Exception:
 def _java_object(searcher: Any) -> str:
     """Name the attribute with the Java object whose batch search has all; empty where Python has a hand in it."""
     kind = type(searcher)
-    own = kind.__module__.startswith("pyserini.search.lucene") and not vars(searcher).keys() & vars(kind).keys()
+    own = kind.__module__.startswith("pyserini.search.lucene") and not _attributes(searcher).keys() & vars(kind).keys()
     # Python's own RM3 and Rocchio search again after the Java batch.
     feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
     return JAVA_OBJECT.get(kind.__name__, "") if own and not feedback else ""

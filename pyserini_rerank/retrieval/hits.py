@@ -27,11 +27,19 @@ class Trace(NamedTuple):
 
 
 class Hits(list[Any]):
-    """A list of hits, as Pyserini returns it, that knows where they stood in the first stage."""
+    """A list of hits, as Pyserini returns it, that knows where they stood in the first stage.
 
-    def __init__(self, hits: Iterable[Any], traces: list[Trace]) -> None:
+    Attributes
+    ----------
+    traces : list of Trace
+    scored : int
+        How many of the best have a score of the reranker's; the scores of the others only keep an order.
+    """
+
+    def __init__(self, hits: Iterable[Any], traces: list[Trace], scored: int) -> None:
         super().__init__(hits)
         self.traces = traces
+        self.scored = scored
 
     @property
     def _heading(self) -> str:
@@ -108,6 +116,12 @@ def rescored(hit: Any, score: float, docid: str | None = None) -> Any:
     if hasattr(hit, "_replace"):
         return hit._replace(**new)
     changed = copy.copy(hit)
-    for name, value in new.items():
-        setattr(changed, name, value)
+    try:
+        for name, value in new.items():
+            setattr(changed, name, value)
+    except AttributeError as error:
+        raise TypeError(
+            f"a copy of a {type(hit).__name__} cannot be given another {error.name or name} ({error}): make hits "
+            "dataclasses, named tuples, or objects whose `docid` and `score` can be set."
+        ) from None
     return changed

@@ -24,7 +24,12 @@ def query_text(query: Any, given: Any, searcher: Any) -> str:
     TypeError
         The query is no text (a Lucene query, a vector, a dict), and no text was given.
     ValueError
-        It is text that no person wrote (a JSON vector, wordpieces), or empty, or no valid Unicode.
+        It is text that no person wrote (a JSON vector, wordpieces), or no valid Unicode.
+
+    Returns
+    -------
+    str
+        "" for an empty query, with which there is nothing to rerank.
     """
     if given is None:
         if not isinstance(query, str):
@@ -39,21 +44,27 @@ def query_text(query: Any, given: Any, searcher: Any) -> str:
                 "(rerank_queries= for a batch)."
             )
         given = query
-    return checked_query(given)
+    return text_or_blank(given)
 
 
 def checked_query(query: Any) -> str:
-    """Check that a query is text that can be scored.
+    """Check that a query is text that can be scored; raises as `text_or_blank`, and ValueError if it is empty."""
+    text = text_or_blank(query)
+    if not text:
+        raise ValueError("the query is empty: there is nothing to rerank with.")
+    return text
+
+
+def text_or_blank(query: Any) -> str:
+    """Check that a query is text; where there is nothing but white space in it, give "".
 
     Raises
     ------
     TypeError, ValueError
-        It is no string; it is empty; it holds half of a surrogate pair.
+        It is no string; it holds half of a surrogate pair.
     """
     if not isinstance(query, str):
         raise TypeError(f"the query to rerank with is a {type(query).__name__}, not a string.")
-    if not query.strip():
-        raise ValueError("the query is empty: there is nothing to rerank with.")
     try:
         query.encode()
     except UnicodeEncodeError as error:
@@ -61,7 +72,7 @@ def checked_query(query: Any) -> str:
             f"the query {shown(query)} holds half of a surrogate pair at character {error.start}: "
             "clean it with query.encode('utf-8', 'replace').decode()."
         ) from None
-    return query
+    return query if query.strip() else ""
 
 
 def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:

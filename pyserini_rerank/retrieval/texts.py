@@ -7,6 +7,7 @@ A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`):
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -156,7 +157,7 @@ class Index:
         return [text_of(self.fields_to_text, docid, found.get(docid)) for docid in docids]
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
-        if hasattr(self.searcher, "batch_doc"):
+        if hasattr(getattr(self.searcher, "object", None), "batch_get_docs"):
             from pyserini.pyclass import JArrayList
 
             threads = os.cpu_count()
@@ -165,8 +166,10 @@ class Index:
                 for docid in dict.fromkeys(docids):
                     java.add(docid)
                 return read_documents(self.searcher.object.batch_get_docs(java, threads))
-        with JAVA_LOCK:
+        # One that is not Pyserini's may have threads that need the lock, so it is held for Pyserini's alone.
+        with JAVA_LOCK if type(self.searcher).__module__.startswith("pyserini.") else nullcontext():
             documents = {docid: self.searcher.doc(docid) for docid in docids}
+        with JAVA_LOCK:
             return {
                 docid: {name: document.get(name) for name in ("raw", "contents") if document.get(name) is not None}
                 for docid, document in documents.items()

@@ -1,6 +1,7 @@
 """What a backend is, and finding one by its name."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -69,7 +70,8 @@ class Backend(Protocol):
     group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has two more members:
     `vocabulary`, the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it, and
     ``tokenize(texts)``, which gives the `ids` of each text. One that scores several batches at once has `workers`:
-    how many calls of `run` may be under way, of as many threads; 1 where there is none.
+    how many calls of `run` may be under way, of as many threads; 1 where there is none. One whose scores are not raw
+    logits has a `scale`: see `pyserini_rerank.scales`.
 
     `pyserini_rerank.scoring.contract` tests that a backend does what is asked of it here.
     """
@@ -106,3 +108,38 @@ def create(name: str) -> Callable[..., Backend]:
     if name not in installed:
         raise ValueError(f"there is no backend {name!r}: there are {', '.join(sorted({*BUILT_IN, *installed}))}.")
     return installed[name].load()  # type: ignore[no-any-return]
+
+
+def make_backend(backend: str, name: Any, options: Mapping[str, Any]) -> Backend:
+    """Make a backend of a name and its options.
+
+    Parameters
+    ----------
+    backend : str
+        See `create`.
+    name : str or path
+        The checkpoint, or what else the backend takes.
+
+    Raises
+    ------
+    ValueError
+        There is no such backend.
+    TypeError
+        It has no such option, or needs one that was not given; the message names those that there are.
+    As the backend's maker.
+    """
+    maker = create(backend)
+    parameters = list(inspect.signature(maker).parameters.values())[1:]
+    options_there = {
+        option.name: option.default is option.empty
+        for option in parameters
+        if option.kind in (option.KEYWORD_ONLY, option.POSITIONAL_OR_KEYWORD)
+    }
+    takes_any = any(option.kind == option.VAR_KEYWORD for option in parameters)
+    unknown = [] if takes_any else [option for option in options if option not in options_there]
+    missing = [option for option, is_needed in options_there.items() if is_needed and option not in options]
+    if unknown or missing:
+        said = f"has no option {unknown[0]!r}" if unknown else f"needs the option {missing[0]!r}"
+        raise TypeError(f"the backend {backend!r} {said}: there are {', '.join(options_there) or 'none'}.")
+    made: Backend = maker(name, **options)
+    return made

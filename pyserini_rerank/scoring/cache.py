@@ -77,6 +77,7 @@ class CachedBackend:
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
         self.vocabulary = getattr(backend, "vocabulary", None)
+        self.scale = getattr(backend, "scale", "logit")
         self.workers = getattr(backend, "workers", 1)
         self.store = Store(folder)
         #: How many scores were known.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ..scales import Scale
 from . import checkpoints
 from .backend import Pair, Plan
 from .pairs import Encoder, vocabulary
@@ -21,6 +22,8 @@ class CheckpointBackend:
     facts : str
         What changes the scores beside the checkpoint's files and how the catalogue has them read.
     """
+
+    scale: Scale = "logit"
 
     def __init__(self, checkpoint: checkpoints.Checkpoint, encoder: Encoder[Any], budget: int, facts: str) -> None:
         self.encoder = encoder

@@ -1,5 +1,6 @@
 """Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
 
+import inspect
 import multiprocessing
 import os
 import queue
@@ -9,15 +10,14 @@ import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backend import Batch, DeviceLostWarning, Pair, Plan
-
-if TYPE_CHECKING:
-    from .torch import TorchBackend
+from .device import device_of
+from .torch import TorchBackend
 
 
 def torch_backend(
@@ -35,8 +35,6 @@ def torch_backend(
     **options
         See `TorchBackend`.
     """
-    from .torch import TorchBackend
-
     some = devices_of(device)
     return TorchBackend(name, device=some[0], **options) if len(some) == 1 else DevicesBackend(name, some, options)
 
@@ -57,6 +55,9 @@ def devices_of(given: Any) -> list[Any]:
     if not devices:
         raise ValueError("device=[]: name a device, or several.")
     return devices
+
+
+torch_backend.__signature__ = inspect.signature(TorchBackend)  # type: ignore[attr-defined]
 
 
 class DevicesBackend:
@@ -84,9 +85,6 @@ class DevicesBackend:
     """
 
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
-        from .device import device_of
-        from .torch import TorchBackend
-
         devices = [str(device_of(device)) for device in devices]
         own = {key: value for key, value in options.items() if key != "processes"}  # the plans are made here
         self.others = [_Other(name, device, own) for device in devices[1:]]
@@ -105,7 +103,7 @@ class DevicesBackend:
         except BaseException:
             self._end()
             raise
-        self.max_length = self.backend.max_length
+        self.max_length, self.scale = self.backend.max_length, self.backend.scale
         self.workers = len(devices)
         self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()  # in it are those that live
         self._free.put(self.backend)
@@ -229,8 +227,6 @@ def _serve(
     """Load the checkpoint, say what the device is, and score batches until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
     import torch
-
-    from .torch import TorchBackend
 
     torch.set_num_threads(threads)  # a score's last bit may depend on them
     with suppress(EOFError, OSError):  # the other end is closed, or its process has died

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from urllib3 import PoolManager, Retry, Timeout, exceptions
 
+from ..scales import Scale
 from .backend import Batch, Pair, Plan
 
 
@@ -28,6 +29,7 @@ class Api:
     score: str = "relevance_score"
     most: int = 1000
     """The documents of a request, at most."""
+    scale: Scale = "logit"
     extra: dict[str, Any] = field(default_factory=dict)
     """Asks for raw scores, cut passages, and no texts sent back."""
 
@@ -41,9 +43,9 @@ APIS = {
     # https://docs.vllm.ai/en/latest/models/pooling_models/scoring: `RerankRequest`; -1 cuts at the model's limit
     "vllm": Api("/v1/rerank", extra={"use_activation": False, "truncate_prompt_tokens": -1}),
     # https://api.jina.ai/redoc; from 0 to 1, there are no raw scores
-    "jina": Api("/v1/rerank", extra={"return_documents": False}),
+    "jina": Api("/v1/rerank", scale="probability", extra={"return_documents": False}),
     # https://docs.cohere.com/reference/rerank; from 0 to 1, there are no raw scores
-    "cohere": Api("/v2/rerank"),
+    "cohere": Api("/v2/rerank", scale="probability"),
 }
 #: What may be over at the next try: too many requests, and a server that fails or is not up.
 PASSING = (429, 500, 502, 503, 504)
@@ -119,6 +121,7 @@ class HttpBackend:
         if api not in APIS:
             raise ValueError(f"api={api!r}: there are {', '.join(APIS)}.")
         self.api = APIS[api]
+        self.scale = self.api.scale
         self.url = _checked_url(os.fspath(name)).removesuffix(self.api.path) + self.api.path
         self.batch_size = self.api.most if batch_size is None else batch_size
         for option, value, least in (("concurrency", concurrency, 1), ("batch_size", self.batch_size, 1)):

@@ -75,8 +75,8 @@ class TorchBackend(CheckpointBackend):
         budget = budget_of(batch_tokens, self.device)
         checked_threads(threads)
         checkpoint = checkpoints.resolve(name, known_as)
-
         self.family, self._work = loaded(lambda: self._load(checkpoint, max_length, head))
+        self.scale = self.family.scale
         encoder = self.family.encoder
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
         if processes is not None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import tarfile
 
 import pytest
@@ -43,8 +44,8 @@ def test_queries_are_put_together(tmp_path, write):
     candidates = OfficialCandidates(path, tmp_path)
     assert candidates.queries == {"7": "how long does a flea live?", "3": "what is bm25"}
     expected = [
-        ("7", [RunHit("d2", -1, "A flea's life."), RunHit("d1", -2, "A \u201cranking\u201d function.")]),
-        ("3", [RunHit("d1", -1, "A \u201cranking\u201d function."), RunHit("d9", -2, "")]),
+        ("7", [RunHit("d1", math.nan, "A \u201cranking\u201d function."), RunHit("d2", math.nan, "A flea's life.")]),
+        ("3", [RunHit("d1", math.nan, "A \u201cranking\u201d function."), RunHit("d9", math.nan, "")]),
     ]
     assert list(candidates) == expected
     assert list(candidates) == expected, "they can be read again"

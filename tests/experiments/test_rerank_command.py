@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from experiment import NAME, WORDS, arguments, run, write_experiment
-from pyserini_rerank import load
+from pyserini_rerank import EmptyQueryWarning, load
 from pyserini_rerank.experiments.collections import Collection
 from pyserini_rerank.experiments.work import Work
 from reference import score as reference_score
@@ -177,6 +178,55 @@ def test_official_candidates_are_reranked_with_the_texts_of_their_lines(small, m
     ):
         assert run(monkeypatch, *words, *option, "--overwrite") == 1
         assert "the run is one of MS MARCO's top-1000 files" in capsys.readouterr().err
+
+
+def test_the_order_of_official_lines_says_nothing(small, monkeypatch, capsys):
+    documents = [json.loads(line) for line in (small / "docs.jsonl").open()]
+    texts = {document["id"]: document["contents"] for document in documents}
+    topics = dict(line.rstrip("\n").split("\t") for line in (small / "topics.tsv").open())
+    pairs = [(line.split()[0], line.split()[2]) for line in (small / "first.run").open()]
+    texts[pairs[1][1]] = texts[pairs[0][1]]  # two that tie
+    words = ["rerank", "--run", str(small / "lines.tsv"), "--device", "cpu", "--output"]
+    ranked = []
+    for number in range(2):
+        random.Random(number).shuffle(pairs)
+        lines = [f"{qid}\t{docid}\t{topics[qid]}\t{texts[docid]}\n" for qid, docid in pairs]
+        (small / "lines.tsv").write_text("".join(lines))
+        alone, staged = str(small / f"alone{number}.run"), str(small / f"staged{number}.run")
+        assert run(monkeypatch, *words, alone, "--model", str(small / NAME)) == 0
+        all_first = f"[[{small / NAME}, 12], [{{model: {small / NAME}, max_length: 20}}, 4]]"
+        assert run(monkeypatch, *words, staged, "--model", all_first) == 0
+        lines = [[line.split() for line in Path(output).read_text().splitlines()] for output in (alone, staged)]
+        # Of two texts that are cut to the same tokens a batch's last bit decides.
+        ranked.append(
+            [sorted(line[:4] for line in lines[0]), {tuple(line[:3]) for line in lines[1] if int(line[3]) < 5}]
+        )
+        for name in ("interpolation", "rrf"):
+            model = f"{{{name}: {small / NAME}}}"
+            assert run(monkeypatch, *words, str(small / "none.run"), "--model", model, "--overwrite") == 1
+            said = capsys.readouterr().err
+            assert "the candidates have no first-stage scores and are in no order" in said and said.count("\n") == 1
+            shutil.rmtree(small / "none.run.partial", ignore_errors=True)
+        assert run(monkeypatch, *words, str(small / "none.run"), "--model", f"[[{small / NAME}, 5]]") == 1
+        assert "a cascade that scores all of them first" in capsys.readouterr().err
+        shutil.rmtree(small / "none.run.partial", ignore_errors=True)
+    assert ranked[0] == ranked[1]
+
+
+def test_an_empty_topic_keeps_its_hits_as_they_are(small, monkeypatch):
+    topics = (small / "topics.tsv").read_text().splitlines()
+    (small / "gap.tsv").write_text("\n".join([topics[0], "q1\t ", *topics[2:]]) + "\n")
+    words = arguments(small, "gap.run")
+    words[words.index("--topics") + 1] = str(small / "gap.tsv")
+    with pytest.warns(EmptyQueryWarning):
+        assert run(monkeypatch, *words) == 0
+    lines = [line.split() for line in (small / "gap.run").open()]
+    first = [line.split() for line in (small / "first.run").open()]
+    assert [line[2:5:2] for line in lines if line[0] == "q1"] == [
+        [row[2], f"{float(row[4]):.6f}"] for row in first if row[0] == "q1"
+    ]
+    counts = json.loads((small / "gap.run.json").read_text())["counts"]
+    assert counts["empty_queries"] == 1 and counts["pairs"] == 36
 
 
 def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):

@@ -12,11 +12,14 @@ from typing import Any
 
 import pyserini_rerank
 import pytest
-from collection import HashBackend, build_lucene_index, docids, hashed, words
+from collection import HashBackend, WordBackend, build_lucene_index, docids, hashed, words
 from pyserini_rerank import (
     Cascade,
+    EmptyQueryWarning,
+    Ensemble,
     Interpolation,
     ModelReranker,
+    ReciprocalRankFusion,
     Reranker,
     RerankingSearcher,
     Segments,
@@ -252,6 +255,31 @@ def test_a_cascade_shows_what_its_last_stage_did(best: str, tricky: Any) -> None
     assert not any(row.cut for row in made.rows) and None not in [row.score for row in made.rows]
 
 
+@pytest.mark.parametrize(
+    ("make", "scored"),
+    [
+        (lambda cascade: cascade, 3),
+        (lambda cascade: Windows(cascade, 8, 4), 3),
+        (lambda cascade: Windows(Windows(cascade, 8, 4), 8, 8), 3),
+        (lambda cascade: Segments(cascade), 3),
+        (lambda cascade: Interpolation(cascade, 0.5), 3),
+        (lambda cascade: Ensemble([(cascade, 1), (cascade, 2)], "z"), 3),
+        (lambda cascade: Cascade([(cascade, 10), (cascade.parts[0], 2)]), 2),
+        (lambda cascade: Cascade([(cascade, 10)]), 3),
+        (lambda cascade: Interpolation(Segments(Windows(cascade, 8, 4)), 0.5), 3),
+        # Fusing ranks takes no scores: those of all ten are the fusion's own.
+        (ReciprocalRankFusion, 10),
+    ],
+)
+def test_scores_that_only_keep_an_order_are_not_shown(make: Any, scored: int, searcher: Any, query: str) -> None:
+    """Of a cascade within whatever else: its last stage scores three of the ten that it is given."""
+    stages = [(ModelReranker(WordBackend(), "cheap"), 10), (ModelReranker(WordBackend(), "dear"), 3)]
+    made = compare(RerankingSearcher(searcher, make(Cascade(stages))), query, k=12)
+    scores = [row.score for row in sorted(made.rows, key=lambda row: row.rank)]
+    assert made.depth == 10 and len(scores) == 12
+    assert None not in scores[:scored] and set(scores[scored:]) == {None}
+
+
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
 def test_an_ensemble_cuts_what_any_of_it_cuts(tricky: Any, tiny: Reranker) -> None:
     made = compare(RerankingSearcher(tricky, Interpolation(tiny)), "flea")
@@ -368,5 +396,5 @@ def test_errors_say_what_to_do(searcher: Any, hashing: Reranker, query: str) -> 
         compare(searcher, query, k=0)
     with pytest.raises(TypeError, match=r"pass qrels\[qid\]"):
         compare(searcher, query, qrels={"q1": {"d1": 1}})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="the query is empty"):
-        compare(searcher, " ")
+    with pytest.warns(EmptyQueryWarning):
+        assert compare(searcher, " ").rows == []

@@ -24,7 +24,7 @@ def results(**scores: dict[str, float]) -> dict[str, Hits]:
     made = {}
     for qid, some in scores.items():
         traces = [Trace(docid, score, rank, 1 / rank, docid) for rank, (docid, score) in enumerate(some.items(), 1)]
-        made[qid] = Hits([], sorted(traces, key=lambda place: -place.score))
+        made[qid] = Hits([], sorted(traces, key=lambda place: -place.score), len(traces))
     return made
 
 

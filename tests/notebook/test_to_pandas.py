@@ -50,7 +50,7 @@ def test_a_notebook_shows_what_pandas_has(searcher: Any, hashing: Reranker, quer
 def test_of_a_long_list_the_start_is_shown() -> None:
     """And what is in a docid is text."""
     traces = [Trace(f"<b>{rank}</b>", -rank / 7, 1001 - rank, 0.5, f"<b>{rank}</b>") for rank in range(1, 1001)]
-    hits = Hits([None] * 1000, traces)
+    hits = Hits([None] * 1000, traces, scored=1000)
     lines = repr(hits).splitlines()
     assert lines[0] == "1000 reranked hits, of which the first 20 (to_pandas() gives all)"
     assert lines[20] == "  20    -2.8571  <b>20</b> (was 981)" and len(lines) == 21

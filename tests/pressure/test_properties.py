@@ -10,7 +10,7 @@ from collection import HashBackend, listed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyserini_rerank import Cascade, Interpolation, ModelReranker, Reranker, RerankingSearcher, trace
-from pyserini_rerank.ranking import arrange
+from pyserini_rerank.ranking import Ranking, arrange
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
 
@@ -116,7 +116,7 @@ def quickly(times: int, property_: Any, *strategies: Any) -> None:
 def test_arrange(times: int) -> None:
     def property_(scores: list[float], below: int) -> None:
         count = len(scores) + below
-        positions, arranged = arrange(np.array(scores, dtype=np.float32), count)
+        positions, arranged = arrange(Ranking(np.array(scores, dtype=np.float32)), count)
         assert sorted(positions.tolist()) == list(range(count))
         known = [i for i, score in enumerate(scores) if not math.isnan(score)]
         assert positions.tolist() == sorted(known, key=lambda i: -scores[i]) + [
@@ -135,7 +135,7 @@ def test_arrange(times: int) -> None:
     with pytest.raises(
         FloatingPointError, match=r"scored -3.40282e\+38, and float32 has no room below that for 3 hits"
     ):
-        arrange(np.array([-LARGEST], dtype=np.float32), 4)
+        arrange(Ranking(np.array([-LARGEST], dtype=np.float32)), 4)
 
 
 # Hits in hand: Python's and Pyserini's own

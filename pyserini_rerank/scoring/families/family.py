@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from ...scales import Scale
 from .. import models
 from ..checkpoints import Checkpoint
 from ..pairs import Encoder
@@ -38,6 +39,8 @@ class Family(ABC):
     model: torch.nn.Module
     encoder: Encoder[Any]
     facts: str
+    #: What its scores are.
+    scale: Scale = "logit"
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None) -> None:
         config = self._load(checkpoint, dtype)

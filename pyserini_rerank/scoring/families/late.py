@@ -84,6 +84,7 @@ class Late(Family):
 
     model: Any
     encoder: LateEncoder
+    scale = "other"
     facts = f"late {QUERY_LENGTH} {QUERY_MARKER} {PASSAGE_MARKER}"
 
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:

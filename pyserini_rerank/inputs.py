@@ -1,0 +1,55 @@
+"""The door for what callers pass: any sequence becomes a list, and any whole number an int."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+
+def listed(values: Any, name: str) -> list[Any]:
+    """Copy a caller's sequence into a list, so that nothing behind this door indexes it by a label or reads it twice.
+
+    Parameters
+    ----------
+    values : iterable
+        A list, tuple, generator, array, pandas Series, dict view or the like. A row of a two-dimensional array is
+        an item.
+    name : str
+        The argument's name, for the error.
+
+    Raises
+    ------
+    TypeError
+        It is one string, a mapping, a set (which has no order), a table, or no iterable at all.
+    """
+    kind = type(values).__name__
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} is one string: give a list of them.")
+    if isinstance(values, Mapping) or hasattr(values, "columns"):
+        raise TypeError(f"{name} is a {kind}: give one of its columns or views, such as .values(), as a list.")
+    if isinstance(values, set | frozenset):
+        raise TypeError(f"{name} is a {kind}, which has no order: give a list.")
+    # Arrow's and numpy's own scalars are no strings of Python's.
+    convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
+    try:
+        return list(convert() if convert and getattr(values, "ndim", 1) else values)
+    except TypeError:
+        raise TypeError(f"{name} is a {kind}: give a list.") from None
+
+
+def whole(value: Any, name: str, *, least: int | None = None) -> int:
+    """Read a caller's whole number, numpy's included.
+
+    Raises
+    ------
+    TypeError
+        It is no whole number: 10.0 is none either.
+    ValueError
+        It is below `least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}: give a whole number.") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name} is {number}: give {least} or more.")
+    return number

@@ -1,0 +1,115 @@
+"""The passages that a reranker scores: texts, or documents in several parts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .ranking import Scores
+from .retrieval.candidates import Candidates
+from .retrieval.texts import Source, read, resolve
+from .scales import Scale
+from .scoring.tokens import TokenIndex
+
+#: The scores of a document's parts, float32 (n,) with n above 0 and on a scale, to the document's own.
+Aggregate = Callable[[Scores, Scale], float]
+
+
+class Parts(NamedTuple):
+    """A document in parts, each of which is scored: its windows, or the segments that an index holds of it."""
+
+    texts: tuple[Any, ...]
+    """One or more, each a str, `Tokens` or again `Parts`."""
+    aggregate: Aggregate
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What a reranker scores for one query: the first of its candidates, in first-stage order."""
+
+    docids: Sequence[str]
+    texts: Sequence[Any]
+    """Each a str, `Tokens` or `Parts`; "" for a document without any text, which is not scored."""
+    first_scores: Callable[[], Scores]
+    """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
+
+    def at(self, positions: Sequence[int]) -> "Passages":
+        """Give some of them, in another order."""
+        return Passages(
+            [self.docids[i] for i in positions],
+            [self.texts[i] for i in positions],
+            lambda: self.first_scores()[list(positions)],
+        )
+
+    def ranked_scores(self) -> Scores:
+        """Give the first stage's scores to one that needs its order: float32 (n,).
+
+        Raises
+        ------
+        ValueError
+            The candidates have no first-stage scores, and so no order.
+        """
+        scores = self.first_scores()
+        if np.isnan(scores).any():
+            raise ValueError(
+                "the candidates have no first-stage scores and are in no order, such as MS MARCO's official ones: a "
+                "first stage cannot be weighed in, nor can its best be taken. Rerank them with a checkpoint alone, "
+                "with a cascade that scores all of them first, or name the run of a first stage."
+            )
+        return scores
+
+    def flat(self) -> "Passages":
+        """Give each part of a document as a passage of its own, with the document's docid and first-stage score."""
+        if not any(isinstance(text, Parts) for text in self.texts):
+            return self
+        leaves = [list(_leaves(text)) for text in self.texts]
+        counts = [len(texts) for texts in leaves]
+        return Passages(
+            [docid for docid, count in zip(self.docids, counts, strict=True) for _ in range(count)],
+            [leaf for texts in leaves for leaf in texts],
+            lambda: np.repeat(self.first_scores(), counts),
+        )
+
+    def gather(self, scores: Scores, scale: Scale) -> Scores:
+        """Make the documents' scores of those of `flat`'s passages: float32 (n,); NaN where one of a document's is."""
+        if len(scores) == len(self.texts) and not any(isinstance(text, Parts) for text in self.texts):
+            return scores
+        following = iter(scores)
+        return np.array([_score_of(text, following, scale) for text in self.texts], dtype=np.float32)
+
+
+def _leaves(text: Any) -> Iterator[Any]:
+    if isinstance(text, Parts):
+        for part in text.texts:
+            yield from _leaves(part)
+    else:
+        yield text
+
+
+def _score_of(text: Any, scores: Iterator[Any], scale: Scale) -> float:
+    if not isinstance(text, Parts):
+        return float(next(scores))
+    of_parts = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
+    return float("nan") if np.isnan(of_parts).any() else text.aggregate(of_parts, scale)
+
+
+def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
+    """Read the texts of some queries' candidates."""
+    return [Passages(candidates.docids, read(source, candidates), candidates.first_scores) for candidates in found]
+
+
+def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
+    """Decide where the passages of a searcher's hits come from: texts, or a token index.
+
+    Raises
+    ------
+    TypeError
+        Both are given.
+    As `pyserini_rerank.retrieval.texts.resolve` and `pyserini_rerank.scoring.tokens.TokenIndex`.
+    """
+    if tokens is None:
+        return resolve(texts, searcher)
+    if texts is not None:
+        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
+    return TokenIndex(tokens)

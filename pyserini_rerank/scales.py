@@ -1,0 +1,38 @@
+"""What a reranker's scores are: logits, probabilities, or numbers that only order passages."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scale = Literal["logit", "probability", "other"]
+
+
+def probabilities(scores: NDArray[np.float32], scale: Scale, name: str) -> NDArray[np.float64]:
+    """Give scores as probabilities: the sigmoid of logits, and probabilities as they are.
+
+    Parameters
+    ----------
+    scores : float32 (n,)
+    scale : str
+        Theirs.
+    name : str
+        The reranker that gave them, for the error.
+
+    Raises
+    ------
+    ValueError
+        They are neither.
+    """
+    check_probabilities(scale, name)
+    exact = scores.astype(np.float64)
+    return exact if scale == "probability" else np.exp(-np.logaddexp(0, -exact))
+
+
+def check_probabilities(scale: Scale, name: str) -> None:
+    """Check that scores can be given as probabilities; raises ValueError."""
+    if scale == "other":
+        raise ValueError(
+            f"the scores of {name} are neither logits nor probabilities, so they cannot be given or added as "
+            "probabilities: use them as they are, and 'max', 'first' or a number as the aggregate."
+        )
