@@ -22,7 +22,7 @@ from . import docstrings
 from .experiments.evaluation import MEASURE, per_query
 from .files import made_once
 from .model import ModelReranker
-from .scoring.backend import create
+from .scoring.backend import make_backend
 from .scoring.checkpoints import fingerprint_of, resolve
 from .scoring.device import describe, device_of, dtype_name, dtype_of
 from .scoring.devices import devices_of
@@ -36,6 +36,8 @@ DTYPES = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
+#: Options that the others have no use for: they compute on the CPU, and are not so fast that tokenizing holds them up.
+OF_TORCH = ("device", "processes")
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 #: The judged questions have so many passages, cut to so many words, so that a slow machine is done in minutes.
 PASSAGES, WORDS = 10, 30
@@ -67,8 +69,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     Returns
     -------
     dict
-        The options, with what was chosen, and without a `device` for a backend that has none. Those of any other
-        backend stay as they are.
+        The options, with what was chosen, and without `device` and `processes` for a backend that has none. Those of
+        any other backend stay as they are.
 
     Raises
     ------
@@ -107,9 +109,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     given = {**options, **dict(zip(("backend", "dtype"), alternative, strict=True))}
-    if given["backend"] != "torch":  # the others have the CPU alone
-        given.pop("device", None)
-    return given
+    own = () if given["backend"] == "torch" else OF_TORCH
+    return {name: value for name, value in given.items() if name not in own}
 
 
 def _measured(
@@ -160,7 +161,7 @@ def _loaded(
     for alternative in dict.fromkeys([REFERENCE, *alternatives]):
         try:
             given = _options(alternative, options)
-            model = ModelReranker(create(given.pop("backend"))(name, **given), os.fspath(name))
+            model = ModelReranker(make_backend(given.pop("backend"), name, given), os.fspath(name))
             if same := [other for other, known in models.items() if known.fingerprint == model.fingerprint]:
                 refused[alternative] = f"is {' '.join(same[0])} on this processor"
                 model.close()

@@ -136,6 +136,14 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+def read_value(text: str) -> Any:
+    """Read the value of an option: YAML, and a text where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
 def _read(name: Any) -> Any:
     """Read what is YAML; give everything else back."""
     if not isinstance(name, str | os.PathLike):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Options, options_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -70,6 +72,7 @@ def bench(
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    option: Options = None,
     batch_tokens: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:  # fmt: skip
@@ -103,7 +106,9 @@ def bench(
     coverage = fetched.coverage if fetched else None
     if coverage:
         _console().print(str(coverage))
-    options = _given({"device": device, "max_length": max_length})
+    options = options_of(option, {"device": device, "max_length": max_length})
+    if twice := sorted(options.keys() & _given(several)):
+        raise ValueError(f"--option {twice[0]}: it is given twice, leave one out.")
     # Without --sweep it is one.
     variants = [
         _given(dict(zip(several, some, strict=True))) for some in product(*(v or [None] for v in several.values()))
@@ -170,7 +175,9 @@ def _time(
     where = [facts[name] for name in ("device", "dtype") if name in facts]
     if "batch_tokens" in facts:
         where.append(f"{facts['batch_tokens']} tokens a batch")
-    shown = figures | {"mebibytes": figures["peak_memory"] / 2**20}
+    shown = dict(figures)
+    if "peak_memory" in figures:
+        shown["mebibytes"] = figures["peak_memory"] / 2**20
     if peer:
         shown |= {f"peer_{name}": value for name, value in figures["peer"].items()}
         shown["how"] = ", ".join(filter(None, (figures["peer"]["backend"], figures["peer"]["dtype"])))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Options, load_with_scores, options_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -44,13 +46,13 @@ def rerank(
     device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    option: Options = None,
     ray: Annotated[bool, typer.Option("--ray", help="Search and score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip
     """Rerank a run, or what BM25 finds.
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
-    from .. import load
     from ..experiments.distributed import Cluster
     from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
     from ..experiments.official import is_official
@@ -73,7 +75,7 @@ def rerank(
     _check(official, topics, [index, collection, tokens], [depth, plot])
     if qrels is None and (only_judged or per_query or plot):
         raise ValueError("name the judgements to evaluate with, by --qrels.")
-    options = {"device": device, "dtype": dtype, "max_length": max_length}
+    options = options_of(option, {"device": device, "dtype": dtype, "max_length": max_length})
     settings = {
         **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
         **{"model": _state(model), "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
@@ -91,8 +93,7 @@ def rerank(
     if only_judged:
         queries = ((qid, hits) for qid, hits in queries if qid in judged)
         topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    loaded = partial(load, model, backend=backend, **given)
+    loaded = partial(load_with_scores, model, is_asked_for=cache is not None, backend=backend, **options)
     scores = cache or work.folder / "scores"
     reader = Reader(Terms(depth, tag, skip_bad), partial(source_of, index, collection, tokens))
     shards = cut(queries, topics_by_qid, depth)

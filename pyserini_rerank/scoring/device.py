@@ -73,7 +73,7 @@ def dtype_of(given: Any, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     name = dtype_name(given)
-    if name not in dtypes:
+    if not isinstance(name, str) or name not in dtypes:
         raise ValueError(f"dtype={given!r}: there are {', '.join(dtypes)}.")
     return dtypes[name]
 

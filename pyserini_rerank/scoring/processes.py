@@ -40,8 +40,8 @@ class TokenizingProcesses:
     """
 
     def __init__(self, tokenizer: Tokenizer, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"processes={count}: give a number of processes, or leave it out.")
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"processes={count!r}: give a number of processes, or leave it out.")
         self.count = count
         self._file = tokenizer.to_str().encode()
         self._lock = threading.Lock()

@@ -274,3 +274,31 @@ def test_overlap():
     scores = np.array([3, 2, 1, 3, 2, 1], dtype=np.float32)
     others = np.array([3, 1, 2, 3, 2, 1], dtype=np.float32)
     assert benchmark.overlap(list("aaabbb"), scores, others, k=2) == pytest.approx((1 / 2 + 1) / 2)
+
+
+@pytest.mark.parametrize("rate", [1e9, 1e10, 1e12])
+def test_a_slow_product_is_not_waited_for(monkeypatch, rate):
+    """Without VNNI int8's took half a minute each."""
+    sides, clock = [], [0.0]
+
+    def multiply(left, right):
+        sides.append(len(left))
+        clock[0] += 2 * len(left) ** 3 / rate
+        return left
+
+    monkeypatch.setattr(torch, "_int_mm", multiply)
+    monkeypatch.setattr(arithmetic.time, "perf_counter", lambda: clock[0])
+    assert arithmetic.peak(torch.device("cpu"), torch.int8) == pytest.approx(rate)
+    assert clock[0] <= arithmetic.PATIENCE
+    assert sides[:3] == [256] * 3 and len(sides) == {1e9: 3, 1e10: 3 + 5, 1e12: 3 + 8}[rate]
+
+
+def test_without_the_module_that_tells_the_memory(tiny, tmp_path, monkeypatch, capsys):
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    words = ["--model", tiny, "--device", "cpu", "--rounds", 1, "--count", 20, "--json", tmp_path / "figures.json"]
+    assert bench(monkeypatch, *words, "--option", "threads=3") == 0
+    shown = capsys.readouterr().out
+    assert "memory" not in shown and "pairs a second" in shown
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert "peak_memory" not in figures and figures["device"].endswith(", 3 threads")
