@@ -54,7 +54,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         `pyserini_rerank.scoring.cache.CachedBackend`.
     **options
         The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device` (or several; see
-        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `head`, `known_as`.
+        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `threads`, `head`,
+        `known_as`.
 
     Raises
     ------

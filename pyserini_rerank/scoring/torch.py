@@ -19,7 +19,8 @@ from .processes import TokenizingProcesses
 
 #: A batch with no more tokens, and no more floating-point operations, is left to one thread on a CPU: a pair or two of
 #: a small model. Several threads wait for each other after each of its many short steps, and where another program
-#: takes a core away from one of them, all do.
+#: takes a core away from one of them, all do: MiniLM-L-12 took 118 ms for a pair of 96 tokens with one thread, and 478
+#: (at worst 1,836) with two, where four processes shared two cores.
 LITTLE_TOKENS, LITTLE_WORK = 256, 5e9
 
 
