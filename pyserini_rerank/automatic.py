@@ -13,18 +13,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import ir_measures
 import numpy as np
-from ir_measures import nDCG
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from . import docstrings
+from .experiments.evaluation import MEASURE, per_query
 from .files import made_once
 from .model import ModelReranker
-from .scoring.backend import create
+from .scoring.backend import make_backend
 from .scoring.checkpoints import fingerprint_of, resolve
-from .scoring.device import describe, device_of, dtype_of
+from .scoring.device import describe, device_of, dtype_name, dtype_of
+from .scoring.devices import devices_of
 
 AUTO = "auto"
 #: Of nDCG@10: how much less than torch's in float32 is accepted.
@@ -35,6 +36,8 @@ DTYPES = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
+#: Options that the others have no use for: they compute on the CPU, and are not so fast that tokenizing holds them up.
+OF_TORCH = ("device", "processes")
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 #: The judged questions have so many passages, cut to so many words, so that a slow machine is done in minutes.
 PASSAGES, WORDS = 10, 30
@@ -66,8 +69,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     Returns
     -------
     dict
-        The options, with what was chosen, and without a `device` for a backend that has none. Those of any other
-        backend stay as they are.
+        The options, with what was chosen, and without `device` and `processes` for a backend that has none. Those of
+        any other backend stay as they are.
 
     Raises
     ------
@@ -78,9 +81,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     backend, dtype = options["backend"], options.get("dtype")
     if backend not in (AUTO, *DTYPES):
         return dict(options)
-    device = options.get("device")
-    device = device_of(device.split(",")[0] if isinstance(device, str) else device[0] if device else None)
-    dtype = dtype or str(dtype_of(None, device)).removeprefix("torch.")
+    device = device_of(devices_of(options.get("device"))[0])
+    dtype = dtype_name(dtype or dtype_of(None, device))
     # The others compute on the CPU.
     backends = [backend] if backend != AUTO else list(DTYPES) if device.type == "cpu" else ["torch"]
     alternatives = [(one, own) for one in backends for own in DTYPES.get(one, ()) if dtype in (AUTO, own)]
@@ -91,7 +93,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
     checkpoint = resolve(name, options.get("known_as"))
     versions = {package: _version(package) for package in PACKAGES}
-    where = describe(device, "", 0)["device"]
+    where = describe(device, "", 0, options.get("threads") or torch.get_num_threads())["device"]
     key = fingerprint_of(checkpoint, f"{sorted(options.items())} {where} {versions}")
 
     def make(folder: Path) -> None:
@@ -107,9 +109,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     given = {**options, **dict(zip(("backend", "dtype"), alternative, strict=True))}
-    if given["backend"] != "torch":  # the others have the CPU alone
-        given.pop("device", None)
-    return given
+    own = () if given["backend"] == "torch" else OF_TORCH
+    return {name: value for name, value in given.items() if name not in own}
 
 
 def _measured(
@@ -160,7 +161,7 @@ def _loaded(
     for alternative in dict.fromkeys([REFERENCE, *alternatives]):
         try:
             given = _options(alternative, options)
-            model = ModelReranker(create(given.pop("backend"))(name, **given), os.fspath(name))
+            model = ModelReranker(make_backend(given.pop("backend"), name, given), os.fspath(name))
             if same := [other for other, known in models.items() if known.fingerprint == model.fingerprint]:
                 refused[alternative] = f"is {' '.join(same[0])} on this processor"
                 model.close()
@@ -223,7 +224,8 @@ def ndcg(owners: Sequence[tuple[str, str]], scores: NDArray[np.float32], qrels: 
     run: dict[str, dict[str, float]] = defaultdict(dict)
     for (qid, docid), score in zip(owners, scores.tolist(), strict=True):
         run[qid][docid] = score
-    return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+    values = per_query(run.items(), qrels)[MEASURE]
+    return sum(values.values()) / len(values)
 
 
 def _version(package: str) -> str | None:

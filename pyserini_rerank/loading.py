@@ -54,7 +54,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         `pyserini_rerank.scoring.cache.CachedBackend`.
     **options
         The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device` (or several; see
-        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `head`, `known_as`.
+        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `threads`, `head`,
+        `known_as`.
 
     Raises
     ------
@@ -134,6 +135,14 @@ for _tag, _pattern, _first in (
     ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def read_value(text: str) -> Any:
+    """Read the value of an option: YAML, and a text where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
 
 
 def _read(name: Any) -> Any:

@@ -12,7 +12,8 @@ from .passages import Passages
 from .ranking import Scores
 from .reranker import Counts, Reranker
 from .retrieval.queries import shown
-from .scoring.backend import Backend, Batch, Pair, Tokens
+from .scoring.backend import Backend, Batch, Pair, Plan, Tokens
+from .scoring.door import Door
 
 #: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
 PIECE = 5_000
@@ -31,7 +32,7 @@ class ModelReranker(Reranker):
 
     def __init__(self, backend: Backend, name: str) -> None:
         super().__init__(name)
-        self._backend: Backend | None = backend
+        self._door = Door(backend, name)
         self.max_length = backend.max_length
         self.scale = getattr(backend, "scale", "logit")
         self._workers: int = getattr(backend, "workers", 1)
@@ -39,10 +40,8 @@ class ModelReranker(Reranker):
 
     @property
     def backend(self) -> Backend:
-        """What computes the scores; raises RuntimeError once the reranker is closed."""
-        if self._backend is None:
-            raise RuntimeError(f"the reranker {self.name} is closed: load it again.")
-        return self._backend
+        """What computes the scores; raises RuntimeError once the reranker is closed, and in a fork."""
+        return self._door.backend
 
     @property
     def fingerprint(self) -> str:
@@ -55,11 +54,12 @@ class ModelReranker(Reranker):
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
         """Give the ids of texts' tokens, as `Tokens` has them; only where there is a vocabulary."""
-        ids: list[bytes] = self.backend.tokenize(texts)  # type: ignore[attr-defined]
+        with self._door.entered() as backend:
+            ids: list[bytes] = backend.tokenize(texts)  # type: ignore[attr-defined]
         return ids
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        return self.backend.plan([(query, passage)]).cut_passages > 0
+        return self._plan([(query, passage)]).cut_passages > 0
 
     @property
     def known_scores(self) -> int:
@@ -75,19 +75,22 @@ class ModelReranker(Reranker):
         return [np.array([next(scores) if text else np.nan for text in some.texts], dtype=np.float32) for some in found]
 
     def close(self) -> None:
-        if self._backend:
-            self._backend.close()
-            self._backend = None
+        """Free the device, once the batches that are being scored are done; further ones are refused."""
+        self._door.close()
+
+    def _plan(self, pairs: Sequence[Pair]) -> Plan:
+        with self._door.entered() as backend:
+            return backend.plan(pairs)
 
     def _score(self, pairs: Sequence[Pair], counts: Counts) -> Scores:
         """Score pairs in the batches that the backend plans; equal pairs once."""
-        backend = self.backend
+        _ = self.backend  # closed, it says so, however few pairs there are
         unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
         distinct = list(unique)
         scores = np.empty(len(unique), dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            for positions, own in self._run(backend, self._batches(backend, distinct, counts)):
+            for positions, own in self._run(self._batches(distinct, counts)):
                 scores[positions] = own
                 progress.update(len(positions))
         counts.pairs += len(pairs)
@@ -102,11 +105,11 @@ class ModelReranker(Reranker):
             )
         return scores[[unique[pair] for pair in pairs]]
 
-    def _batches(self, backend: Backend, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
+    def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
         """Plan the batches of all pairs, piece by piece."""
         starts = range(0, len(pairs), PIECE)
         pieces = (pairs[start : start + PIECE] for start in starts)
-        plans = ahead(backend.plan, pieces, threads=self._workers, most=self._workers)
+        plans = ahead(self._plan, pieces, threads=self._workers, most=self._workers)
         for start, plan in zip(starts, plans, strict=True):
             counts.cut_passages += plan.cut_passages
             counts.cut_queries += plan.cut_queries
@@ -114,11 +117,11 @@ class ModelReranker(Reranker):
             for batch in plan.batches:
                 yield Batch(start + batch.positions, batch.inputs)
 
-    def _run(self, backend: Backend, batches: Iterator[Batch]) -> Iterator[tuple[NDArray[np.intp], Scores]]:
+    def _run(self, batches: Iterator[Batch]) -> Iterator[tuple[NDArray[np.intp], Scores]]:
         """Run batches, as many at once as the backend has workers; give their positions and scores in order."""
 
         def run(batch: Batch) -> tuple[NDArray[np.intp], Scores]:
-            with self._turns:
+            with self._turns, self._door.entered() as backend:
                 return batch.positions, backend.run(batch)
 
         if self._workers == 1:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Options, options_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -57,7 +59,7 @@ def bench(
     index: Annotated[Name, typer.Option(help="The index with the run's texts.")] = None,
     collection: Annotated[File, typer.Option(help="The file with the run's texts.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are scored. Default: all.")] = None,
-    qrels: Annotated[Name, typer.Option(help="The run's judgements, for nDCG@10: only what they judge counts.")] = None,
+    qrels: Annotated[Name, typer.Option(help="For nDCG@10: the run's judged queries count, no others.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often all are scored; figures are medians.")] = 3,
     against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}, as a user gets it.")] = None,
     against_dtype: Annotated[Name, typer.Option(help="Its dtype, with torch. Default: float32.")] = None,
@@ -70,6 +72,7 @@ def bench(
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    option: Options = None,
     batch_tokens: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:  # fmt: skip
@@ -100,7 +103,12 @@ def bench(
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
     judged = load_qrels(qrels) if qrels else None
     fetched = _fetched(run, topics, index, collection, depth, judged) if run and topics else None
-    options = _given({"device": device, "max_length": max_length})
+    coverage = fetched.coverage if fetched else None
+    if coverage:
+        _console().print(str(coverage))
+    options = options_of(option, {"device": device, "max_length": max_length})
+    if twice := sorted(options.keys() & _given(several)):
+        raise ValueError(f"--option {twice[0]}: it is given twice, leave one out.")
     # Without --sweep it is one.
     variants = [
         _given(dict(zip(several, some, strict=True))) for some in product(*(v or [None] for v in several.values()))
@@ -111,6 +119,8 @@ def bench(
         figures = _time(
             model[0], options | variants[0], pairs, count, fetched, judged, rounds, how if against else None
         )
+    if coverage:
+        figures |= coverage._asdict()
     if to:
         to.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -165,7 +175,9 @@ def _time(
     where = [facts[name] for name in ("device", "dtype") if name in facts]
     if "batch_tokens" in facts:
         where.append(f"{facts['batch_tokens']} tokens a batch")
-    shown = figures | {"mebibytes": figures["peak_memory"] / 2**20}
+    shown = dict(figures)
+    if "peak_memory" in figures:
+        shown["mebibytes"] = figures["peak_memory"] / 2**20
     if peer:
         shown |= {f"peer_{name}": value for name, value in figures["peer"].items()}
         shown["how"] = ", ".join(filter(None, (figures["peer"]["backend"], figures["peer"]["dtype"])))

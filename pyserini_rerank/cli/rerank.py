@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Options, load_with_scores, options_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,7 +33,7 @@ def rerank(
     tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore, or find. Default: all; 1000.")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
-    qrels: Annotated[Text, typer.Option(help="Evaluate beside the run: a file, or a name as for the topics.")] = None,
+    qrels: Annotated[Text, typer.Option(help="Evaluate the run's judged queries: a file, or a name.")] = None,
     level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
     only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out what --qrels does not judge.")] = False,
     per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
@@ -44,13 +46,13 @@ def rerank(
     device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    option: Options = None,
     ray: Annotated[bool, typer.Option("--ray", help="Search and score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip
     """Rerank a run, or what BM25 finds.
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
-    from .. import load
     from ..experiments.distributed import Cluster
     from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
     from ..experiments.official import is_official
@@ -73,7 +75,7 @@ def rerank(
     _check(official, topics, [index, collection, tokens], [depth, plot])
     if qrels is None and (only_judged or per_query or plot):
         raise ValueError("name the judgements to evaluate with, by --qrels.")
-    options = {"device": device, "dtype": dtype, "max_length": max_length}
+    options = options_of(option, {"device": device, "dtype": dtype, "max_length": max_length})
     settings = {
         **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
         **{"model": _state(model), "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
@@ -91,8 +93,7 @@ def rerank(
     if only_judged:
         queries = ((qid, hits) for qid, hits in queries if qid in judged)
         topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    loaded = partial(load, model, backend=backend, **given)
+    loaded = partial(load_with_scores, model, is_asked_for=cache is not None, backend=backend, **options)
     scores = cache or work.folder / "scores"
     reader = Reader(Terms(depth, tag, skip_bad), partial(source_of, index, collection, tokens))
     shards = cut(queries, topics_by_qid, depth)
@@ -172,15 +173,16 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
     from ..experiments import plots
-    from ..experiments.evaluation import compare, per_query, query_table, read_run
+    from ..experiments.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
 
-    after = per_query(read_run(output), qrels, level)
-    before = per_query(read_run(run), qrels, level) if run else None
+    after, coverage = evaluate(read_run(output), qrels, level)
+    # What the output has, the run has as well.
+    before = per_query(read_run(run), {qid: qrels[qid] for qid in after[MEASURE]}, level) if run else None
     if table:
         table.write_text("".join(query_table(after, before)))
     if plot and before:
         plots.save(plots.gains(after["nDCG@10"], before["nDCG@10"], "nDCG@10"), plot)
-    return {"qrels": name, "level": level, "queries": len(qrels), "measures": compare(after, before)}
+    return {"qrels": name, "level": level, **coverage._asdict(), "measures": compare(after, before)}
 
 
 def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
@@ -199,6 +201,9 @@ def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
 def _show_evaluation(console: "Console", evaluation: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from ..experiments.evaluation import Coverage
+
+    console.print(str(Coverage(*(evaluation[name] for name in Coverage._fields))))
     rows = evaluation["measures"]
     columns = {"measure": "measure", "baseline": "first stage", "run": "reranked"}
     columns |= {"better": "better", "worse": "worse", "p": "p"}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import HELP, load_with_scores, options_of
+
 if TYPE_CHECKING:
     from ..reranker import Reranker
 
@@ -40,6 +42,7 @@ def search(
     reranker_dtype: Annotated[
         str | None, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")
     ] = None,
+    reranker_option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=HELP)] = None,
     reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
 ) -> None:
     """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.
@@ -47,7 +50,6 @@ def search(
     The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
     was interrupted searches again, and computes only the scores that it had not got to.
     """
-    from .. import load
     from ..experiments.provenance import provenance
     from ..experiments.work import Work
     from ..searcher import DEPTH
@@ -63,10 +65,10 @@ def search(
     if reranker is None:
         code = _run(kind, arguments)
     else:
-        options = {"device": reranker_device, "dtype": reranker_dtype}
-        given = {name: value for name, value in options.items() if value is not None}
-        cache = reranker_cache or work.folder / "scores"
-        with load(reranker, backend=reranker_backend, cache=cache, **given) as loaded:
+        options = options_of(reranker_option, {"device": reranker_device, "dtype": reranker_dtype})
+        cache = Path(reranker_cache) if reranker_cache else work.folder / "scores"
+        asked = reranker_cache is not None
+        with load_with_scores(reranker, cache=cache, is_asked_for=asked, backend=reranker_backend, **options) as loaded:
             depth = reranker_depth or loaded.depth or DEPTH
             how = {"depth": depth, "texts": reranker_texts, "tokens": reranker_tokens}
             with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):

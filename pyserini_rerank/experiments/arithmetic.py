@@ -9,6 +9,8 @@ from ..scoring.last_layer import LAST
 
 #: The side of the matrices whose product shows what a device can reach.
 MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+#: That of a product which shows whether the others are to be had in so many seconds.
+SMALL, PATIENCE = 256, 10
 
 
 def operations(config: Any, length: int) -> int | None:
@@ -54,14 +56,19 @@ def _seen(length: int, window: int) -> int:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure what a product of square matrices reaches: operations a second, the best of eight."""
-    side = MATRIX[device.type]
-    matrix = torch.randn(side, side, device=device).to(dtype)
+    """Measure what a product of square matrices reaches: operations a second, the best of eight.
+
+    A product that is slow for want of the processor's instructions for it is of smaller matrices, and fewer times.
+    """
     multiply = torch._int_mm if dtype == torch.int8 else torch.mm
-    best = 0.0
-    for _ in range(8):
-        start = time.perf_counter()
-        product = multiply(matrix, matrix)
-        float(product[0, 0])  # waits for the device
-        best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    best, began = 0.0, time.perf_counter()
+    for side, times in ((SMALL, 3), (MATRIX[device.type], 8)):
+        matrix = torch.randn(side, side, device=device).to(dtype)
+        for _ in range(times):
+            start = time.perf_counter()
+            if best and start - began + 2 * side**3 / best > PATIENCE:
+                return best
+            product = multiply(matrix, matrix)
+            float(product[0, 0])  # waits for the device
+            best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best

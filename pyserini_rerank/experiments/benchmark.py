@@ -1,6 +1,5 @@
 """How fast a checkpoint scores pairs on this machine, beside what the machine can do and beside a peer."""
 
-import resource
 import sys
 import threading
 import time
@@ -156,7 +155,7 @@ def measure(
     figures: dict[str, Any] = {
         "pairs": len(pairs),
         "pairs_per_second": len(pairs) / seconds["score"],
-        "peak_memory": memory,
+        **memory,
     }
     figures |= _work(backend, pairs, seconds)
     if run:
@@ -233,9 +232,13 @@ def _device(backend: Backend) -> torch.device:
     return getattr(_first(backend), "device", torch.device("cpu"))
 
 
-def _memory(device: torch.device) -> int:
-    """The most memory so far: of the CUDA device, else of the process."""
+def _memory(device: torch.device) -> dict[str, int]:
+    """The ``peak_memory`` so far: of the CUDA device, else of the process; Windows does not tell."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return {"peak_memory": torch.cuda.max_memory_allocated(device)}
+    try:
+        import resource
+    except ImportError:
+        return {}
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}

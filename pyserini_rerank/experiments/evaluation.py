@@ -1,9 +1,9 @@
 """What a run is worth, by ir-measures, beside another."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import batched
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ir_measures
 from ir_measures import AP, RR, Judged, R, nDCG
@@ -11,7 +11,7 @@ from ir_measures import AP, RR, Judged, R, nDCG
 from . import runs
 from .topics import Qrels
 
-#: The queries of a run, each with its hits: docid -> score.
+#: The queries of a run, each with its hits: docid -> score. Equal scores are in the order in which they are given.
 Run = Iterable[tuple[str, Mapping[str, float]]]
 #: measure -> qid -> value.
 Values = dict[str, dict[str, float]]
@@ -20,6 +20,23 @@ Values = dict[str, dict[str, float]]
 MEASURE = "nDCG@10"
 #: Queries that are evaluated together; a whole run of MS MARCO dev would take gigabytes.
 TOGETHER = 500
+
+
+class Coverage(NamedTuple):
+    """How a run's queries and the judged ones meet."""
+
+    queries: int
+    """Those that are evaluated: the run has them, and they are judged."""
+    lacking: int
+    """Judged ones that the run lacks. No mean counts them, as with trec_eval without ``-c``."""
+    unjudged: int
+    """Those of the run that nobody judged."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.queries:,} queries are evaluated: of the {self.queries + self.lacking:,} that are judged the run "
+            f"lacks {self.lacking:,}, and {self.unjudged:,} of the run's are not judged."
+        )
 
 
 def measures(level: int = 1) -> list[Any]:
@@ -39,11 +56,40 @@ def read_run(path: str | Path) -> Iterator[tuple[str, dict[str, float]]]:
         yield qid, {hit.docid: hit.score for hit in hits}
 
 
+def coverage(qids: Collection[str], qrels: Qrels) -> Coverage:
+    """Tell how a run's queries and the judged ones meet.
+
+    Raises
+    ------
+    ValueError
+        None of them is judged, and there is nothing to be evaluated.
+    """
+    judged = sum(qid in qrels for qid in qids)
+    if not judged:
+        raise ValueError("none of the run's queries is judged: name its own judgements, by --qrels.")
+    return Coverage(judged, len(qrels) - judged, len(qids) - judged)
+
+
+def evaluate(run: Run, qrels: Qrels, level: int = 1) -> tuple[Values, Coverage]:
+    """Evaluate those of a run's queries that are judged; raises as `coverage`."""
+    qids: list[str] = []
+
+    def noted() -> Iterator[tuple[str, Mapping[str, float]]]:
+        for qid, hits in run:
+            qids.append(qid)
+            yield qid, hits
+
+    every = per_query(noted(), qrels, level)
+    own = set(qids)
+    values = {measure: {qid: value for qid, value in all_.items() if qid in own} for measure, all_ in every.items()}
+    return values, coverage(qids, qrels)
+
+
 def per_query(run: Run, qrels: Qrels, level: int = 1) -> Values:
-    """Evaluate a run's queries, those that are judged; one that the run lacks counts 0."""
+    """Evaluate all judged queries; one that the run lacks has 0."""
     wanted = measures(level)
     values: Values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
-    judged = ((qid, hits) for qid, hits in run if qid in qrels)
+    judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
     for some in batched(judged, TOGETHER):
         part = dict(some)
         for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
@@ -51,9 +97,19 @@ def per_query(run: Run, qrels: Qrels, level: int = 1) -> Values:
     return values
 
 
+def ranked(hits: Mapping[str, float]) -> dict[str, float]:
+    """Put places in a list where scores are, so that every measure sees the same order.
+
+    Left to themselves, nDCG and AP put the greater of two docids with equal scores first, and RR the lesser; and
+    trec_eval takes scores that are close to each other for equal, as it reads them in float32.
+    """
+    order = sorted(hits, key=hits.__getitem__, reverse=True)
+    return {docid: -float(place) for place, docid in enumerate(order)}
+
+
 def ndcg(results: Mapping[str, Sequence[Any]], qrels: Qrels) -> float:
-    """Give the mean nDCG@10 of queries' hits, by qid; all of them are judged."""
-    run = ((qid, {hit.docid: float(hit.score) for hit in hits}) for qid, hits in results.items())
+    """Give the mean nDCG@10 of queries' hits in their order, by qid; all of them are judged."""
+    run = ((qid, {hit.docid: -float(place) for place, hit in enumerate(hits)}) for qid, hits in results.items())
     values = per_query(run, {qid: qrels[qid] for qid in results})[MEASURE]
     return sum(values.values()) / len(values)
 

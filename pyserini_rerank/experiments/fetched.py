@@ -16,6 +16,7 @@ from ..retrieval.candidates import Candidates, from_hits
 from ..retrieval.hits import Hits
 from ..retrieval.texts import Source, read
 from . import runs
+from .evaluation import Coverage, coverage
 from .topics import Qrels
 
 
@@ -36,6 +37,8 @@ class FetchedRun:
     """Seconds to read the run."""
     fetch: float
     """Seconds to read the texts."""
+    coverage: Coverage | None = None
+    """How the run's queries and the judged ones meet, where there are judgements."""
 
     def pairs(self) -> list[tuple[str, str]]:
         """Give the pairs of a query and a text, equal ones once."""
@@ -73,15 +76,20 @@ def fetch(
     As `runs.read` and `pyserini_rerank.retrieval.texts.read`.
     """
     start = time.perf_counter()
-    wanted = topics if qrels is None else topics.keys() & qrels
-    hits = {qid: own for qid, own in runs.read(run) if qid in wanted}
+    hits, asked = {}, []
+    for qid, own in runs.read(run):
+        if qid in topics:
+            asked.append(qid)
+            if qrels is None or qid in qrels:
+                hits[qid] = own
     if not hits:
         among = "the topics" if qrels is None else "the topics and the judgements"
         raise ValueError(f"no query of the run is among {among}: name those of the run.")
+    covered = None if qrels is None else coverage(asked, qrels)
     at = time.perf_counter()
     queries = {}
     for qid, own in hits.items():
         candidates = from_hits(own, depth or len(own))
         passages = Passages(candidates.docids, read(source, candidates), candidates.first_scores)
         queries[qid] = Fetched(topics[qid], candidates, passages)
-    return FetchedRun(queries, at - start, time.perf_counter() - at)
+    return FetchedRun(queries, at - start, time.perf_counter() - at, covered)

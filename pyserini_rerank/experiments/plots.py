@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -155,15 +156,14 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     results : mapping
         qid -> what a reranked search returned, with all of its candidates: ``batch_search(..., k=depth)``.
     qrels : dict
-        qid -> docid -> grade; judged queries that have no results count 0.
+        qid -> docid -> grade; queries that have no results, or that nobody judged, do not count.
 
     Raises
     ------
     ValueError
         No query is judged, or a query's results lack some of the candidates that were reranked.
     """
-    import ir_measures
-    from ir_measures import nDCG
+    from .evaluation import MEASURE, per_query
 
     traces = {qid: hits.traces for qid, hits in results.items() if qid in qrels}
     if not traces:
@@ -172,6 +172,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
         if sorted(place.first_rank for place in places) != list(range(1, len(places) + 1)):
             raise ValueError(f"query {qid} lacks some of its candidates: search with k as large as the depth.")
     most = max(map(len, traces.values()))
+    own = {qid: qrels[qid] for qid in traces}
     depths = [0, *(depth for depth in DEPTHS if depth < most), most]
     values = []
     for depth in depths:
@@ -181,7 +182,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
             ranked = sorted(order[:depth], key=lambda place: -place.score) + order[depth:]
             # The ranks count: scores of the two stages do not compare.
             run[qid] = {place.docid: -float(rank) for rank, place in enumerate(ranked)}
-        values.append(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+        values.append(fmean(per_query(run.items(), own)[MEASURE].values()))
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(depths[1:], values[1:], color=GAIN, marker="o", label="reranked")

@@ -38,6 +38,10 @@ class OutOfMemoryWarning(UserWarning):
     """The device has less memory than the budget of tokens needs, and batches were cut."""
 
 
+class DeviceLostWarning(UserWarning):
+    """The process of one of several devices has ended, and the others do its work."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pairs that go through the model together."""

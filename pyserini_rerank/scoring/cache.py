@@ -41,6 +41,10 @@ MOST_KEYS = 10_000
 RECORD = struct.Struct("<fI")
 
 
+class NoFingerprintError(ValueError):
+    """Nothing stands for what changes a backend's scores."""
+
+
 class CachedBackend:
     """A backend that looks scores up before it computes them: has the interface of the one that it wraps.
 
@@ -65,7 +69,10 @@ class CachedBackend:
 
     def __init__(self, backend: Backend, folder: str | os.PathLike[str]) -> None:
         if not backend.fingerprint:
-            raise ValueError(f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached.")
+            raise NoFingerprintError(
+                f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached: leave the cache out, "
+                "or, with the http backend, pass fingerprint=, your name for the model behind the URL."
+            )
         self.backend = backend
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
@@ -164,7 +171,8 @@ class Store:
                 self._read(key, record)
 
     def close(self) -> None:
-        self._sqlite.close()
+        with self._lock:
+            self._sqlite.close()
 
     def _write_ahead(self) -> None:
         """Have SQLite write to the log that it calls WAL, and not wait for the disk with each batch (some 20 ms).
@@ -189,6 +197,8 @@ class Store:
             yield
         except UnicodeDecodeError:  # in what SQLite says of a damaged file
             raise self._damaged("it names what no text is") from None
+        except sqlite3.ProgrammingError:
+            raise RuntimeError(f"the score cache {self.folder} is closed: load the reranker again.") from None
         except sqlite3.DatabaseError as error:
             # The rest of an error's code tells more than is needed here; sqlite3's own errors have none.
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in OUTSIDE:

@@ -143,6 +143,12 @@ class BackendContract(ABC):
             for (query, text), value in zip(pairs, scores, strict=True):
                 assert np.isfinite(value), f"scored {value}: the query {query[:20]!r} and the passage {text[:20]!r}"
 
+    def test_closing_again_is_no_error(self) -> None:
+        backend = self.make()
+        score(backend, PAIRS[:1])
+        backend.close()
+        backend.close()
+
     def test_a_cache_over_it(self) -> None:
         with TemporaryDirectory() as folder:
             with closing(self.make()) as backend:

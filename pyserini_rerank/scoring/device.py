@@ -1,6 +1,7 @@
 """The device that a model runs on, the dtype it runs in, and how many tokens go through it at once."""
 
 import platform
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,36 @@ from numpy.typing import NDArray
 BATCH_TOKENS = {"cpu": 2048, "mps": 16_384, "cuda": 65_536}
 
 
-def device_of(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+def device_of(given: Any) -> torch.device:
+    """Decide which device is meant: a name, or what `torch.device` takes; by default the best that is there.
+
+    "cuda" is the caller's current one, and stays it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        There is no such device; it is several, or nothing that names one.
+    """
+    if given is None:
+        given = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kinds = "there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'."
+    if isinstance(given, bool) or not isinstance(given, str | torch.device | Integral):
+        raise TypeError(f"device={given!r} is no device: {kinds}")
+    name = str(given)  # torch has one number for a device of its own choice
+    name = f"cuda:{name}" if isinstance(given, Integral) else name
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device={name!r}: there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'.") from None
+        raise ValueError(f"device={name!r}: {kinds}") from None
     if device.type not in BATCH_TOKENS:
-        raise ValueError(f"device={name!r}: there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'.")
+        raise ValueError(f"device={name!r}: {kinds}")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ValueError(f"device={name!r} is not there: torch sees {count} CUDA devices. Pass device='cpu'.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps' is not there: this is no Mac with a GPU. Pass device='cpu'.")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -47,16 +64,23 @@ def budget_of(batch_tokens: int | str, device: torch.device) -> int:
     return batch_tokens
 
 
-def dtype_of(name: str | None, device: torch.device) -> torch.dtype:
-    if name is None:
+def dtype_of(given: Any, device: torch.device) -> torch.dtype:
+    """Decide which dtype is meant: a name, or torch's own; raises ValueError for another one."""
+    if given is None:
         if device.type != "cuda":
             return torch.float32
         # Volta and Turing emulate bfloat16, slowly.
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in dtypes:
-        raise ValueError(f"dtype={name!r}: there are {', '.join(dtypes)}.")
+    name = dtype_name(given)
+    if not isinstance(name, str) or name not in dtypes:
+        raise ValueError(f"dtype={given!r}: there are {', '.join(dtypes)}.")
     return dtypes[name]
+
+
+def dtype_name(given: Any) -> Any:
+    """Give the name of torch's dtypes; anything else is given back."""
+    return str(given).removeprefix("torch.") if isinstance(given, torch.dtype) else given
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -65,12 +89,11 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def describe(device: torch.device, dtype: torch.dtype | str, batch_tokens: int) -> dict[str, str]:
-    """Give what a report says of them."""
+def describe(device: torch.device, dtype: torch.dtype | str, batch_tokens: int, threads: int) -> dict[str, str]:
+    """Give what a report says of them; of the threads on a CPU alone."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return {
-        "device": f"{device.type}: {name}{threads}",
+        "device": f"{device.type}: {name}" + (f", {threads} threads" if device.type == "cpu" else ""),
         "dtype": str(dtype).removeprefix("torch."),
         "batch_tokens": str(batch_tokens),
     }

@@ -6,7 +6,8 @@ import os
 import queue
 import signal
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backend import Batch, Pair, Plan
+from .backend import Batch, DeviceLostWarning, Pair, Plan
+from .device import device_of
 from .torch import TorchBackend
 
 
 def torch_backend(
-    name: str | os.PathLike[str], *, device: str | Sequence[str] | None = None, **options: Any
+    name: str | os.PathLike[str], *, device: Any = None, **options: Any
 ) -> "TorchBackend | DevicesBackend":
     """Make the torch backend of one device or of several.
 
@@ -27,16 +29,32 @@ def torch_backend(
     ----------
     name : str or path
         See `pyserini_rerank.load`.
-    device : str or sequence of str, optional
+    device : str, torch.device, or a sequence of them, optional
         As for `pyserini_rerank.scoring.torch.TorchBackend`, or several of them: ``["cuda:0", "cuda:1"]``, or
         ``"cuda:0,cuda:1"``.
     **options
         See `TorchBackend`.
     """
-    if device is None:
-        return TorchBackend(name, **options)
-    names = device.split(",") if isinstance(device, str) else device
-    return TorchBackend(name, device=names[0], **options) if len(names) == 1 else DevicesBackend(name, names, options)
+    some = devices_of(device)
+    return TorchBackend(name, device=some[0], **options) if len(some) == 1 else DevicesBackend(name, some, options)
+
+
+def devices_of(given: Any) -> list[Any]:
+    """Give the devices that `device` names: None for the best there is.
+
+    Raises
+    ------
+    ValueError
+        It is an empty list.
+    """
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",")]
+    if not isinstance(given, Iterable):
+        return [given]
+    devices = list(given)
+    if not devices:
+        raise ValueError("device=[]: name a device, or several.")
+    return devices
 
 
 torch_backend.__signature__ = inspect.signature(TorchBackend)  # type: ignore[attr-defined]
@@ -52,29 +70,32 @@ class DevicesBackend:
     Parameters
     ----------
     name : str or path
-    devices : sequence of str
+    devices : sequence of str or torch.device
         They have to be of one kind, so that a score does not depend on which of them was free.
     options : dict
         See `pyserini_rerank.scoring.torch.TorchBackend`.
 
     Raises
     ------
-    ValueError
-        There are no devices, or different ones.
+    ValueError, TypeError
+        There are no such devices, or different ones.
     RuntimeError
         A process ended before it had loaded the checkpoint.
     As `pyserini_rerank.load`.
     """
 
-    def __init__(self, name: str | os.PathLike[str], devices: Sequence[str], options: dict[str, Any]) -> None:
-        if not devices:
-            raise ValueError("device=[]: name a device, or several.")
+    def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
+        devices = [str(device_of(device)) for device in devices]
         own = {key: value for key, value in options.items() if key != "processes"}  # the plans are made here
         self.others = [_Other(name, device, own) for device in devices[1:]]
         try:
             self.backend = TorchBackend(name, device=devices[0], **options)
             for other in self.others:
-                if other.receive() != self.description:
+                try:
+                    description = other.receive()
+                except EndedError as ended:
+                    raise RuntimeError(f'{ended} In a script, load under `if __name__ == "__main__":`.') from None
+                if description != self.description:
                     raise ValueError(
                         f"{other.device} is another device than {devices[0]} ({self.description['device']}), and a "
                         "score would depend on which of them was free: name equal ones."
@@ -84,7 +105,7 @@ class DevicesBackend:
             raise
         self.max_length, self.scale = self.backend.max_length, self.backend.scale
         self.workers = len(devices)
-        self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()  # in it are those that live
         self._free.put(self.backend)
         for other in self.others:
             self._free.put(other)
@@ -108,19 +129,23 @@ class DevicesBackend:
         return self.backend.plan(pairs)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch on a device that is free, or waits for one.
+        """Score a batch on a device that is free, or wait for one.
 
-        Raises
-        ------
-        RuntimeError
-            A device's process has died.
-        As `TorchBackend.run`.
+        Where the device's process ends meanwhile, others score the batch, and all that come after it; this process's
+        own device is always one of them. Raises as `TorchBackend.run`.
         """
-        one = self._free.get()
-        try:
-            return one.run(batch)
-        finally:
-            self._free.put(one)
+        while True:
+            one = self._free.get()
+            try:
+                scores = one.run(batch)
+            except EndedError as ended:
+                warnings.warn(f"{ended} The other devices go on without it.", DeviceLostWarning, stacklevel=2)
+            except BaseException:
+                self._free.put(one)
+                raise
+            else:
+                self._free.put(one)
+                return scores
 
     def close(self) -> None:
         """End the processes, and give the memory back."""
@@ -132,8 +157,12 @@ class DevicesBackend:
             other.end()
 
 
+class EndedError(RuntimeError):
+    """The process of a device has ended."""
+
+
 class _Other:
-    """A device with a process of its own."""
+    """A device with a process of its own, which ends with this object."""
 
     def __init__(self, name: str | os.PathLike[str], device: str, options: dict[str, Any]) -> None:
         from torch import get_num_threads
@@ -141,19 +170,21 @@ class _Other:
         self.device = device
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        work = (theirs, name, device, options, get_num_threads())
+        work = (theirs, name, device, options, options.get("threads") or get_num_threads())
         self.process = context.Process(target=_serve, args=work, daemon=True, name=f"pyserini-rerank {device}")
         self.process.start()
         theirs.close()  # so that the process's end shows at this one
+        self.end = weakref.finalize(self, _end, self.process, self._connection, os.getpid())
+        self._owes = False
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
+        if self._owes:  # an answer that Ctrl-C has kept its caller from
+            with suppress(Exception):
+                self.receive()
         with suppress(OSError):  # it has died: receive() tells
             self._connection.send(batch)
-        try:
-            scores: NDArray[np.float32] = self.receive()
-        except KeyboardInterrupt:
-            self.process.kill()  # or the next batch would be given this one's scores
-            raise
+        self._owes = True
+        scores: NDArray[np.float32] = self.receive()
         return scores
 
     def receive(self) -> Any:
@@ -161,7 +192,7 @@ class _Other:
 
         Raises
         ------
-        RuntimeError
+        EndedError
             The process has died.
         Exception
             What it has raised.
@@ -170,20 +201,24 @@ class _Other:
             answer, said = self._connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            raise RuntimeError(
+            raise EndedError(
                 f"the process of {self.device} has ended (exit code {self.process.exitcode}): was it killed, or is "
-                'there no memory left? In a script, load under `if __name__ == "__main__":`.'
+                "there no memory left?"
             ) from None
+        self._owes = False
         for warning in said:
             warnings.warn(warning, stacklevel=4)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.join()
-        self._connection.close()
+
+def _end(process: Any, connection: Connection, parent: int) -> None:
+    """End a process; a fork of its parent leaves it alone."""
+    if os.getpid() == parent:
+        process.terminate()
+        process.join()
+        connection.close()
 
 
 def _serve(

@@ -18,10 +18,11 @@ from ..files import made_once
 from . import bundled, checkpoints, families, heads, models
 from .backend import Batch
 from .checkpoint_backend import CheckpointBackend
-from .device import budget_of, describe
+from .device import budget_of, describe, dtype_name
 from .families.classifier import Classifier, pair_encoder
 from .families.family import encoder_of
 from .last_layer import shorten
+from .own_threads import checked_threads, loaded
 from .pairs import INPUTS, EncodedPair
 
 CPU = torch.device("cpu")
@@ -66,6 +67,9 @@ class GraphBackend(CheckpointBackend, ABC):
         tokenizer, or one folder below, as in ``onnx/model.onnx``.
     dtype : str
         One of the backend's `dtypes`; ``"int8"`` is for checkpoints alone.
+    threads : int, optional
+        Threads that compute; by default as many as torch has when it is loaded. On a machine that others use fewer may
+        be faster.
     max_length, batch_tokens, head, known_as
         As for `pyserini_rerank.scoring.torch.TorchBackend`.
 
@@ -86,12 +90,15 @@ class GraphBackend(CheckpointBackend, ABC):
         self,
         name: str | os.PathLike[str],
         *,
-        dtype: str = "float32",
+        dtype: str | torch.dtype = "float32",
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
+        threads: int | None = None,
         head: str | None = None,
         known_as: str | None = None,
     ) -> None:
+        dtype = dtype_name(dtype)
+        self.threads = checked_threads(threads) or torch.get_num_threads()
         if dtype not in self.dtypes:
             raise ValueError(f"dtype={dtype!r}: this backend has {', '.join(self.dtypes)}.")
         self.dtype = dtype
@@ -105,12 +112,11 @@ class GraphBackend(CheckpointBackend, ABC):
         if families.family_of(checkpoint):
             raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
         head = head or checkpoint.row.head
-        graph = given if is_graph else self._exported(checkpoint, head)
-        config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
-        with models.reading(str(checkpoint.folder / checkpoints.CONFIG), checkpoint.folder), torch.device("meta"):
-            body = AutoModel.from_config(config)  # type: ignore[no-untyped-call]  # without weights
-        self.config = config
-        self.pad_id = config.pad_token_id or 0
+        graph = given if is_graph else loaded(lambda: self._exported(checkpoint, head))
+        self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
+        self.pad_id = self.config.pad_token_id or 0
+        with models.reading(str(checkpoint.folder / checkpoints.CONFIG), checkpoint.folder):
+            body = loaded(lambda: _without_weights(self.config))
         with models.reading(f"the graph {graph}", graph):
             self.inputs, self.compute = self._open(graph)
         if foreign := sorted({given.name for given in self.inputs} - set(INPUTS)):
@@ -175,7 +181,7 @@ class GraphBackend(CheckpointBackend, ABC):
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
-        return {"backend": self.kind, **describe(CPU, self._precision, self.budget)}
+        return {"backend": self.kind, **describe(CPU, self._precision, self.budget, self.threads)}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,)."""
@@ -203,11 +209,17 @@ class GraphBackend(CheckpointBackend, ABC):
 
     def close(self) -> None:
         """Give the graph's memory back."""
-        del self.compute
+        self.__dict__.pop("compute", None)  # it may have been closed before
 
 
 def _fixed(sizes: Iterable[int | None]) -> int | None:
     return next(filter(None, sizes), None)
+
+
+def _without_weights(config: Any) -> Any:
+    """Make the encoder of a configuration, whose weights take no memory and are none."""
+    with torch.device("meta"):
+        return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
 
 
 def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import inf
+from numbers import Integral
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -123,14 +125,9 @@ class HttpBackend:
         self.api = APIS[api]
         self.scale = self.api.scale
         self.url = _checked_url(os.fspath(name)).removesuffix(self.api.path) + self.api.path
-        self.batch_size = self.api.most if batch_size is None else batch_size
-        for option, value, least in (("concurrency", concurrency, 1), ("batch_size", self.batch_size, 1)):
-            if value < least:
-                raise ValueError(f"{option}={value}: give {least} or more.")
-        if timeout <= 0 or retries < 0:
-            raise ValueError(f"timeout={timeout}, retries={retries}: give seconds above 0, and 0 retries or more.")
-        self.concurrency = concurrency
-        self.timeout = timeout
+        self.batch_size = _whole("batch_size", self.api.most if batch_size is None else batch_size, 1)
+        self.concurrency, retries = _whole("concurrency", concurrency, 1), _whole("retries", retries, 0)
+        self.timeout = timeout = _seconds("timeout", timeout)
         self.body = {**self.api.extra, **({} if model is None else {"model": model})}
         # The name of the variable is kept and not the key, so that no repr and no traceback can show it.
         self.key_env = key_env
@@ -240,6 +237,18 @@ class HttpBackend:
         line = " ".join(f"{self.url} {what}".split())
         # Not cut before, or there might be a part of the key.
         return kind((re.sub(_written(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
+
+
+def _whole(option: str, value: Any, least: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{option}={value!r}: give a whole number, {least} or more.")
+    return int(value)
+
+
+def _seconds(option: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
+        raise ValueError(f"{option}={value!r}: give seconds, more than 0.")
+    return float(value)
 
 
 def _written(key: str) -> str:

@@ -55,7 +55,7 @@ class OnnxBackend(GraphBackend):
 
     def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = self.threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         inputs = [
             # A size that varies has a name.

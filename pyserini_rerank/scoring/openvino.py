@@ -44,7 +44,7 @@ class OpenVinoBackend(GraphBackend):
             # Left to itself it computes in bfloat16 where the processor has that.
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if self.dtype == INT8 else 0,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": self.threads,
             # One batch at a time has all the threads. In int8 two streams scored some batches wrong (2026.4.1).
             "NUM_STREAMS": 1,
         }

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -22,7 +23,8 @@ NONE: Ids = np.empty(0, dtype=np.int32)
 class TokenizingProcesses:
     """Tokenizes in processes of their own, each with a share of the texts.
 
-    They are none of multiprocessing's, which would run the user's script anew. They end with this process.
+    They are none of multiprocessing's, which would run the user's script anew. They end with this object, and with this
+    process.
 
     Parameters
     ----------
@@ -38,11 +40,13 @@ class TokenizingProcesses:
     """
 
     def __init__(self, tokenizer: Tokenizer, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"processes={count}: give a number of processes, or leave it out.")
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"processes={count!r}: give a number of processes, or leave it out.")
         self.count = count
         self._file = tokenizer.to_str().encode()
         self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        weakref.finalize(self, _end, self._processes, os.getpid())
         self._start()
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
@@ -51,10 +55,12 @@ class TokenizingProcesses:
         Raises
         ------
         RuntimeError
-            A process has ended. Others take the place of all of them.
+            A process has ended. Others take the place of all of them. Or they have been closed.
         """
         found = [NONE] * len(texts)
         with self._lock:
+            if not self._processes:
+                raise RuntimeError("the processes that tokenize are closed: load the reranker again.")
             try:
                 for first, process in enumerate(self._processes):
                     assert process.stdin, "it is a pipe"
@@ -65,7 +71,7 @@ class TokenizingProcesses:
                     ids = np.frombuffer(_receive(process.stdout), dtype=np.int32)
                     found[first :: self.count] = [ids[start:stop] for start, stop in pairwise(bounds)]
             except BaseException as error:  # or the next texts would be given what these are still owed
-                self.close()
+                _end(self._processes, os.getpid())
                 self._start()
                 if isinstance(error, (EOFError, OSError)):
                     raise RuntimeError(
@@ -82,22 +88,27 @@ class TokenizingProcesses:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-            )
-            for _ in range(self.count)
-        ]
+        command = [sys.executable, "-P", "-m", __name__]
+        for _ in range(self.count):
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+            self._processes.append(process)
         for process in self._processes:
             assert process.stdin, "it is a pipe"
             _send(process.stdin, self._file)
 
     def close(self) -> None:
-        """End the processes."""
-        for process in self._processes:
-            process.kill()
-            with suppress(OSError):  # what it was still to be sent
-                process.communicate()
+        """End the processes, once what is under way is done."""
+        with self._lock:
+            _end(self._processes, os.getpid())
+
+
+def _end(processes: list[subprocess.Popen[bytes]], parent: int) -> None:
+    """End processes; a fork of their parent leaves them alone."""
+    while processes and os.getpid() == parent:
+        process = processes.pop()
+        process.kill()
+        with suppress(OSError):  # what it was still to be sent
+            process.communicate()
 
 
 def _send(stream: IO[bytes], data: bytes) -> None:

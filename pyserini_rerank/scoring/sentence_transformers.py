@@ -14,6 +14,7 @@ from . import bundled, checkpoints, heads
 from .backend import Batch, Pair, Plan
 from .device import budget_of, describe, device_of, dtype_of
 from .families.family import position_table, positions
+from .own_threads import OwnThreads, checked_threads, loaded
 from .pairs import PairEncoder
 
 try:
@@ -35,7 +36,7 @@ class SentenceTransformersBackend:
     ----------
     name : str or path
         What `CrossEncoder` takes, or ``"bundled"``.
-    device, dtype, batch_tokens
+    device, dtype, batch_tokens, threads
         As for `pyserini_rerank.scoring.torch.TorchBackend`.
     max_length : int, optional
         Tokens of a pair beyond which it is cut; by default what the checkpoint says.
@@ -59,10 +60,11 @@ class SentenceTransformersBackend:
         self,
         name: str | os.PathLike[str],
         *,
-        device: str | None = None,
-        dtype: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
+        threads: int | None = None,
         prompt_name: str | None = None,
     ) -> None:
         self.name = os.fspath(name)
@@ -71,15 +73,18 @@ class SentenceTransformersBackend:
         self.budget = budget_of(batch_tokens, self.device)
         given = Path(name).expanduser()
         self._source = str(bundled.folder() if self.name == bundled.NAME else given if given.is_dir() else self.name)
+        self._threads = OwnThreads(1, checked_threads(threads), self.device)
         try:
-            self.model = CrossEncoder(
-                self._source,
-                device="cpu",
-                max_length=max_length,
-                model_kwargs={"dtype": self.dtype},
-                default_prompt_name=prompt_name,
-                trust_remote_code=False,
-            ).eval()
+            self.model = loaded(
+                lambda: CrossEncoder(
+                    self._source,
+                    device="cpu",
+                    max_length=max_length,
+                    model_kwargs={"dtype": self.dtype},
+                    default_prompt_name=prompt_name,
+                    trust_remote_code=False,
+                ).eval()
+            )
         except ImportError as error:
             raise ImportError(" ".join(str(error).split())) from None
         except Exception as error:  # of any kind: see models.reading
@@ -89,7 +94,7 @@ class SentenceTransformersBackend:
         missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]
         if missing:
             raise ValueError(f"{self.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder.")
-        self.model.to(self.device)
+        self._threads(self.model.to, self.device)
         labels = self.model.num_labels
         if labels not in heads.LABELS.values():
             raise ValueError(f"{self.name} has {labels} labels: a reranker has one, or two of which the second counts.")
@@ -132,7 +137,9 @@ class SentenceTransformersBackend:
 
     def _tokens_of(self, query: str, passage: str) -> int:
         prompt = self.model.prompts.get(self.model.default_prompt_name)
-        return int(self.model.preprocess([(query, passage)], prompt=prompt)["input_ids"].shape[-1])
+        return self._threads(
+            lambda: int(self.model.preprocess([(query, passage)], prompt=prompt)["input_ids"].shape[-1])
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -148,7 +155,10 @@ class SentenceTransformersBackend:
     @property
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed."""
-        return {"backend": "sentence-transformers", **describe(self.device, self.dtype, self.budget)}
+        return {
+            "backend": "sentence-transformers",
+            **describe(self.device, self.dtype, self.budget, self._threads.threads),
+        }
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Count the pairs' tokens and put those of similar length together."""
@@ -156,13 +166,15 @@ class SentenceTransformersBackend:
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,), without the activation that the checkpoint records."""
-        logits: NDArray[np.float32] = self.model.predict(
-            batch.inputs, batch_size=len(batch.inputs), activation_fn=torch.nn.Identity(), show_progress_bar=False
-        )
+        logits: NDArray[np.float32] = self._threads(
+            self.model.predict, batch.inputs, batch_size=len(batch.inputs), activation_fn=torch.nn.Identity(),
+            show_progress_bar=False,
+        )  # fmt: skip
         return self.head(logits.reshape(len(batch.inputs), -1))  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Give the model's memory back."""
-        del self.model
+        """Give the model's memory back, once what is under way is done."""
+        self._threads.close()
+        self.__dict__.pop("model", None)  # it may have been closed before
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

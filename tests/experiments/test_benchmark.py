@@ -212,6 +212,32 @@ def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monk
         assert row["ndcg"] == pytest.approx(ndcg["run"]) and rows[0]["ndcg"] == pytest.approx(ndcg["baseline"])
 
 
+def test_a_part_of_the_judged_queries_has_the_same_figure_everywhere(experiment, tmp_path, monkeypatch, capsys):
+    """The run has two of the five judged queries, and one that nobody judged; all its scores are equal."""
+    for name in ("topics.tsv", "docs.jsonl", "qrels.txt", "first.run"):
+        (tmp_path / name).write_text((experiment / name).read_text())
+    lines = [line.split() for line in (experiment / "first.run").read_text().splitlines()]
+    some = [" ".join([*line[:4], "1.5", "x"]) for line in lines if line[0] in ("q0", "q1", "q3")]
+    (tmp_path / "first.run").write_text("\n".join(some) + "\n")
+    judged = [line for line in (experiment / "qrels.txt").read_text().splitlines() if not line.startswith("q3 ")]
+    (tmp_path / "qrels.txt").write_text("\n".join(judged) + "\n")
+    model = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
+    words = ["--model", model, *files(tmp_path), "--rounds", 1, "--json", tmp_path / "figures.json"]
+    said = "2 queries are evaluated: of the 4 that are judged the run lacks 2, and 1 of the run's are not judged."
+    found = {}
+    for mode in ([], ["--sweep"]):
+        assert bench(monkeypatch, *words, *mode) == 0
+        figures = json.loads((tmp_path / "figures.json").read_text())
+        assert [figures[name] for name in ("queries", "lacking", "unjudged")] == [2, 2, 1]
+        assert said in capsys.readouterr().out.replace("\n", " ")
+        found[bool(mode)] = figures
+    ndcg = measured(monkeypatch, capsys, tmp_path, model)
+    assert found[False]["ndcg"] == found[True]["rows"][1]["ndcg"] == pytest.approx(ndcg["run"])
+    assert found[True]["rows"][0]["ndcg"] == pytest.approx(ndcg["baseline"]) != 0
+    report = json.loads((tmp_path / "out.run.json").read_text())["evaluation"]
+    assert [report[name] for name in ("queries", "lacking", "unjudged")] == [2, 2, 1]
+
+
 def test_what_a_run_and_a_sweep_need(tiny, experiment, tmp_path, monkeypatch, capsys):
     one = ["--model", tiny]
     wrong = {
@@ -248,3 +274,31 @@ def test_overlap():
     scores = np.array([3, 2, 1, 3, 2, 1], dtype=np.float32)
     others = np.array([3, 1, 2, 3, 2, 1], dtype=np.float32)
     assert benchmark.overlap(list("aaabbb"), scores, others, k=2) == pytest.approx((1 / 2 + 1) / 2)
+
+
+@pytest.mark.parametrize("rate", [1e9, 1e10, 1e12])
+def test_a_slow_product_is_not_waited_for(monkeypatch, rate):
+    """Without VNNI int8's took half a minute each."""
+    sides, clock = [], [0.0]
+
+    def multiply(left, right):
+        sides.append(len(left))
+        clock[0] += 2 * len(left) ** 3 / rate
+        return left
+
+    monkeypatch.setattr(torch, "_int_mm", multiply)
+    monkeypatch.setattr(arithmetic.time, "perf_counter", lambda: clock[0])
+    assert arithmetic.peak(torch.device("cpu"), torch.int8) == pytest.approx(rate)
+    assert clock[0] <= arithmetic.PATIENCE
+    assert sides[:3] == [256] * 3 and len(sides) == {1e9: 3, 1e10: 3 + 5, 1e12: 3 + 8}[rate]
+
+
+def test_without_the_module_that_tells_the_memory(tiny, tmp_path, monkeypatch, capsys):
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    words = ["--model", tiny, "--device", "cpu", "--rounds", 1, "--count", 20, "--json", tmp_path / "figures.json"]
+    assert bench(monkeypatch, *words, "--option", "threads=3") == 0
+    shown = capsys.readouterr().out
+    assert "memory" not in shown and "pairs a second" in shown
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert "peak_memory" not in figures and figures["device"].endswith(", 3 threads")

@@ -4,11 +4,12 @@ import gzip
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytrec_eval
 from pyserini_rerank.experiments import evaluation
-from pyserini_rerank.experiments.evaluation import compare, per_query, query_table
+from pyserini_rerank.experiments.evaluation import Coverage, compare, evaluate, ndcg, per_query, query_table, read_run
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
 
@@ -74,3 +75,46 @@ def test_a_run_is_evaluated_in_parts_to_the_same_figures(monkeypatch):
     monkeypatch.setattr(evaluation, "TOGETHER", 7)
     assert per_query(iter(run.items()), qrels, level=2) == whole
     assert whole["nDCG@10"]["0"] == 0 and "31" not in whole["nDCG@10"]
+
+
+#: Scores that are equal, or are so in float32, or as `%.6f` prints them; with the greater docid first, and the lesser.
+CLOSE = [[1.0, 1.0, 1.0], [1.0 + 2e-9, 1.0 + 1e-9, 1.0], [3e8 + 2, 3e8 + 1, 3e8], [4e-7, 3e-7, 2e-7], [-0.0, 0.0, -0.0]]
+
+
+@pytest.mark.parametrize("scores", CLOSE, ids=str)
+@pytest.mark.parametrize("docids", ["abc", "cba", "bac"])
+def test_every_measure_sees_the_order_of_the_run(scores, docids):
+    """The relevant document is the second: reciprocal rank, average precision and gain all have it there."""
+    found = per_query([("q", dict(zip(docids, scores, strict=True)))], {"q": {docids[1]: 1}})
+    assert found["RR@10"]["q"] == found["AP"]["q"] == 0.5
+    assert found["nDCG@10"]["q"] == pytest.approx(0.6309, abs=5e-5)
+    assert (
+        ndcg({"q": [SimpleNamespace(docid=docid, score=1.0) for docid in docids]}, {"q": {docids[1]: 1}})
+        == (found["nDCG@10"]["q"])
+    )
+
+
+@pytest.mark.parametrize("line", ["q Q0 {} {} 7.5 other\n", "q\t{}\t{}\n"], ids=["trec", "msmarco"])
+@pytest.mark.parametrize("docids", ["abcd", "dcba"])
+def test_a_foreign_run_with_equal_scores_has_the_order_of_its_lines(tmp_path, line, docids):
+    (tmp_path / "run").write_text("".join(line.format(docid, rank) for rank, docid in enumerate(docids, 1)))
+    found = per_query(read_run(tmp_path / "run"), {"q": {docids[3]: 1}})
+    assert found["RR@10"]["q"] == found["AP"]["q"] == 0.25
+
+
+def test_ten_thousand_hits_keep_their_order():
+    docids = [str(number) for number in range(10_000)]
+    found = per_query([("q", dict.fromkeys(docids, 0.0))], {"q": {docids[-1]: 1}})
+    assert found["AP"]["q"] == pytest.approx(1 / 10_000)
+
+
+def test_the_queries_of_the_run_are_evaluated_and_the_others_told():
+    qrels = {str(query): {"a": 1} for query in range(6)}
+    run = {"1": {"a": 1.0}, "3": {"b": 2.0, "a": 1.0}, "new": {"a": 1.0}}
+    values, coverage = evaluate(run.items(), qrels)
+    assert values["RR@10"] == {"1": 1.0, "3": 0.5} and coverage == Coverage(queries=2, lacking=4, unjudged=1)
+    assert "2 queries are evaluated: of the 6 that are judged the run lacks 4, and 1 of" in str(coverage)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(run)
+    assert theirs.keys() == values["RR@10"].keys(), "the same as trec_eval's, without -c"
+    with pytest.raises(ValueError, match="none of the run's queries is judged"):
+        evaluate([("new", {"a": 1.0})], qrels)

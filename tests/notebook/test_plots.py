@@ -92,6 +92,13 @@ def test_quality_by_depth_by_hand() -> None:
     assert axes.get_title(loc="left") == "1.0000 at a depth of 4, the best of these"
 
 
+def test_judged_queries_without_results_do_not_count() -> None:
+    qrels = {**QRELS, "q1": {"a": 1}}
+    assert len(qrels) > 1
+    drawn = curve(plots.by_depth(results(q1={"x": 3.0, "a": 4.0}), qrels))
+    assert drawn == {1: pytest.approx(1 / np.log2(3)), 2: 1.0}
+
+
 def test_reranking_deeper_can_be_worse() -> None:
     figure = plots.by_depth(results(q1={"a": 1.0, "x": 2.0, "y": 3.0}), {"q1": {"a": 1}})
     assert curve(figure) == pytest.approx({1: 1.0, 2: 1 / np.log2(3), 3: 0.5})

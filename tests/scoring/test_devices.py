@@ -1,18 +1,22 @@
 """Several devices of one machine: the CPU twice stands for two GPUs, each with a process of its own."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyserini_rerank
 import pytest
-from pyserini_rerank.scoring.backend import Batch
+import torch
+from pyserini_rerank.scoring.backend import Batch, DeviceLostWarning
 from pyserini_rerank.scoring.contract import BackendContract
-from pyserini_rerank.scoring.devices import DevicesBackend
+from pyserini_rerank.scoring.devices import DevicesBackend, _Other
 from tiny_checkpoints import build
 
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -102,11 +106,53 @@ def test_what_cannot_be_loaded_leaves_no_process(folder, name, device, error, sa
     assert children() == before
 
 
-def test_a_process_that_is_killed_is_an_error_that_says_so(folder):
-    with pyserini_rerank.load(folder, device=TWO) as killed:
-        os.kill(killed.backend.others[0].process.pid, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"the process of cpu has ended \(exit code -9\): was it killed"):
-            killed.predict(PAIRS)
+@pytest.mark.parametrize("moment", ["meanwhile", pytest.param("before", marks=pytest.mark.stress)])
+def test_a_process_that_is_killed_is_done_without(folder, expected, moment):
+    pairs, before = PAIRS[:100], children()
+    with pyserini_rerank.load(folder, device=["cpu", torch.device("cpu")], batch_tokens=300) as loaded:
+        plain = loaded.predict(pairs)
+        [other] = loaded.backend.others
+        if moment == "meanwhile":  # it has a batch, and gives no answer
+            os.kill(other.process.pid, signal.SIGSTOP)
+            threading.Timer(0.5, os.kill, (other.process.pid, signal.SIGKILL)).start()
+        else:
+            os.kill(other.process.pid, signal.SIGKILL)
+        said = r"the process of cpu has ended \(exit code -9\): was it killed, .* The other devices go on without it"
+        with pytest.warns(DeviceLostWarning, match=said):
+            assert loaded.predict(pairs).tobytes() == plain.tobytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert loaded.predict(pairs).tobytes() == plain.tobytes()
+        assert children() == before
+    with pytest.raises(RuntimeError, match="is closed: load it again"):
+        loaded.predict(pairs)
+    np.testing.assert_allclose(plain, expected[:100], rtol=0, atol=1e-4)
+
+
+def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(two):
+    """As Ctrl-C leaves it: the batch was sent, and the answer not received."""
+    other, plain = two.backend.others[0], _Other.receive
+    first, second = two.backend.plan(PAIRS).batches[:2]
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    _Other.receive = interrupted
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            other.run(first)
+    finally:
+        _Other.receive = plain
+    assert other.run(second).tobytes() == two.backend.backend.run(second).tobytes()
+
+
+def test_what_is_dropped_leaves_no_process(folder):
+    before = children()
+    loaded = pyserini_rerank.load(folder, device=["cpu", "cpu"], processes=2)
+    assert len(children()) == len(before) + 1 and len(children("scoring.processes")) == 2
+    del loaded
+    gc.collect()
+    assert children() == before and not children("scoring.processes")
 
 
 #: Both processes have too little memory: spawned ones import the script as well.

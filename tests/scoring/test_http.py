@@ -18,6 +18,7 @@ from urllib.parse import quote, quote_plus
 import numpy as np
 import pyserini_rerank
 import pytest
+from experiment import arguments, run, write_experiment
 from pyserini_rerank.scoring import http
 from pyserini_rerank.scoring.contract import PAIRS, BackendContract
 from pyserini_rerank.scoring.http import APIS, HttpBackend
@@ -539,7 +540,11 @@ def test_a_fingerprint_is_the_users_word_for_the_model(server, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"api": "openai"}, {"timeout": 0}, {"retries": -1}, {"concurrency": 0}, {"batch_size": 0}],
+    [
+        *({"api": "openai"}, {"timeout": 0}, {"retries": -1}, {"concurrency": 0}, {"batch_size": 0}),
+        *({"timeout": "soon"}, {"timeout": float("nan")}, {"timeout": float("inf")}, {"timeout": True}),
+        *({"retries": 1.5}, {"retries": "2"}, {"concurrency": None}, {"batch_size": 2.0}),
+    ],
 )
 def test_bad_options(server, options):
     with pytest.raises(ValueError) as error:
@@ -552,6 +557,20 @@ def test_what_is_no_url(url):
     with pytest.raises(ValueError) as error:
         load(url)
     assert "is no URL of a server" in one_line(error)
+
+
+def test_the_commands_options_and_no_cache_without_a_fingerprint(server, tmp_path, monkeypatch):
+    """`rerank` keeps its scores by itself, where it can."""
+    folder = write_experiment(tmp_path, queries=2, hits=4)
+    given = ["--backend", "http", "--option", "api=tei", "--option", "batch_size=2", "--option"]
+    for number, option in enumerate(("retries=0", "fingerprint=1")):
+        words = arguments(folder, f"{number}.run", *given, option)
+        del words[words.index("--device") : words.index("--device") + 2]
+        words[words.index("--model") + 1] = server.url
+        assert run(monkeypatch, *words) == 0
+    assert len(server.seen) == 8
+    assert (folder / "0.run").read_text() == (folder / "1.run").read_text()
+    assert len((folder / "0.run").read_text().splitlines()) == 8
 
 
 def test_the_contracts_pairs_are_worth_it():

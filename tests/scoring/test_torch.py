@@ -247,6 +247,61 @@ def test_mps_that_is_not_there(tiny):
     assert "device='mps' is not there" in one_line(error) and "Pass device='cpu'" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        torch.device("cpu"),
+        ["cpu"],
+        ("cpu",),
+        [torch.device("cpu")],
+        iter(["cpu"]),
+        [None],
+        " cpu ",
+        torch.device("cpu", 0),
+    ],
+    ids=repr,
+)
+def test_a_device_as_torch_has_it(tiny, device):
+    with load(tiny) as named, load(tiny, device=device, dtype=torch.float32) as given:
+        if torch.cuda.is_available() and device == [None]:
+            return
+        assert given.backend.description == named.backend.description
+        assert given.fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_dtype_as_torch_has_it(tiny, dtype):
+    with load(tiny, dtype=dtype) as given, load(tiny, dtype=str(dtype).removeprefix("torch.")) as named:
+        assert given.backend.dtype == dtype and given.fingerprint == named.fingerprint
+        assert given.backend.description == named.backend.description
+
+
+@pytest.mark.parametrize(
+    "device", [torch.device("cuda", 0), 0, 7, torch.device("cuda"), [0], (torch.device("cuda", 1), 0)]
+)
+def test_a_cuda_device_as_torch_has_it_that_is_not_there(tiny, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match=r"^device='cuda(:\d)?' is not there: torch sees 0 CUDA devices. Pass device="):
+        load(tiny, device=device)
+
+
+@pytest.mark.parametrize("device", [1.5, True, b"cpu", {"cpu": 1.0}.values(), [["cpu"]], object(), -1, [], ()])
+def test_what_names_no_device(tiny, device):
+    with pytest.raises((TypeError, ValueError), match=r"^device=") as error:
+        load(tiny, device=device)
+    one_line(error)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int8, 32, float, np.float32, ["float32"]], ids=str)
+@pytest.mark.parametrize("backend", ["torch", "sentence-transformers", "onnx"])
+def test_what_names_no_dtype(tiny, dtype, backend):
+    if (backend, dtype) == ("onnx", torch.int8):
+        return  # it has that one
+    with pytest.raises(ValueError, match=r"^dtype=.*(there are|has) float32") as error:
+        pyserini_rerank.load(tiny, dtype=dtype, backend=backend)
+    one_line(error)
+
+
 @pytest.mark.parametrize("device", ["tpu", "gpu", "", "cuda:x", "meta", "xpu", "CPU"])
 def test_what_is_no_device(tiny, device):
     with pytest.raises(ValueError) as error:
