@@ -144,7 +144,7 @@ def test_int8_is_another_model_near_by(kind, folders, cache):
     plain, small = (kind(folders[BERT], dtype=dtype) for dtype in ("float32", "int8"))
     assert small.description["dtype"] == "int8" and small.fingerprint != plain.fingerprint
     differences = np.abs(score(small, PAIRS) - score(plain, PAIRS))
-    assert 0 < differences.max() < 0.2
+    assert 0 < differences.max() < 0.3  # 0.21 where a processor has AMX
     [folder] = [path for path in cache.glob(f"{kind.kind}-*-int8") if path.with_name(path.name[:-5]).is_dir()]
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     kind(folders[BERT], dtype="int8")
