@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +11,7 @@ from .combining.cascade import Cascade
 from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
 from .combining.segments import Segments
 from .combining.windows import Windows
+from .files import read_text
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import Backend, create
@@ -101,7 +101,7 @@ def _read(name: Any) -> Any:
     if not is_file and not text.startswith(("{", "[")):
         return name
     try:
-        return yaml.safe_load(Path(text).read_text(encoding="utf-8") if is_file else text)
+        return yaml.safe_load(read_text(text) if is_file else text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{text} is no YAML: {' '.join(str(error).split())}") from None
 

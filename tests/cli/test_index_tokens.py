@@ -106,10 +106,13 @@ def test_what_it_says(lucene_index, documents, tmp_path, monkeypatch, capsys):
     )
 
 
-@pytest.mark.parametrize("words", [[], ["--index", "a", "--collection", "b"]])
-def test_the_documents_have_to_be_named_once(tmp_path, monkeypatch, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [([], ""), (["--index", "a", "--collection", "b"], "--index and --collection were given together: ")],
+)
+def test_the_documents_have_to_be_named_once(tmp_path, monkeypatch, capsys, words, given):
     assert run(monkeypatch, *words, "--tokenizer", "bundled", "--output", tmp_path / "out") == 1
-    assert "name the documents, by --index or by --collection" in capsys.readouterr().err
+    assert f"{given}name the documents, by one of --index and --collection" in capsys.readouterr().err
 
 
 def test_an_index_that_has_changed(documents, tmp_path, monkeypatch, searcher):

@@ -118,7 +118,13 @@ def test_bad_input_is_an_error_or_is_counted(small, tmp_path, monkeypatch, capsy
 
 def test_the_texts_have_to_be_named_once(small, monkeypatch, capsys):
     assert run(monkeypatch, *arguments(small, "x.run", "--index", "somewhere")) == 1
-    assert "name the queries, by --topics, and the texts, by one of --index" in capsys.readouterr().err
+    [said] = capsys.readouterr().err.splitlines()
+    assert "--index and --collection were given together: name the texts, by one of --index, --coll" in said
+    words = arguments(small, "x.run")
+    at = words.index("--collection")
+    assert run(monkeypatch, *words[:at], *words[at + 2 :]) == 1
+    assert capsys.readouterr().err == "pyserini-rerank: name the texts, by one of --index, --collection and --tokens.\n"
+    assert not (small / "x.run.partial").exists()
 
 
 def test_each_querys_figures_and_the_plot(small, monkeypatch, capsys):
@@ -277,12 +283,13 @@ def test_another_checkpoint_does_not_go_on_with_a_work(small, monkeypatch, capsy
     shutil.rmtree(folder / NAME)
     build(NAME, folder, seed=1)
     assert run(monkeypatch, *words) == 1
-    assert "was begun with another checkpoint or dtype: delete it" in capsys.readouterr().err
+    assert "was begun with another model: delete its file `output`" in capsys.readouterr().err
 
 
 def test_a_work_that_lost_something_is_not_believed(tmp_path):
     work = Work(tmp_path / "out", {})
     work.commit(["one\n"], {})
+    work.close()
     os.truncate(work.path, 2)
     with pytest.raises(ValueError, match="has lost some of what was committed: delete"):
         Work(tmp_path / "out", {})
@@ -292,7 +299,7 @@ def test_a_work_that_lost_something_is_not_believed(tmp_path):
 
 def test_a_work_that_was_begun_otherwise_is_refused(tmp_path):
     Work(tmp_path / "out", {"depth": 1, "model": "a"}).commit(["line\n"], {})
-    with pytest.raises(ValueError, match="was begun with another depth: delete it"):
+    with pytest.raises(ValueError, match="was begun with another depth: delete its file `output`"):
         Work(tmp_path / "out", {"depth": 2, "model": "a"})
 
 
@@ -301,6 +308,7 @@ def test_what_was_not_committed_is_cut_off(tmp_path):
     work.commit(["one\n"], {"n": 1})
     with (work.folder / "output").open("a") as file:
         file.write("half a li")
+    work.close()
     again = Work(tmp_path / "out", {})
     assert (again.commits, again.notes) == (1, {"n": 1})
     again.commit(["two\n"], {"n": 2})
@@ -397,7 +405,7 @@ def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
     assert expected.startswith(first.read_text()) and 0 < len(first.read_text()) < len(expected)
     changed = [word.replace("0.82", "0.9") for word in bm25]
     assert run(monkeypatch, *changed, str(tmp_path / "b.run")) == 1
-    assert "was begun with another bm25: delete it" in capsys.readouterr().err
+    assert "was begun with another bm25: delete its file `output`" in capsys.readouterr().err
     seen, finish = [], Work.finish
     with monkeypatch.context() as patch:
         patch.setattr(Work, "finish", lambda self, report: seen.append(first.read_text()) or finish(self, report))
@@ -411,9 +419,10 @@ def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
 
 def test_the_first_stage_has_to_be_named_once(small, monkeypatch, capsys):
     words = arguments(small, "x.run")
-    for changed in ([*words, "--bm25", "0.9", "0.4"], [words[0], *words[3:]]):
+    given = "--run and --bm25 were given together: "
+    for changed, said in (([*words, "--bm25", "0.9", "0.4"], given), ([words[0], *words[3:]], "")):
         assert run(monkeypatch, *changed) == 1
-        assert capsys.readouterr().err == "pyserini-rerank: name the first stage, by one of --run and --bm25.\n"
+        assert capsys.readouterr().err == f"pyserini-rerank: {said}name the first stage, by one of --run and --bm25.\n"
     assert run(monkeypatch, words[0], *words[3:], "--bm25", "0.9", "0.4") == 1
     assert "--bm25 searches a Lucene index: name it by --index" in capsys.readouterr().err
 

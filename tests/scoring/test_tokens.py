@@ -270,7 +270,7 @@ def test_a_broken_meta(whole, text):
 def test_another_format(whole):
     meta = json.loads((whole / "meta.json").read_text())
     (whole / "meta.json").write_text(json.dumps(meta | {"format": 1}))
-    with pytest.raises(ValueError, match="has format 1, not 2"):
+    with pytest.raises(ValueError, match="has format 1, not 3"):
         TokenIndex(whole)
 
 
