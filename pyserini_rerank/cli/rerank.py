@@ -61,7 +61,7 @@ def rerank(
     from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
     from ..experiments.runs import Skipped, read
     from ..experiments.topics import load_qrels, load_topics
-    from ..experiments.work import Work
+    from ..experiments.work import Work, check_is_new
     from ..files import at_rest, digest
     from ..outputs import target_of
 
@@ -78,6 +78,7 @@ def rerank(
         raise ValueError("name the judgements to evaluate with, by --qrels.")
     if plot:
         plots.check(plot)
+    check_is_new(output, overwrite=overwrite)
     with ExitStack() as stack:
         named, run = run, run and stack.enter_context(at_rest(run))
         official = run is not None and is_official(run)

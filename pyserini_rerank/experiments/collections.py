@@ -17,6 +17,8 @@ from ..retrieval.texts import clean
 #: Fields of a JSON document that may hold its docid; the first that is there counts. A passage of MS MARCO v2 has its
 #: own as `pid`, and that of its document as `docid`.
 IDS = ("id", "_id", "pid", "docid")
+#: Why it is no pipe, and not compressed.
+AS_IT_LIES = "a collection is read from the middle"
 #: Lines from which it is seen what the file holds.
 SNIFFED = 1000
 #: What is read of a collection at once.
@@ -42,7 +44,7 @@ class _File:
     """
 
     def __init__(self, path: Path) -> None:
-        refuse_packed(path, "is read from the middle")
+        refuse_packed(path, AS_IT_LIES)
         self.path = path
         with path.open("rb") as file:
             if file.read(len(BOM)) != BOM:

@@ -11,11 +11,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ..files import digest
+from ..files import digest, refuse_packed
 from ..loading import _read as read_combination
 from ..retrieval.documents import newest_commit
 from ..scoring.checkpoints import ALL_FILES
 from ..scoring.tokens import META
+from .collections import AS_IT_LIES
 
 #: Files of a checkpoint that its scores may depend on, in its folder and in those of its modules.
 CHECKPOINT = (*ALL_FILES, "*.onnx", "*/*.json", "*/*.onnx", "*/*.safetensors", "*/*.bin")
@@ -32,7 +33,10 @@ def of_texts(index: str | None, collection: Path | None, tokens: Path | None) ->
         return of_index(index)
     if tokens is not None:
         return digest(tokens / META) if (tokens / META).is_file() else None
-    return None if collection is None else digest(collection)
+    if collection is not None:
+        refuse_packed(collection, AS_IT_LIES)
+        return digest(collection)
+    return None
 
 
 def of_index(index: str) -> str:

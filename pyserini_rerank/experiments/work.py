@@ -54,9 +54,7 @@ class Work:
 
     def __init__(self, output: str | os.PathLike[str], settings: dict[str, Any], *, overwrite: bool = False) -> None:
         self.output = Path(output)
-        self.overwrite = overwrite
-        self._target = growing(output)
-        self._check_is_new()
+        self._target = check_is_new(self.output, overwrite=overwrite)
         self.folder = partial_of(self._target)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state = self.folder / STATE
@@ -67,22 +65,27 @@ class Work:
         self.notes: dict[str, Any] = {}
         with ExitStack() as stack:
             stack.enter_context(held(self._target, self.output))
-            self._check_is_new()  # another one may have been done with it just now
+            check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
             self.folder.mkdir(exist_ok=True)
-            stack.push(self._tidy)
-            target_of(report_of(self.output))
-            # Without the output the work was finished, and killed before it had tidied up.
-            if self._state.is_file() and self.path.is_file():
-                self.commits, self.notes, size = self._committed()
-            self._file = stack.enter_context(self.path.open("ab"))
-            self._file.truncate(size)  # what was written after the last commit
+            try:
+                target_of(report_of(self.output))
+                # Without the output the work was finished, and killed before it had tidied up.
+                if self._state.is_file() and self.path.is_file():
+                    self.commits, self.notes, size = self._committed()
+                self._file = stack.enter_context(self.path.open("ab"))
+                self._file.truncate(size)  # what was written after the last commit
+            except BaseException:
+                self._tidy()
+                raise
             self._held = stack.pop_all()
 
     def __enter__(self) -> "Work":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._held.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind:
+            self._tidy()
+        self.close()
 
     def commit(self, lines: Iterable[str], notes: dict[str, Any]) -> None:
         """Append lines to the output; they and the notes are kept, or neither.
@@ -125,15 +128,9 @@ class Work:
         """Let others go on; what was committed stays."""
         self._held.close()
 
-    def _tidy(self, kind: type[BaseException] | None, *error: Any) -> None:
-        if kind and self.folder.exists() and not self._has_something():
+    def _tidy(self) -> None:
+        if self.folder.exists() and not self._has_something():
             self.abandon()
-
-    def _check_is_new(self) -> None:
-        if self._target.exists() and not self._target.is_file():
-            raise ValueError(f"{self.output} is a folder: name a file.")
-        if self._target.exists() and not self.overwrite:
-            raise FileExistsError(f"{self.output} exists: pass --overwrite to replace it, or name another output.")
 
     def _committed(self) -> tuple[int, dict[str, Any], int]:
         state = json.loads(self._state.read_text(encoding="utf-8"))
@@ -161,6 +158,16 @@ class Work:
             if count:
                 return True
         return False
+
+
+def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
+    """Check that an output may be written, and give the file that it is behind all links; raises as `Work` does."""
+    target = growing(output)
+    if target.is_dir():
+        raise ValueError(f"{output} is a folder: name a file.")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
+    return target
 
 
 def partial_of(output: Path) -> Path:

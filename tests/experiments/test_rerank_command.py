@@ -146,12 +146,57 @@ def test_each_querys_figures_and_the_plot(small, monkeypatch, capsys):
     assert "<svg" in drawn and f"{ndcg['better']} better, {ndcg['worse']} worse" in drawn
 
 
-def test_an_unknown_format_of_a_plot_loses_nothing(small, monkeypatch, capsys):
-    words = arguments(small, "p.run", "--qrels", str(small / "qrels.txt"))
-    assert run(monkeypatch, *words, "--plot", str(small / "gain.docx")) == 1
-    assert "docx" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--plot", "gain.docx", "gain.docx does not end in the name of a format for the plot"),
+        ("--plot", "gain", "does not end in the name of a format"),
+        ("--plot", "nowhere/gain.svg", "nowhere/gain.svg: No such file or directory"),
+        ("--per-query", "nowhere/q.tsv", "nowhere/q.tsv: No such file or directory"),
+        ("--per-query", "first.run/q.tsv", "first.run/q.tsv: Not a directory"),
+        ("--per-query", "", "Is a directory"),
+        ("--output", "", "is a folder: name a file"),
+        ("--output", "taken.run", "taken.run.json: Is a directory"),
+        ("--output", "first.run/x.run", "Not a directory"),
+        ("--tag", "two words", "the tag 'two words' has white space in it"),
+        ("--tag", "", "the tag '' is empty"),
+        ("--tag", "new\nline", "the tag 'new\\nline' has white space in it"),
+        ("--tag", "a\x0bb", "has white space in it"),
+        ("--tag", "half \ud83d", "the tag 'half \\ud83d' cannot be written in UTF-8"),
+        ("--qrels", "topics.tsv", "topics.tsv, line 1: is no judgement"),
+        ("--topics", "qrels.txt", "qrels.txt, line 1: is no topic"),
+        ("--run", "docs.jsonl", "docs.jsonl, line 1: is neither TREC's"),
+        ("--max-length", "999999", "max_length"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_noticed_before_anything_is_scored(
+    small, monkeypatch, capsys, tmp_path, option, value, said
+):
+    """And nothing is left behind."""
     monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
-    assert run(monkeypatch, *words) == 0, "nothing is scored again"
+    (small / "taken.run.json").mkdir(exist_ok=True)
+    value = value if option in ("--tag", "--max-length") else str(small / value)
+    words = arguments(small, "p.run", "--qrels", str(small / "qrels.txt"), option, value)
+    assert run(monkeypatch, *words) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(small.glob("*.partial")) and not list(small.glob(".*"))
+
+
+def test_other_settings_begin_anew_with_the_scores_that_are_known(small, monkeypatch, capsys):
+    """What the error says to do about it loses no score."""
+    words = arguments(small, "t.run", "--tag", "one")
+    finish = Work.finish
+    monkeypatch.setattr(Work, "finish", lambda self, report: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(monkeypatch, *words) == 130
+    monkeypatch.setattr(Work, "finish", finish)
+    words[-1] = "two"
+    assert run(monkeypatch, *words) == 1
+    assert "t.run.partial was begun with another tag: delete its file `output` to begin anew" in capsys.readouterr().err
+    (small / "t.run.partial" / "output").unlink()
+    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    assert run(monkeypatch, *words) == 0
+    assert json.loads((small / "t.run.json").read_text())["known_scores"] == 48
 
 
 def test_official_candidates_are_reranked_with_the_texts_of_their_lines(small, monkeypatch, capsys):
