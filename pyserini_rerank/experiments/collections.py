@@ -72,13 +72,14 @@ class _File:
             if not docids:
                 raise ValueError("it has no docid")
             return str(docids[0])
-        cells = line.split(b"\t")
+        cells = line.rstrip(b"\r\n").split(b"\t")
         wanted = len(self.columns) or 2
         if len(cells) == 1:
             raise ValueError("it has no docid (there is no tab)")
         if len(cells) != wanted:
             raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
-        return self._cell(cells[0])
+        # A text with wrong quotes goes on in the next line.
+        return [self._cell(cell) for cell in cells][0] if self.quoted else cells[0].decode()
 
     def text(self, line: bytes) -> str | None:
         if self.is_json:

@@ -166,12 +166,13 @@ def four(lines: Iterable[bytes]) -> str | None:
 def _format(lines: list[bytes]) -> Callable[[bytes], tuple[str, RunHit, str]]:
     """Tell a run's format from its first lines."""
     for line in lines:
+        tabs = line.count(b"\t")  # first, since a text may have any number of words
+        if tabs == 3:
+            return _colbert if four(lines) == "run" else _no_format
+        if tabs == 2:
+            return _msmarco
         if len(line.split()) == 6:
             return _trec
-        if line.count(b"\t") == 2:
-            return _msmarco
-        if line.count(b"\t") == 3 and four(lines) == "run":
-            return _colbert
     return _no_format
 
 
