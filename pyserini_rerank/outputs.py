@@ -29,7 +29,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         raise ValueError("- stands for no output here: name a file (./- is one of that name).")
     if _is_stream(name):
         return Path(name)
-    target = Path(os.path.realpath(name))
+    target = _behind_links(name)
     wrong = None
     if target.is_dir():
         wrong = errno.EISDIR
@@ -53,7 +53,7 @@ def growing(path: str | os.PathLike[str]) -> Path:
     name = os.fspath(path)
     if name == "-" or _is_stream(name):
         raise ValueError(f"{name} is no file, and an output that can be interrupted needs one: name a file.")
-    return Path(os.path.realpath(name))
+    return _behind_links(name)
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -140,6 +140,13 @@ def _told(holder: Path) -> str:
         return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def _behind_links(name: str) -> Path:
+    target = Path(os.path.realpath(name))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    return target
 
 
 def _is_stream(name: str) -> bool:

@@ -78,8 +78,9 @@ class _File:
             raise ValueError("it has no docid (there is no tab)")
         if len(cells) != wanted:
             raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
-        # A text with wrong quotes goes on in the next line.
-        return [self._cell(cell) for cell in cells][0] if self.quoted else cells[0].decode()
+        # Where quotes are wrong, a text may go on in the next line.
+        docid, *_ = map(self._cell, cells if self.quoted else cells[:1])
+        return docid
 
     def text(self, line: bytes) -> str | None:
         if self.is_json:
