@@ -16,6 +16,7 @@ from experiment import NAME, arguments, run, write_experiment
 from pyserini_rerank.experiments.work import Work
 from pyserini_rerank.files import made_once
 from pyserini_rerank.outputs import held, replace
+from pyserini_rerank.scoring.torch import TorchBackend
 
 HOLD = """
 import sys, time
@@ -241,12 +242,24 @@ def test_nothing_is_left_of_what_did_not_begin(small: Path, tmp_path: Path, monk
     assert run(monkeypatch, *words) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.run"]
     monkeypatch.setattr("pyserini_rerank.experiments.rescoring.SHARD", 6)
-    lines = (small / "first.run").read_text().splitlines(keepends=True)
-    bad.write_text("".join(lines[:13]) + "q2 Q0\n")
+    words[-1] = str(small / "first.run")
+    plain, ran = TorchBackend.run, []
+
+    def failing(self: Any, batch: Any) -> Any:
+        ran.append(batch)
+        if len(ran) == stop:
+            raise RuntimeError("the device is gone")
+        return plain(self, batch)
+
+    monkeypatch.setattr(TorchBackend, "run", failing)
+    stop = 1
     assert run(monkeypatch, *words) == 1
-    assert json.loads((tmp_path / "x.run.partial" / "state.json").read_text())["commits"] >= 1
-    bad.write_text("".join(lines))
-    assert run(monkeypatch, *words) == 1, "it was begun with another run"
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.run"]
+    stop = 3
+    assert run(monkeypatch, *words) == 1
+    assert json.loads((tmp_path / "x.run.partial" / "state.json").read_text())["commits"] == 1
+    assert run(monkeypatch, *words) == 0 and len(ran) == 5, "three batches, of which one failed twice"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.run", "x.run", "x.run.json"]
 
 
 MAKE = """
