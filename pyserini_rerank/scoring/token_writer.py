@@ -92,7 +92,7 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
         folder.mkdir(exist_ok=True)
         try:
             return _write(target, folder, documents, tokenizer, name)
-        except BaseException:
+        except Exception:
             if not any((folder / file).exists() for file in (STATE, META)):
                 shutil.rmtree(folder)  # there is nothing to go on from
             raise
@@ -122,8 +122,9 @@ def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenize
         del state["position"]
         replace(folder / META, json.dumps(state | {"checksum": checksum_of(state)}, indent=2) + "\n")
     meta = _checked(folder / META, begun)
-    for file in (ROWS, STATE):
-        (folder / file).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name not in (*FILES, META):  # what a build needs, and what a kill has left of it
+            path.unlink()
     folder.rename(output)
     return meta
 
