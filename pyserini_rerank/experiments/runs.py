@@ -185,18 +185,19 @@ def _trec(line: bytes) -> tuple[str, RunHit, str]:
     columns = line.split()
     if len(columns) != 6:
         raise BadLine(f"has {len(columns)} columns, not 6", "correct the line")
-    qid, _, docid, _, text, tag = map(text_of, columns)
-    return qid, RunHit(docid, _number(text, "score")), tag
+    qid, _, docid, _, score, tag = columns
+    text_of(line)  # all of it is text
+    return text_of(qid), RunHit(text_of(docid), _number(score, "score")), text_of(tag)
 
 
 def _msmarco(line: bytes) -> tuple[str, RunHit, str]:
     qid, docid, rank = _columns(line, 3)
-    return column(qid, "qid"), RunHit(column(docid, "docid"), -_number(text_of(rank), "rank")), ""
+    return column(qid, "qid"), RunHit(column(docid, "docid"), -_number(rank, "rank")), ""
 
 
 def _colbert(line: bytes) -> tuple[str, RunHit, str]:
     qid, docid, _, score = _columns(line, 4)
-    return column(qid, "qid"), RunHit(column(docid, "docid"), _number(text_of(score), "score")), ""
+    return column(qid, "qid"), RunHit(column(docid, "docid"), _number(score, "score")), ""
 
 
 def _columns(line: bytes, count: int) -> list[bytes]:
@@ -206,12 +207,12 @@ def _columns(line: bytes, count: int) -> list[bytes]:
     return columns
 
 
-def _number(text: str, what: str) -> float:
+def _number(data: bytes, what: str) -> float:
     try:
-        # Python would take "12_5" for 125, and the digits of any script.
-        number = float(text) if text.isascii() and "_" not in text else math.nan
+        # Python would take "12_5" for 125.
+        number = math.nan if b"_" in data else float(data)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise BadLine(f"has the {what} {text!r:.50}, which is no number", "correct the line")
+        raise BadLine(f"has the {what} {text_of(data)!r:.50}, which is no number", "correct the line")
     return number
