@@ -100,9 +100,9 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
         with warnings.catch_warnings():  # the questions' passages may be cut, which is nobody's concern
             warnings.simplefilter("ignore", UserWarning)
             chosen, said = _measured(name, alternatives, options)
-        (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": said}))
+        (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": said}), encoding="utf-8")
 
-    kept = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text())
+    kept = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text(encoding="utf-8"))
     tqdm.write(f"{os.fspath(name)} on {where}: {kept['said']}", file=sys.stderr)
     return _options(kept["chosen"], options)
 

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,6 +13,7 @@ from .combining.cascade import Cascade
 from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
 from .combining.segments import Segments
 from .combining.windows import Windows
+from .files import read_text
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import make_backend
@@ -77,7 +77,7 @@ def load_models(
     rerankers that a combination was given. Parameters and errors are those of `load`."""
     maker = _Maker(backend, cache, options)
     try:
-        return maker.make(_read(name)), maker.loaded
+        return maker.make(read_combination(name)), maker.loaded
     except BaseException:  # the other parts of a combination that cannot be made
         for reranker in maker.loaded:
             reranker.close()
@@ -145,7 +145,7 @@ def read_value(text: str) -> Any:
         return text
 
 
-def _read(name: Any) -> Any:
+def read_combination(name: Any) -> Any:
     """Read what is YAML; give everything else back."""
     if not isinstance(name, str | os.PathLike):
         return name
@@ -153,9 +153,10 @@ def _read(name: Any) -> Any:
     is_file = text.endswith((".yaml", ".yml"))
     if not is_file and not text.lstrip().startswith(("{", "[")):
         return name
+    written = read_text(text) if is_file else text
     try:
-        return yaml.load(Path(text).read_text(encoding="utf-8-sig") if is_file else text, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        return yaml.load(written, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{text:.200} is no YAML: {' '.join(str(error).split()):.200}") from None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import one_of
 from .options import Options, options_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def bench(
     combination of them reranks the run. An option for one model alone is in
     its YAML: '{model: NAME, max_length: 128}'.
     """
+    from ..experiments import plots
     from ..experiments.topics import load_qrels
+    from ..outputs import replace, target_of
 
     several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
     how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
@@ -101,6 +104,11 @@ def bench(
     for name, values in {"model": model, **several}.items():
         if not sweep and values and len(values) > 1:
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
+    if plot:
+        plots.check(plot)
+    for output in (to, plot):
+        if output:
+            target_of(output)
     judged = load_qrels(qrels) if qrels else None
     fetched = _fetched(run, topics, index, collection, depth, judged) if run and topics else None
     coverage = fetched.coverage if fetched else None
@@ -122,7 +130,7 @@ def bench(
     if coverage:
         figures |= coverage._asdict()
     if to:
-        to.write_text(json.dumps(figures, indent=2) + "\n")
+        replace(to, json.dumps(figures, indent=2) + "\n")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +141,10 @@ def _check(run: Path | None, of_run: dict[str, Any], of_pairs: dict[str, Any]) -
     others = list(_given(of_pairs if run else of_run))
     if others:
         raise ValueError(f"{others[0]} is for {'pairs, and --run names a run' if run else 'a --run'}: leave it out.")
-    if run and (of_run["--topics"] is None or (of_run["--index"] is None) == (of_run["--collection"] is None)):
+    if run and of_run["--topics"] is None:
         raise ValueError("name the run's --topics, and its texts by one of --index and --collection.")
+    if run:
+        one_of("the run's texts", {name: of_run[name] for name in ("--index", "--collection")})
 
 
 def _fetched(

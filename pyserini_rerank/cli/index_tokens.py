@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from . import one_of
+
 
 def index_tokens(
     tokenizer: Annotated[str, typer.Option(help="The checkpoint: its hub name, a folder, or 'bundled'.")],
@@ -24,13 +26,8 @@ def index_tokens(
     from ..scoring.settings import load_settings
     from ..scoring.token_writer import Documents, write
 
-    documents: Documents
-    if index and not collection:
-        documents = IndexedDocuments(index)
-    elif collection and not index:
-        documents = CollectedDocuments(collection)
-    else:
-        raise ValueError("name the documents, by --index or by --collection.")
+    one_of("the documents", {"--index": index, "--collection": collection})
+    documents: Documents = CollectedDocuments(collection) if collection else IndexedDocuments(str(index))
     meta = write(output, documents, load_settings(resolve(tokenizer)).tokenizer, tokenizer)
     console = Console(highlight=False)
     size = sum(meta["bytes"].values())

@@ -1,5 +1,6 @@
 """The command line: its commands, and what a failure looks like."""
 
+import io
 import sys
 
 import typer
@@ -28,6 +29,9 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 def main() -> None:
     """Run the command line; a failure is one line on stderr and exit code 1, and Ctrl-C is 130."""
+    # A terminal that lacks a character shows a question mark for it: what was computed is not lost over that.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except SystemExit as stopped:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: The test sets of the model card.
 CARD = ("dl19-passage", "msmarco-passage-dev-subset")
-#: Where the official candidates are kept.
-FILES = Path("~/.cache/pyserini-rerank/official")
 
 Names = list[str] | None
 
@@ -31,7 +29,9 @@ def reproduce(
     model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen of the model card.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="How many candidates of a first stage are reranked.")] = 1000,
     output: Annotated[Path, typer.Option(help="The folder for runs and report.")] = Path("reproduction"),
-    files: Annotated[Path, typer.Option(help="Where the official candidates are, or are fetched to.")] = FILES,
+    files: Annotated[
+        Path | None, typer.Option(help="Where the official candidates are, or are fetched to. Default: the cache.")
+    ] = None,
     conditions: Annotated[Path | None, typer.Option(help="Conditions of your own, as YAML.")] = None,
     cache: Annotated[Path | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
     device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
@@ -49,13 +49,18 @@ def reproduce(
     from ..experiments import report
     from ..experiments.conditions import OFFICIAL, load_conditions, select
     from ..experiments.matrix import Cell
+    from ..files import cache_folder
+    from ..outputs import held
     from ..scoring.checkpoints import of_the_card
 
     chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
     options = {"dtype": dtype, "device": device, "cache": cache}
     given = {name: str(value) for name, value in options.items() if value}
-    folder, files = output.expanduser(), files.expanduser()
-    cells = [Cell(condition, name, folder, files, given) for condition in chosen for name in model or of_the_card()]
+    folder, files = output.expanduser(), files.expanduser() if files else cache_folder() / "official"
+    known: dict[Any, str | None] = {}
+    cells = [
+        Cell(condition, name, folder, files, given, known) for condition in chosen for name in model or of_the_card()
+    ]
     if commands:
         _print_commands(cells)
         return
@@ -64,12 +69,13 @@ def reproduce(
         return
     folder.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
-    try:
-        with redirect_stdout(sys.stderr):
-            failures += _run_all(cells)
-    finally:
-        rows = [cell.row() for cell in cells]
-        written = report.write(rows, folder)
+    with held(folder / "report.md", folder):
+        try:
+            with redirect_stdout(sys.stderr):
+                failures += _run_all(cells)
+        finally:
+            rows = [cell.row() for cell in cells]
+            written = report.write(rows, folder)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
@@ -93,6 +99,7 @@ def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
             continue
         for cell in own:
             try:
+                cell.check()
                 _run(cell.command)
             except FAILURES as error:
                 yield f"not run: {condition.name}, {cell.model}: {error}"
@@ -101,12 +108,17 @@ def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
 def _have_candidates(condition: "Condition", cell: "Cell") -> None:
     """Fetch the official candidates, or run the first stage, where they are not there."""
     from ..experiments.conditions import OFFICIAL
+    from ..experiments.matrix import check_search
     from ..experiments.official import fetch
 
     if condition.first_stage == OFFICIAL:
         fetch(**condition.facts[OFFICIAL], path=cell.candidates)
-    elif not cell.candidates.exists() and "search" in condition.search:
-        _run(condition.search_command(cell.candidates))
+    elif "search" in condition.search:
+        words = condition.search_command(cell.candidates)
+        if cell.candidates.exists():
+            check_search(cell.candidates, words)
+        else:
+            _run(words)
 
 
 def _run(words: list[str]) -> None:

@@ -1,18 +1,19 @@
 """`pyserini-rerank rerank`: a run, which exists or BM25 makes, reranked and evaluated."""
 
 import json
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import one_of
 from .options import Options, load_with_scores, options_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..experiments.runs import Skipped
     from ..experiments.topics import Qrels
     from ..retrieval.texts import Source
 
@@ -53,108 +54,112 @@ def rerank(
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
+    from ..experiments import inputs, plots
     from ..experiments.distributed import Cluster
     from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
-    from ..experiments.official import is_official
+    from ..experiments.official import OfficialCandidates, is_official
     from ..experiments.provenance import provenance
     from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
-    from ..experiments.runs import Skipped
-    from ..experiments.topics import load_qrels
-    from ..experiments.work import Work
+    from ..experiments.runs import Skipped, read
+    from ..experiments.topics import load_qrels, load_topics
+    from ..experiments.work import Work, check_is_new
+    from ..files import at_rest, digest
+    from ..outputs import target_of
 
-    if (run is None) == (bm25 is None):
-        raise ValueError("name the first stage, by one of --run and --bm25.")
+    one_of("the first stage", {"--run": run, "--bm25": bm25})
+    terms = Terms(depth or (1000 if bm25 else None), tag, skip_bad)
     stage = None
     if bm25:
         if index is None:
             raise ValueError("--bm25 searches a Lucene index: name it by --index.")
-        depth = depth or 1000
-        stage = BM25(*bm25, index, depth)
+        depth = terms.depth
+        stage = BM25(*bm25, index, depth or 1000)
         index = None if collection or tokens else index
-    official = run is not None and is_official(run)
-    _check(official, topics, [index, collection, tokens], [depth, plot])
     if qrels is None and (only_judged or per_query or plot):
         raise ValueError("name the judgements to evaluate with, by --qrels.")
-    options = options_of(option, {"device": device, "dtype": dtype, "max_length": max_length})
-    settings = {
-        **{"run": _state(run), "topics": _state(topics), "texts": _state(index or collection or tokens)},
-        **{"model": _state(model), "backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
-        "only_judged": qrels if only_judged else None,
-        "bm25": stage and str(stage),
-    }
-    work = Work(output, settings, overwrite=overwrite)
-    judged = load_qrels(qrels) if qrels else {}
-    skipped = Skipped() if skip_bad else None
-    if run is None:
-        own = {name: settings[name] for name in ("bm25", "topics", "only_judged")}
-        searched = Work(work.folder / "first-stage", own)
-        run = searched.path
-    queries, topics_by_qid = _candidates(run, topics, work.folder, skipped)
-    if only_judged:
-        queries = ((qid, hits) for qid, hits in queries if qid in judged)
-        topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
-    loaded = partial(load_with_scores, model, is_asked_for=cache is not None, backend=backend, **options)
-    scores = cache or work.folder / "scores"
-    reader = Reader(Terms(depth, tag, skip_bad), partial(source_of, index, collection, tokens))
-    shards = cut(queries, topics_by_qid, depth)
-    if ray:
-        with Cluster(reader, loaded, scores, tokens, device) as cluster:
-            if stage:
-                search_topics(searched, topics_by_qid, stage.depth, partial(cluster.search, stage))
-            report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
-            place = cluster.place
-    else:
-        with loaded(cache=scores) as reranker:
-            if reader.source:
-                reranker.check(reader.source)
-            if stage:
-                search = TopicSearcher(stage.depth, stage.open).search
-                search_topics(searched, topics_by_qid, stage.depth, partial(map, search))
-            rescore = in_turn(reader, Scorer(reader.terms, reranker))
-            report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
-            place = reader.place()
-    if not report["counts"]["pairs"]:
-        raise ValueError(f"no query of {stage or run} is among the topics and the judgements: name those of the run.")
-    if stage:
-        report["first_stage"] = str(stage)
-    report["texts"] = place or f"the lines of {run}"
-    report["skipped"] |= skipped.reasons if skipped else {}
-    if qrels:
-        report["evaluation"] = _evaluate(work.path, None if official else run, qrels, judged, level, per_query, plot)
-    _show(work.finish(report), output, as_json)
+    if plot:
+        plots.check(plot)
+    check_is_new(output, overwrite=overwrite)
+    with ExitStack() as stack:
+        named, run = run, run and stack.enter_context(at_rest(run))
+        official = run is not None and is_official(run)
+        _check(official, topics, {"--index": index, "--collection": collection, "--tokens": tokens}, [depth, plot])
+        topics_by_qid = load_topics(topics) if topics else {}
+        judged = load_qrels(qrels) if qrels else {}
+        options = options_of(option, {"device": device, "dtype": dtype, "max_length": max_length})
+        settings = {
+            **{"run": run and digest(run), "topics": inputs.of_value(topics_by_qid) if topics else None},
+            **{"texts": inputs.of_texts(index, collection, tokens), "model": inputs.of_model(model)},
+            **{"backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
+            "only_judged": inputs.of_value(judged) if only_judged else None,
+            "bm25": stage and str(stage),
+            "index": stage and inputs.of_index(stage.index),
+        }
+        work = stack.enter_context(Work(output, settings, overwrite=overwrite))
+        for extra in (per_query, plot):
+            if extra:
+                target_of(extra)
+        skipped = Skipped() if skip_bad else None
+        if run is None:
+            own = {name: settings[name] for name in ("bm25", "index", "topics", "only_judged")}
+            searched = stack.enter_context(Work(work.folder / "first-stage", own))
+            run = searched.path
+        if topics:
+            queries: Any = read(run, skipped)
+        else:
+            queries = OfficialCandidates(run, work.folder, skipped)
+            topics_by_qid = queries.queries
+        if only_judged:
+            queries = ((qid, hits) for qid, hits in queries if qid in judged)
+            topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}
+        loaded = partial(load_with_scores, model, is_asked_for=cache is not None, backend=backend, **options)
+        scores = cache or work.scores
+        reader = Reader(terms, partial(source_of, index, collection, tokens))
+        shards = cut(queries, topics_by_qid, depth)
+        if ray:
+            with Cluster(reader, loaded, scores, tokens, device) as cluster:
+                if stage:
+                    search_topics(searched, topics_by_qid, stage.depth, partial(cluster.search, stage))
+                report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
+                place = cluster.place
+        else:
+            with loaded(cache=scores) as reranker:
+                if reader.source:
+                    reranker.check(reader.source)
+                if stage:
+                    search = TopicSearcher(stage.depth, stage.open).search
+                    search_topics(searched, topics_by_qid, stage.depth, partial(map, search))
+                rescore = in_turn(reader, Scorer(terms, reranker))
+                report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
+                place = reader.place()
+        if not report["counts"]["pairs"]:
+            work.abandon()
+            raise ValueError(
+                f"no query of {stage or named} is among the topics and the judgements: name those of the run."
+            )
+        report["run"] = str(stage or named)
+        if stage:
+            report["first_stage"] = str(stage)
+        report["texts"] = place or f"the lines of {named}"
+        report["skipped"] |= skipped.reasons if skipped else {}
+        if qrels:
+            before = None if official else run
+            report["evaluation"] = _evaluate(work.path, before, qrels, judged, level, per_query, plot)
+            report["evaluation"]["state"] = inputs.of_value(judged)
+        _show(work.finish(report), output, as_json)
 
 
-def _check(official: bool, topics: str | None, texts: list[object], of_order: list[object]) -> None:
-    named = len([source for source in texts if source is not None])
-    if official and (topics or named or any(of_order)):
-        raise ValueError(
-            "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
-            "--topics, --index, --collection, --tokens, --depth and --plot out."
-        )
-    if not official and (topics is None or named != 1):
+def _check(official: bool, topics: str | None, texts: dict[str, object], of_order: list[object]) -> None:
+    if official:
+        if topics or any(texts.values()) or any(of_order):
+            raise ValueError(
+                "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
+                "--topics, --index, --collection, --tokens, --depth and --plot out."
+            )
+        return
+    if topics is None:
         raise ValueError("name the queries, by --topics, and the texts, by one of --index, --collection and --tokens.")
-
-
-def _state(source: str | Path | None) -> Any:
-    """Tell one state of an input from another, where it is a file or a token index."""
-    from ..files import stamp
-    from ..scoring.tokens import META
-
-    path = Path(source or "")
-    file = path / META if (path / META).is_file() else path
-    return stamp(file) if file.is_file() else source and str(source)
-
-
-def _candidates(run: Path, topics: str | None, folder: Path, skipped: "Skipped | None") -> tuple[Any, dict[str, str]]:
-    """Open the run: its queries with their hits, and the queries' texts."""
-    from ..experiments.official import OfficialCandidates
-    from ..experiments.runs import read
-    from ..experiments.topics import load_topics
-
-    if topics:
-        return read(run, skipped), load_topics(topics)
-    official = OfficialCandidates(run, folder, skipped)
-    return official, official.queries
+    one_of("the texts", texts)
 
 
 def source_of(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
@@ -174,12 +179,13 @@ def _evaluate(
     """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
     from ..experiments import plots
     from ..experiments.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
+    from ..outputs import replace
 
     after, coverage = evaluate(read_run(output), qrels, level)
     # What the output has, the run has as well.
     before = per_query(read_run(run), {qid: qrels[qid] for qid in after[MEASURE]}, level) if run else None
     if table:
-        table.write_text("".join(query_table(after, before)))
+        replace(table, "".join(query_table(after, before)))
     if plot and before:
         plots.save(plots.gains(after["nDCG@10"], before["nDCG@10"], "nDCG@10"), plot)
     return {"qrels": name, "level": level, **coverage._asdict(), "measures": compare(after, before)}

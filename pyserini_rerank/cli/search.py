@@ -44,12 +44,14 @@ def search(
     ] = None,
     reranker_option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=HELP)] = None,
     reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.
 
     The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
     was interrupted searches again, and computes only the scores that it had not got to.
     """
+    from ..experiments import inputs
     from ..experiments.provenance import provenance
     from ..experiments.work import Work
     from ..searcher import DEPTH
@@ -57,28 +59,27 @@ def search(
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
     output = _output(context.args)
-    # As Pyserini's, it replaces what is there.
-    work = Work(output, {"search": kind, "arguments": context.args}, overwrite=True)
-    arguments = _with_output(context.args, work.path)
-    start = time.perf_counter()
-    report: dict[str, Any] = {}
-    if reranker is None:
-        code = _run(kind, arguments)
-    else:
-        options = options_of(reranker_option, {"device": reranker_device, "dtype": reranker_dtype})
-        cache = Path(reranker_cache) if reranker_cache else work.folder / "scores"
-        asked = reranker_cache is not None
-        with load_with_scores(reranker, cache=cache, is_asked_for=asked, backend=reranker_backend, **options) as loaded:
-            depth = reranker_depth or loaded.depth or DEPTH
-            how = {"depth": depth, "texts": reranker_texts, "tokens": reranker_tokens}
-            with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):
-                code = _run(kind, arguments)
-            report = {**provenance(loaded), "depth": depth, "counts": vars(loaded.counts)}
-    if code == 0:
+    settings = {"search": kind, "arguments": context.args, "inputs": inputs.of_words(context.args)}
+    with Work(output, settings, overwrite=overwrite) as work:
+        arguments = _with_output(context.args, work.path)
+        start = time.perf_counter()
+        report: dict[str, Any] = {}
+        if reranker is None:
+            code = _run(kind, arguments)
+        else:
+            options = options_of(reranker_option, {"device": reranker_device, "dtype": reranker_dtype})
+            cache = Path(reranker_cache) if reranker_cache else work.scores
+            how = {"is_asked_for": reranker_cache is not None, "backend": reranker_backend, **options}
+            with load_with_scores(reranker, cache=cache, **how) as loaded:
+                depth = reranker_depth or loaded.depth or DEPTH
+                how = {"depth": depth, "texts": reranker_texts, "tokens": reranker_tokens}
+                with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):
+                    code = _run(kind, arguments)
+                report = {**provenance(loaded), "depth": depth, "counts": vars(loaded.counts)}
+        if code:
+            sys.exit(code)
         work.finish({**report, "seconds": round(time.perf_counter() - start, 3)})
-    elif reranker is None:  # else there may be scores of another time
-        work.abandon()
-    sys.exit(code)
+    sys.exit(0)
 
 
 def _output(arguments: list[str]) -> Path:

@@ -3,63 +3,101 @@
 import json
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import GZIP
-from ..retrieval.formats import text_of_fields
+from ..files import BOM, refuse_packed
+from ..retrieval.formats import MAIN, text_of_fields
 from ..retrieval.texts import clean
 
-#: Fields of a JSON document that may hold its docid; the first that is there counts.
-IDS = ("id", "docid", "_id", "pid")
+#: Fields of a JSON document that may hold its docid; the first that is there counts. A passage of MS MARCO v2 has its
+#: own as `pid`, and that of its document as `docid`.
+IDS = ("id", "_id", "pid", "docid")
+#: Why it is no pipe, and not compressed.
+AS_IT_LIES = "a collection is read from the middle"
+#: Lines from which it is seen what the file holds.
+SNIFFED = 1000
 #: What is read of a collection at once.
 MOST_BYTES = 4_000_000
 MOST_DOCUMENTS = 20_000
 
 
 class _File:
-    """A JSON lines or TSV file (docid, text), a document a line.
+    """A JSON lines or TSV file, a document a line; blank lines are none.
+
+    JSON has an object a line (see `pyserini_rerank.retrieval.formats`). TSV has docid and text, or names its columns in
+    a heading (``id``, ``text``, ``title``), as DPR's passages do. Where texts are quoted as CSV quotes them, which the
+    first lines show, they are read so.
 
     Parameters
     ----------
     path : path
-        ``.jsonl`` or ``.json`` with an object a line (see `pyserini_rerank.retrieval.formats`), else TSV.
 
     Raises
     ------
     ValueError
-        The file is gzipped.
+        The file is compressed, a pipe, or no text.
     """
 
     def __init__(self, path: Path) -> None:
+        refuse_packed(path, AS_IT_LIES)
         self.path = path
-        self.is_json = path.suffix in (".jsonl", ".json")
         with path.open("rb") as file:
-            if file.read(2) == GZIP:
-                raise ValueError(f"{path} is gzipped, and cannot be read from the middle: unpack it.")
+            if file.read(len(BOM)) != BOM:
+                file.seek(0)
+            #: Where the documents begin.
+            self.start = file.tell()
+            first = [line for line in islice(file, SNIFFED) if line.strip()]
+            self.is_json = bool(first) and first[0].lstrip().startswith(b"{")
+            self.columns = [] if self.is_json or not first else _heading(first[0])
+            if self.columns:
+                file.seek(self.start)
+                while not file.readline().strip():
+                    pass
+                self.start = file.tell()
+                del first[0]
+        self.quoted = not self.is_json and _is_quoted(first)
 
     def docid(self, line: bytes) -> str:
         if self.is_json:
             try:
-                document: Any = json.loads(line)
+                document: Any = json.loads(line.decode())
             except RecursionError:
                 raise ValueError("its brackets are nested too deep") from None
             docids = [document[name] for name in IDS if name in document] if isinstance(document, dict) else []
             if not docids:
                 raise ValueError("it has no docid")
             return str(docids[0])
-        docid, tab, _ = line.partition(b"\t")
-        if not tab:
+        cells = line.rstrip(b"\r\n").split(b"\t")
+        wanted = len(self.columns) or 2
+        if len(cells) == 1:
             raise ValueError("it has no docid (there is no tab)")
-        return docid.decode()
+        if len(cells) != wanted:
+            raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
+        # Where quotes are wrong, a text may go on in the next line.
+        docid, *_ = map(self._cell, cells if self.quoted else cells[:1])
+        return docid
 
     def text(self, line: bytes) -> str | None:
-        text = line.decode().rstrip("\r\n")
-        found = text_of_fields({"raw": text}) if self.is_json else text.partition("\t")[2]
-        return found if found is None else clean(found)
+        if self.is_json:
+            found = text_of_fields({"raw": line.decode().strip()})
+            return found if found is None else clean(found)
+        cells = [self._cell(cell) for cell in line.rstrip(b"\r\n").split(b"\t")]
+        if not self.columns:
+            return clean(cells[1])
+        return clean(text_of_fields({"raw": json.dumps(dict(zip(self.columns, cells, strict=True)))}) or "")
+
+    def _cell(self, cell: bytes) -> str:
+        text = cell.decode()
+        if not self.quoted or not text.startswith('"'):
+            return text
+        if not _is_csv(cell):
+            raise ValueError("its quotes are not CSV's, as others are, or it goes on in the next line")
+        return text[1:-1].replace('""', '"')
 
 
 class Collection(_File):
@@ -71,7 +109,7 @@ class Collection(_File):
     Raises
     ------
     ValueError
-        The file is gzipped, or a line has no docid.
+        The file is compressed, or a line has no docid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,16 +133,19 @@ class Collection(_File):
         return None
 
     def _rows(self) -> Iterator[tuple[int, int]]:
-        offset = 0
+        self._file.seek(self.start)
+        offset = self.start
         with tqdm(
             total=self.path.stat().st_size, desc=f"reading {self.path.name}", unit="B", unit_scale=True, delay=2,
             leave=False, disable=None,
         ) as progress:  # fmt: skip
-            for number, line in enumerate(self._file, 1):
-                try:
-                    yield _hash(self.docid(line)), offset
-                except ValueError as error:
-                    raise ValueError(f"{self.path}, line {number}: {error}: correct the line.") from None
+            # A heading is a line as well.
+            for number, line in enumerate(self._file, 2 if self.columns else 1):
+                if line.strip():
+                    try:
+                        yield _hash(self.docid(line)), offset
+                    except ValueError as error:
+                        raise ValueError(f"{self.path}, line {number}: {error}: correct the line.") from None
                 offset += len(line)
                 progress.update(len(line))
 
@@ -130,21 +171,40 @@ class CollectedDocuments(_File):
         ValueError
             A line has no docid, or its JSON cannot be read as text.
         """
+        start = max(start, self.start)
         with self.file.open("rb") as file:
             file.seek(start)
             chunk: list[tuple[str, str | None]] = []
             before = position = start
             for line in file:
-                try:
-                    chunk.append((self.docid(line), self.text(line)))
-                except ValueError as error:
-                    raise ValueError(f"{self.file}, line at byte {position}: {error}: correct the line.") from None
+                if line.strip():
+                    try:
+                        chunk.append((self.docid(line), self.text(line)))
+                    except ValueError as error:
+                        raise ValueError(f"{self.file}, line at byte {position}: {error}: correct the line.") from None
                 position += len(line)
                 if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
                     yield position, chunk
                     chunk, before = [], position
-            if chunk:
+            if chunk or position > before:
                 yield position, chunk
+
+
+def _heading(line: bytes) -> list[str]:
+    """Give the columns that a first line of TSV names; none where it is a document."""
+    names = [cell.strip().strip(b'"').lower().decode(errors="replace") for cell in line.split(b"\t")]
+    return names if names[0] in IDS and set(names[1:]) & set(MAIN) and len(set(names)) == len(names) else []
+
+
+def _is_quoted(lines: list[bytes]) -> bool:
+    """Are cells quoted as CSV does it? Then each that has a quotation mark is: what is no CSV has others."""
+    cells = [cell for line in lines for cell in line.rstrip(b"\r\n").split(b"\t") if b'"' in cell]
+    return bool(cells) and all(map(_is_csv, cells))
+
+
+def _is_csv(cell: bytes) -> bool:
+    """Is a cell in quotation marks, with those that are within doubled?"""
+    return len(cell) > 1 and cell[:1] == cell[-1:] == b'"' and b'"' not in cell[1:-1].replace(b'""', b"")
 
 
 def _hash(docid: str) -> int:

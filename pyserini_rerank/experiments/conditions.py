@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..files import read_text
 from ..scoring.checkpoints import catalogue
 
 #: The first stage of the model card: MS MARCO's own candidates.
@@ -109,7 +110,7 @@ def load_conditions(path: Path | None = None) -> list[Collection]:
     ValueError
         The file is no such YAML.
     """
-    text = path.read_text(encoding="utf-8") if path else _packaged()
+    text = read_text(path) if path else _packaged()
     try:
         folder = path.parent if path else Path()
         return [Collection(**facts, folder=folder) for facts in yaml.safe_load(text).values()]

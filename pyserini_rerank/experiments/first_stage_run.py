@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..reranker import SHARD
 from ..retrieval.first_stage import FirstStage
 from ..retrieval.texts import open_index
-from .runs import RunHit, lines
+from .runs import RunHit, check_name, lines
 from .work import Work
 
 Topics = dict[str, str]
@@ -65,14 +65,22 @@ class TopicSearcher:
         return self.open_stage()
 
     def search(self, topics: Topics) -> str:
-        """Search a shard with all of the machine's cores; gives its lines of a TREC run, as Pyserini writes them."""
+        """Search a shard with all of the machine's cores; gives its lines of a TREC run, as Pyserini writes them.
+
+        Raises
+        ------
+        ValueError
+            A docid has white space in it.
+        """
         how = {"k": self.depth, "threads": os.cpu_count()}
         call = self.stage.prepare("batch_search", self.depth, (list(topics.values()), list(topics)), how)
         found = self.stage.batch_search(call, range(len(topics)), self.depth, documents=False)
         written: list[str] = []
         for qid, candidates in zip(topics, found, strict=True):
+            for docid in candidates.docids:
+                check_name(docid, "the docid", "index the document under another one")
             scored = zip(candidates.docids, candidates.first_scores().tolist(), strict=True)
-            written += lines(qid, (RunHit(docid.strip(), score) for docid, score in scored), TAG)
+            written += lines(qid, (RunHit(docid, score) for docid, score in scored), TAG)
         return "".join(written)
 
 
@@ -81,7 +89,15 @@ Search = Callable[[Iterator[Topics]], Iterator[str]]
 
 
 def search_topics(work: Work, topics: Mapping[str, str], depth: int, search: Search) -> None:
-    """Write the first stage's run, in shards of about `SHARD` hits; those that were committed are not done again."""
+    """Write the first stage's run, in shards of about `SHARD` hits; those that were committed are not done again.
+
+    Raises
+    ------
+    ValueError
+        A qid or a docid has white space in it.
+    """
+    for qid in topics:
+        check_name(qid, "the qid", "rename the topic")
     size = max(1, SHARD // depth)
     shards = map(dict, batched(topics.items(), size))
     with tqdm(total=len(topics), desc="searching", unit=" queries", delay=2, disable=None) as progress:

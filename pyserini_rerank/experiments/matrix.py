@@ -2,15 +2,18 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from ..files import digest
 from ..scoring.checkpoints import catalogue
-from .conditions import Condition
-from .work import partial_of
+from . import inputs
+from .conditions import OFFICIAL, Condition
+from .topics import load_qrels, load_topics
+from .work import partial_of, report_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Cell:
         Where the official candidates are.
     options : mapping
         Further options of the rerank command, by their names.
+    known : dict
+        States of inputs that were looked up; cells may share it.
     """
 
     condition: Condition
@@ -32,6 +37,7 @@ class Cell:
     folder: Path
     files: Path
     options: Mapping[str, str]
+    known: dict[Any, str | None] = field(default_factory=dict, compare=False)
 
     @property
     def candidates(self) -> Path:
@@ -48,14 +54,53 @@ class Cell:
         return self.condition.rerank_command(self.model, self.candidates, self.output, self.options)
 
     def report(self) -> dict[str, Any] | None:
-        """Read the report of the run; None where there is no run, or another one than was reported on."""
-        beside = self.output.with_name(f"{self.output.name}.json")
+        """Read the report of the run; None where there is no run, another one than was reported on, or one of other
+        inputs than there are now."""
+        report = self._written()
+        return None if report is None or self._changed(report) else report
+
+    def check(self) -> None:
+        """Check that no run is there that was made of other inputs; raises FileExistsError, which names them."""
+        report = self._written()
+        changed = self._changed(report) if report else []
+        if changed:
+            raise FileExistsError(
+                f"{self.output} was made with another {', '.join(changed)}: delete it to run it again, or name another "
+                "folder by --output."
+            )
+
+    def _written(self) -> dict[str, Any] | None:
+        beside = report_of(self.output)
         if not (self.output.is_file() and beside.is_file()):
             return None
         report: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
         with self.output.open("rb") as file:
             same = file_digest(file, blake2b).hexdigest() == report["output"]["blake2b"]
         return report if same and "evaluation" in report else None
+
+    def _changed(self, report: Mapping[str, Any]) -> list[str]:
+        """Name the inputs that a report is not of. One that is not here, on this machine, cannot tell."""
+        where, facts, official = self.condition.collection, self.condition.facts, self.condition.first_stage == OFFICIAL
+        test_set, settings = self.condition.test_set, report["settings"]
+        qrels = self._state("qrels", where.path(facts.get("qrels", test_set)))
+        told = {
+            "run": (settings.get("run"), self._state("file", str(self.candidates))),
+            "model": (settings.get("model"), self._state("model", self.model)),
+            "qrels": (report["evaluation"].get("state"), qrels),
+            "level": (report["evaluation"]["level"], facts.get("level", 1)),
+        }
+        if not official:
+            topics = self._state("topics", where.path(facts.get("topics", test_set)))
+            texts = where.texts or where.path(where.collection or "")
+            told["topics"] = settings.get("topics"), topics
+            told["texts"] = settings.get("texts"), self._state("texts", texts)
+        return [name for name, (then, now) in told.items() if now is not None and now != then]
+
+    def _state(self, kind: str, name: str) -> str | None:
+        """Tell the state of an input; None where it is not here."""
+        if (kind, name) not in self.known:
+            self.known[kind, name] = _state_of(kind, name)
+        return self.known[kind, name]
 
     def row(self) -> dict[str, Any]:
         """What a report says of the cell: the published figures, and the measured ones where it was run."""
@@ -92,6 +137,44 @@ class Cell:
         if row["published"]:
             row["difference"] = row["measured"] - row["published"]
         return row
+
+
+def check_search(run: Path, words: Sequence[str]) -> None:
+    """Check that a first stage's run is of a search; raises FileExistsError where its report says otherwise.
+
+    Parameters
+    ----------
+    run : path
+    words : sequence of str
+        See `Condition.search_command`.
+    """
+    beside = report_of(run)
+    if not beside.is_file():  # somebody has put it there
+        return
+    settings = json.loads(beside.read_text(encoding="utf-8"))["settings"]
+    _, kind, *arguments = words
+    if (settings["search"], settings["arguments"]) != (kind, arguments):
+        what = "by another search"
+    elif any(settings["inputs"].get(name) != state for name, state in inputs.of_words(arguments).items()):
+        what = "with other topics, or of another index"
+    else:
+        return
+    raise FileExistsError(f"{run} was made {what}: delete it to search again, or name another folder by --output.")
+
+
+def _state_of(kind: str, name: str) -> str | None:
+    try:
+        if kind == "qrels":
+            return inputs.of_value(load_qrels(name))
+        if kind == "topics":
+            return inputs.of_value(load_topics(name))
+        if kind == "model":
+            return inputs.of_model(name)
+        if os.path.isdir(name):
+            return inputs.of_index(name)
+        return digest(name) if os.path.isfile(name) else None
+    except (OSError, ValueError):  # a run of it would say why
+        return None
 
 
 #: What is known of a cell only once it was run.

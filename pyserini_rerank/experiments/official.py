@@ -11,13 +11,14 @@ from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import file_digest
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files import GZIP, open_lines
-from .runs import BadLine, RunHit, Skipped
+from ..files import is_packed, open_lines
+from .runs import SNIFFED, BadLine, RunHit, Skipped, column, four, text_of
 
 COLUMNS = 4
 
@@ -48,23 +49,23 @@ def fetch(url: str, md5: str, path: Path) -> None:
 
 
 def is_official(path: str | Path) -> bool:
-    """Is a file one of candidates with their texts, by its first line?"""
+    """Is a file one of candidates with their texts, by what its first lines hold?"""
     with open_lines(path, archives=True) as lines:
-        return bool(lines.readline().count(b"\t") == COLUMNS - 1)
+        return four(list(islice(filter(bytes.strip, lines), SNIFFED))) == "texts"
 
 
 class OfficialCandidates:
     """The candidates of such a file, a query at a time, without holding their texts in memory.
 
-    One pass finds each query's lines, 12 bytes a line. A gzipped file is unpacked beside the output for as
+    One pass finds each query's lines, 12 bytes a line. A compressed file is unpacked beside the output for as
     long as it is read, since its lines have to be read out of order (3 GB for MS MARCO dev).
 
     Parameters
     ----------
     path : path
-        Plain, gzipped, or a gzipped tar archive with one file.
+        Plain, compressed, or a tar archive with one file.
     folder : path
-        Where a gzipped file is unpacked.
+        Where a compressed file is unpacked.
     skipped : Skipped, optional
         Lines that do not parse and docids that a query has already are left out and counted here; without
         it they are errors.
@@ -87,28 +88,32 @@ class OfficialCandidates:
         self._plain = path
         numbers: dict[str, int] = {}
         self._query_of_line, self._offsets = array("i"), array("q")
-        with ExitStack() as stack, path.open("rb") as raw:
+        with ExitStack() as stack:
             lines = stack.enter_context(open_lines(path, archives=True))
-            spool = None
-            if raw.read(2) == GZIP:
+            offset, spool = 0, None
+            if is_packed(path):
                 self._plain = folder / "candidates.tsv"
                 spool = stack.enter_context(self._plain.open("wb"))
+            else:
+                offset = lines.tell()
             progress = stack.enter_context(
                 tqdm(desc=f"reading {path.name}", unit=" lines", delay=2, leave=False, disable=None)
             )
-            offset = 0
             for number, line in enumerate(lines, 1):
                 if spool:
                     spool.write(line)
                 try:
+                    if not line.strip():
+                        continue
                     qid, _, query, _ = _parsed(line)
                     self.queries.setdefault(qid, query)
                     self._query_of_line.append(numbers.setdefault(qid, len(numbers)))
                     self._offsets.append(offset)
                 except BadLine as bad:
                     self._leave_out(bad, number)
-                offset += len(line)
-                progress.update()
+                finally:
+                    offset += len(line)
+                    progress.update()
         if not self.queries:
             raise ValueError(f"{path} has no line of candidates.")
 
@@ -134,11 +139,9 @@ class OfficialCandidates:
         self.skipped.add(bad.remedy)
 
 
-def _parsed(line: bytes) -> list[str]:
-    try:
-        columns = line.decode().rstrip("\r\n").split("\t")
-    except UnicodeDecodeError:
-        raise BadLine("is no UTF-8", "correct the line") from None
+def _parsed(line: bytes) -> tuple[str, str, str, str]:
+    columns = line.rstrip(b"\r\n").split(b"\t")
     if len(columns) != COLUMNS or not all(columns[:3]):  # an empty passage is one that cannot be scored
         raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
-    return columns
+    qid, docid, query, passage = columns
+    return column(qid, "qid"), column(docid, "docid"), text_of(query), text_of(passage)

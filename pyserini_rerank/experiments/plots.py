@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..outputs import replace
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -199,9 +201,27 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     return figure
 
 
+def check(path: Path) -> None:
+    """Check, before anything is done, that a plot can be written to a file.
+
+    Raises
+    ------
+    ValueError
+        Matplotlib does not know the format that the file's suffix names.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"{path} does not end in the name of a format for the plot: choose of {', '.join(formats)}.")
+
+
 def save(figure: "Figure", path: Path) -> None:
-    """Write a plot to a file; raises ValueError for a format that matplotlib does not know."""
-    figure.savefig(path, dpi=150)
+    """Write a plot to a file; raises as `check`."""
+    check(path)
+    data = io.BytesIO()
+    figure.savefig(data, dpi=150, format=path.suffix[1:].lower())
+    replace(path, data.getvalue())
 
 
 def svg(figure: "Figure") -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..files import replace
+from ..outputs import replace
 from . import plots
 from .conditions import OFFICIAL
 

@@ -5,7 +5,7 @@ What a shard becomes is a function of the shard alone: a `Reader` looks its text
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from ..ahead import ahead
+from ..passages import Passages
 from ..reranker import SHARD, Counts, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import text_or_blank
-from ..retrieval.texts import Function, MissingText, Source
-from .runs import RunHit, Skipped, lines
+from ..retrieval.texts import MissingText, Source, clean
+from .runs import RunHit, Skipped, check_name, lines
 from .work import Work
 
 #: Lines that are held in memory at once, whatever the depth.
@@ -50,11 +51,19 @@ class Terms:
         The last column of the output.
     skip_bad : bool
         Leave out what is bad and count it; otherwise it is an error.
+
+    Raises
+    ------
+    ValueError
+        A TREC run cannot hold the tag.
     """
 
     depth: int | None = None
     tag: str = "reranked"
     skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.tag, "the tag", "choose one without")
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ class ShardTexts:
 
     shard: Shard
     """Without what was left out."""
-    texts: dict[str, Any]
-    """By docid."""
+    texts: list[list[Any]]
+    """Of each query's first hits, which are rescored. A docid may have another text for another query."""
     skipped: dict[str, int]
     """What was left out, by reason."""
     queries: int
@@ -140,33 +149,48 @@ class Reader:
             An unknown qid, a document without text, unless what is bad is left out.
         """
         skipped = Skipped()
-        texts: dict[str, Any] = {}
-        found = [query._replace(hits=self._with_text(query, texts, skipped)) for query in shard]
-        return ShardTexts([query for query in found if query.hits], texts, skipped.reasons, len(shard))
+        kept: Shard = []
+        texts: list[list[Any]] = []
+        for query in shard:
+            hits, own = self._with_text(query, skipped)
+            if hits:
+                kept.append(query._replace(hits=hits))
+                texts.append(own)
+        return ShardTexts(kept, texts, skipped.reasons, len(shard))
 
-    def _with_text(self, query: Query, texts: dict[str, Any], skipped: Skipped) -> list[RunHit]:
-        """Look the texts of a query's first hits up, and leave out what is bad if that is wished."""
+    def _with_text(self, query: Query, skipped: Skipped) -> tuple[list[RunHit], list[Any]]:
+        """Look the texts of a query's first hits up.
+
+        What is bad is left out if that is wished, as if it were not in the run: the next ones move up.
+        """
         qid, hits = query.qid, query.hits
         if query.text is None:
             if not self.terms.skip_bad:
                 raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
             skipped.add("query not among the topics")
-            return []
-        head = hits[: self.terms.depth or len(hits)]
-        docids = [hit.docid for hit in head]
-        source = self.source
-        own = source.read(docids, [None] * len(docids)) if source else [hit.text for hit in head]
-        found = dict(zip(docids, own, strict=True))
-        missing = {docid for docid, text in found.items() if text is None}
-        if missing:
-            if not self.terms.skip_bad:
-                raise MissingText(
-                    f"document {min(missing)} of query {qid} has no text in {source.place if source else 'the run'}: "
-                    "name another collection or index, or pass --skip-bad."
-                )
-            skipped.add("document without text", len(missing))
-        texts |= found
-        return [hit for hit in hits if hit.docid not in missing]
+            return [], []
+        depth = self.terms.depth or len(hits)
+        kept: list[RunHit] = []
+        texts: list[Any] = []
+        rest = iter(hits)
+        while some := list(islice(rest, depth - len(kept))):
+            for hit, text in zip(some, self._texts(some), strict=True):
+                if text is not None:
+                    kept.append(hit)
+                    texts.append(clean(text) if isinstance(text, str) else text)
+                elif self.terms.skip_bad:
+                    skipped.add("document without text")
+                else:
+                    raise MissingText(
+                        f"document {hit.docid} of query {qid} has no text in {self.place() or 'the run'}: "
+                        "name another collection or index, or pass --skip-bad."
+                    )
+        return kept + list(rest), texts
+
+    def _texts(self, hits: list[RunHit]) -> Sequence[Any]:
+        if self.source is None:
+            return [hit.text for hit in hits]
+        return self.source.read([hit.docid for hit in hits], [None] * len(hits))
 
 
 class Scorer:
@@ -179,11 +203,15 @@ class Scorer:
     def score(self, passages: ShardTexts) -> Rescored:
         """Score a shard's pairs, and write its lines."""
         shard, before = passages.shard, self._known()
+        found = [from_hits(query.hits, len(own)) for query, own in zip(shard, passages.texts, strict=True)]
         with self.reranker.counting() as counts:
-            results = self.reranker.rerank_candidates(
+            results = self.reranker.rerank_passages(
                 [text_or_blank(query.text) for query in shard],
-                [from_hits(query.hits, self.terms.depth or len(query.hits)) for query in shard],
-                Function(passages.texts.get, "the collection"),
+                found,
+                [
+                    Passages(candidates.docids, texts, candidates.first_scores)
+                    for candidates, texts in zip(found, passages.texts, strict=True)
+                ],
                 max((len(query.hits) for query in shard), default=1),
                 counts,
             )

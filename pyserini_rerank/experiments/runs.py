@@ -1,11 +1,17 @@
-"""Run files: TREC's format and MS MARCO's, read a query at a time."""
+"""Run files: TREC's format, MS MARCO's and ColBERT's, read a query at a time."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
-from ..files import open_lines
+from ..files import lines_of
+
+#: Lines that a file's format is told from.
+SNIFFED = 100
+INTEGER, NUMBER = re.compile(rb"[+-]?[0-9]+"), re.compile(rb"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,9 @@ class Skipped:
 def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str, list[RunHit]]]:
     """Read a run a query at a time, in the order of the file.
 
-    A line is TREC's (``qid Q0 docid rank score tag``, separated by white space) or MS MARCO's (``qid``,
-    ``docid`` and ``rank``, separated by tabs), as the first line shows. Hits keep the order of their
+    A line is TREC's (``qid Q0 docid rank score tag``, separated by white space), MS MARCO's (``qid``, ``docid`` and
+    ``rank``, separated by tabs) or ColBERT's (the same with a score), as the first lines show. White space is
+    ASCII's, as for trec_eval: what Unicode has besides may be part of a docid. Hits keep the order of their
     lines; equal scores are no trouble. Bad are: a line that does not parse; a score above the one before
     or a rank not above it, within a query; a docid that a query has already; a second tag, which is a
     second run; and a query whose lines are not together.
@@ -41,7 +48,7 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
     Parameters
     ----------
     path : path
-        A file, plain or gzipped.
+        A file, plain or compressed.
     skipped : Skipped, optional
         Bad lines are left out and counted here; without it they are errors.
 
@@ -54,50 +61,66 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
     Raises
     ------
     ValueError
-        A bad line; the message names the file, the line and the remedy. A gzipped file that is damaged.
+        A bad line; the message names the file, the line and the remedy. A compressed file that is damaged.
     """
     done: set[str] = set()
     qid: str | None = None
     hits: list[RunHit] = []
     docids: set[str] = set()
     tag = None
-    with open_lines(path) as lines:
-        parse = None
-        for number, line in enumerate(lines, 1):
-            try:
-                text = _text(line)
-                parse = parse or _format(text)
-                line_qid, hit, line_tag = parse(text)
-                tag = tag or line_tag
-                if line_tag != tag:
-                    raise BadLine(f"has the tag {line_tag!r} after {tag!r}", "keep one run a file")
-                if line_qid in done:
-                    raise BadLine(f"goes back to query {line_qid}", "sort the run by query")
-                if line_qid == qid and hit.docid in docids:
-                    raise BadLine(f"repeats document {hit.docid} of query {qid}", "keep one of the two")
-                if line_qid == qid and hit.score > hits[-1].score:
-                    raise BadLine("has a better score or rank than the line before", "sort each query by score")
-            except BadLine as bad:
-                if skipped is None:
-                    raise bad.error(path, number) from None
-                skipped.add(bad.remedy)
-                continue
-            if line_qid != qid:
-                if qid is not None:
-                    yield qid, hits
-                    done.add(qid)
-                qid, hits, docids = line_qid, [], set()
-            hits.append(hit)
-            docids.add(hit.docid)
+    rest = lines_of(path)
+    first = list(islice(rest, SNIFFED))
+    parse = _format([line for _, line in first])
+    for number, line in chain(first, rest):
+        try:
+            line_qid, hit, line_tag = parse(line)
+            tag = tag or line_tag
+            if line_tag != tag:
+                raise BadLine(f"has the tag {line_tag!r} after {tag!r}", "keep one run a file")
+            if line_qid in done:
+                raise BadLine(f"goes back to query {line_qid}", "sort the run by query")
+            if line_qid == qid and hit.docid in docids:
+                raise BadLine(f"repeats document {hit.docid} of query {qid}", "keep one of the two")
+            if line_qid == qid and hit.score > hits[-1].score:
+                raise BadLine("has a better score or rank than the line before", "sort each query by score")
+        except BadLine as bad:
+            if skipped is None:
+                raise bad.error(path, number) from None
+            skipped.add(bad.remedy)
+            continue
+        if line_qid != qid:
+            if qid is not None:
+                yield qid, hits
+                done.add(qid)
+            qid, hits, docids = line_qid, [], set()
+        hits.append(hit)
+        docids.add(hit.docid)
     if qid is None:
         raise ValueError(f"{path} has no line of a run.")
     yield qid, hits
 
 
 def lines(qid: str, hits: Iterable[RunHit], tag: str) -> Iterator[str]:
-    """Write a query's hits as lines of a TREC run, as Pyserini's own writer does."""
+    """Write a query's hits as lines of a TREC run, as Pyserini's own writer does; see `check_name`."""
     for rank, hit in enumerate(hits, 1):
         yield f"{qid} Q0 {hit.docid} {rank} {hit.score:.6f} {tag}\n"
+
+
+def check_name(name: str, what: str, remedy: str) -> None:
+    """Check that a TREC run can hold a qid, a docid or a tag.
+
+    Raises
+    ------
+    ValueError
+        It is empty, has white space of ASCII's, which separates the columns, or cannot be written in UTF-8.
+    """
+    try:
+        data = name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {name!r:.60} cannot be written in UTF-8: {remedy}.") from None
+    if data.split() != [data]:
+        state = "has white space in it" if name else "is empty"
+        raise ValueError(f"{what} {name!r:.60} {state}, and no TREC run can hold that: {remedy}.")
 
 
 class BadLine(Exception):
@@ -113,43 +136,84 @@ class BadLine(Exception):
         return ValueError(f"{place}: {what:.200}: {self.remedy}, or pass --skip-bad.")
 
 
-def _text(line: bytes) -> str:
+def column(data: bytes, what: str) -> str:
+    """Read a column that has to stand in a TREC run: not empty, and without white space."""
+    text = text_of(data)
+    if data.split() != [data]:
+        raise BadLine(f"has the {what} {text!r:.50}, and there is no white space in a TREC run's", "correct the line")
+    return text
+
+
+def text_of(data: bytes) -> str:
+    """Decode a part of a line."""
     try:
-        return line.decode().rstrip("\r\n")
+        return data.decode()
     except UnicodeDecodeError:
         raise BadLine("is no UTF-8", "correct the line") from None
 
 
-def _format(line: str) -> Callable[[str], tuple[str, RunHit, str]]:
-    if len(line.split()) == 6:
-        return _trec
-    if len(line.split("\t")) == 3:
-        return _msmarco
-    raise BadLine("is neither TREC's (6 columns) nor MS MARCO's (3, with tabs)", "name a run file")
+def four(lines: Iterable[bytes]) -> str | None:
+    """Say what lines of four columns, with tabs, hold: a ``run`` with ranks and scores, judgements (``qrels``), or
+    ``texts``, of a query and a passage; None where the first line is of none of them."""
+    rows = [line.split(b"\t") for line in lines]
+    if not rows or len(rows[0]) != 4:
+        return None
+    rows = [row for row in rows if len(row) == 4]
+    if all(row[1] in (b"0", b"Q0") and INTEGER.fullmatch(row[3].strip()) for row in rows):
+        return "qrels"
+    return "run" if all(INTEGER.fullmatch(row[2]) and NUMBER.fullmatch(row[3].strip()) for row in rows) else "texts"
 
 
-def _trec(line: str) -> tuple[str, RunHit, str]:
+def _format(lines: list[bytes]) -> Callable[[bytes], tuple[str, RunHit, str]]:
+    """Tell a run's format from its first lines."""
+    for line in lines:
+        tabs = line.count(b"\t")  # first, since a text may have any number of words
+        if tabs == 3:
+            return _colbert if four(lines) == "run" else _no_format
+        if tabs == 2:
+            return _msmarco
+        if len(line.split()) == 6:
+            return _trec
+    return _no_format
+
+
+def _no_format(line: bytes) -> tuple[str, RunHit, str]:
+    text_of(line)
+    raise BadLine("is neither TREC's (6 columns) nor MS MARCO's (3, with tabs; a fourth has scores)", "name a run file")
+
+
+def _trec(line: bytes) -> tuple[str, RunHit, str]:
     columns = line.split()
     if len(columns) != 6:
         raise BadLine(f"has {len(columns)} columns, not 6", "correct the line")
-    qid, _, docid, _, text, tag = columns
-    return qid, RunHit(docid, _number(text, "score")), tag
+    qid, _, docid, _, score, tag = columns
+    text_of(line)  # all of it is text
+    return text_of(qid), RunHit(text_of(docid), _number(score, "score")), text_of(tag)
 
 
-def _msmarco(line: str) -> tuple[str, RunHit, str]:
-    columns = line.split("\t")
-    if len(columns) != 3 or not all(columns):
-        raise BadLine(f"has {len(columns)} columns, not 3", "correct the line")
-    qid, docid, rank = columns
-    return qid, RunHit(docid, -_number(rank, "rank")), ""
+def _msmarco(line: bytes) -> tuple[str, RunHit, str]:
+    qid, docid, rank = _columns(line, 3)
+    return column(qid, "qid"), RunHit(column(docid, "docid"), -_number(rank, "rank")), ""
 
 
-def _number(text: str, what: str) -> float:
+def _colbert(line: bytes) -> tuple[str, RunHit, str]:
+    qid, docid, _, score = _columns(line, 4)
+    return column(qid, "qid"), RunHit(column(docid, "docid"), _number(score, "score")), ""
+
+
+def _columns(line: bytes, count: int) -> list[bytes]:
+    columns = line.split(b"\t")
+    if len(columns) != count or not all(columns):
+        raise BadLine(f"has {len(columns)} columns, not {count}", "correct the line")
+    return columns
+
+
+def _number(data: bytes, what: str) -> float:
     try:
-        # Python would take "12_5" for 125, and the digits of any script.
-        number = float(text) if text.isascii() and "_" not in text else math.nan
+        # Python would take "12_5" for 125.
+        number = math.nan if b"_" in data else float(data)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise BadLine(f"has the {what} {text!r}, which is no number", "correct the line")
+        raise BadLine(f"has the {what} {text_of(data)!r:.50}, which is no number", "correct the line")
     return number

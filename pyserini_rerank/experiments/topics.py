@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import open_lines
+from ..files import is_input, lines_of
 
 Qrels = dict[str, dict[str, int]]
 
@@ -25,9 +26,9 @@ def load_topics(source: str) -> dict[str, str]:
     Parameters
     ----------
     source : str
-        A file, plain or gzipped: TSV (qid, query), JSON lines (``qid``/``_id``/``id`` and
-        ``query``/``text``/``title``) or TREC's own (``<top>``, of which the title counts); or a name of
-        Pyserini's, such as ``dl19-passage``, or of ir_datasets', such as ``beir/scifact/test``.
+        A file, plain or compressed, or a pipe: TSV (qid, query), JSON lines (``qid``/``_id``/``id`` and
+        ``query``/``text``/``title``) or TREC's own (``<top>``, of which the title counts), as its first line
+        shows; or a name of Pyserini's, such as ``dl19-passage``, or of ir_datasets', such as ``beir/scifact/test``.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def load_topics(source: str) -> dict[str, str]:
     ValueError
         A line that does not parse, or a qid that comes twice; a file without topics.
     """
-    if Path(source).is_file():
+    if is_input(source):
         topics = _topics_of_file(Path(source))
         if not topics:
             raise ValueError(f"{source} has no topics: name another file.")
@@ -67,7 +68,7 @@ def load_qrels(source: str) -> Qrels:
     ------
     As `load_topics`.
     """
-    if Path(source).is_file():
+    if is_input(source):
         return _qrels_of_file(Path(source))
     from pyserini.search import get_qrels_file
 
@@ -81,19 +82,19 @@ def load_qrels(source: str) -> Qrels:
 
 
 def _topics_of_file(path: Path) -> dict[str, str]:
-    with open_lines(path) as file:
-        lines = [line.rstrip(b"\r\n") for line in file]
-    if next((line for line in lines if line.strip()), b"").lstrip().startswith(b"<"):
+    lines = list(lines_of(path))
+    first = lines[0][1].lstrip() if lines else b""
+    if first.startswith(b"<"):
         try:
-            return _titles(_trec(path))
+            return _titles(_trec([line for _, line in lines]))
         except Exception as error:  # Java's own
             reason = " ".join(str(error).split())
             raise ValueError(f"the TREC topics {path} do not parse ({reason:.200}): correct the file.") from None
     topics: dict[str, str] = {}
-    parse = _json if any(suffix in (".jsonl", ".json") for suffix in path.suffixes) else _tsv
-    for number, line in enumerate(lines, 1):
+    parse = _json if first.startswith(b"{") else _tsv
+    for number, line in lines:
         try:
-            qid, query = parse(line.decode())
+            qid, query = parse(line)
         except (ValueError, TypeError, RecursionError, StopIteration):
             raise ValueError(
                 f"{path}, line {number}: is no topic (qid, tab, query; or JSON): correct the line."
@@ -104,35 +105,36 @@ def _topics_of_file(path: Path) -> dict[str, str]:
     return topics
 
 
-def _trec(path: Path) -> dict[str | int, dict[str, str]]:
+def _trec(lines: Iterable[bytes]) -> dict[str | int, dict[str, str]]:
+    """Have Anserini read topics, from a file that is as plain as it wants it."""
     from pyserini import search
 
-    if hasattr(search, "load_topics_from_file"):  # 2.4
-        return search.load_topics_from_file(str(path), TREC_READER)  # type: ignore[no-any-return]
-    return search.get_topics_with_reader(TREC_READER, str(path))  # type: ignore[no-any-return]
+    with tempfile.NamedTemporaryFile(suffix=".trec") as file:
+        file.writelines(line + b"\n" for line in lines)
+        file.flush()
+        if hasattr(search, "load_topics_from_file"):  # 2.4
+            return search.load_topics_from_file(file.name, TREC_READER)  # type: ignore[no-any-return]
+        return search.get_topics_with_reader(TREC_READER, file.name)  # type: ignore[no-any-return]
 
 
 def _qrels_of_file(path: Path) -> Qrels:
     qrels: Qrels = {}
-    with open_lines(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                qid, docid, grade = _judgement(line)
-            except ValueError:
-                raise ValueError(
-                    f"{path}, line {number}: is no judgement (qid, 0, docid, grade): correct the line."
-                ) from None
-            if qrels.setdefault(qid, {}).setdefault(docid, grade) != grade:
-                raise ValueError(f"{path}, line {number}: {docid:.50} has another grade, too: keep one of the two.")
+    for number, line in lines_of(path):
+        try:
+            qid, docid, grade = _judgement(line)
+        except ValueError:
+            raise ValueError(
+                f"{path}, line {number}: is no judgement (qid, 0, docid, grade): correct the line."
+            ) from None
+        if qrels.setdefault(qid, {}).setdefault(docid, grade) != grade:
+            raise ValueError(f"{path}, line {number}: {docid:.50} has another grade, too: keep one of the two.")
     if not qrels:
         raise ValueError(f"the qrels {path} are empty: name another file.")
     return qrels
 
 
 def _judgement(line: bytes) -> tuple[str, str, int]:
-    qid, _, docid, grade = line.decode().split()
+    qid, _, docid, grade = (column.decode() for column in line.split())  # at white space of ASCII's, as trec_eval does
     if not GRADE.fullmatch(grade):
         raise ValueError
     return qid, docid, int(grade)
@@ -168,14 +170,12 @@ def _unreachable(source: str, what: str, error: Exception) -> ConnectionError:
     return ConnectionError(f"the {what} {source} cannot be fetched ({reason}): name a file, or connect to the network.")
 
 
-def _tsv(line: str) -> tuple[str, str]:
-    qid, tab, query = line.partition("\t")
-    if not tab:
-        raise ValueError
-    return qid.strip(), query.strip()
+def _tsv(line: bytes) -> tuple[str, str]:
+    qid, query = line.split(b"\t")
+    return qid.strip().decode(), query.decode().strip()
 
 
-def _json(line: str) -> tuple[str, str]:
-    values = json.loads(line)
+def _json(line: bytes) -> tuple[str, str]:
+    values = json.loads(line.decode())
     qid = next(values[name] for name in ("qid", "_id", "id") if name in values)
     return str(qid), next(values[name] for name in ("query", "text", "title") if name in values)

@@ -4,23 +4,28 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..files import append, replace
+from ..outputs import append, growing, held, replace, target_of
+from ..scoring.cache import DATA, Store
+
+STATE = "state.json"
 
 
 class Work:
-    """The folder beside an output in which it grows: ``OUTPUT.partial``.
+    """The folder beside an output in which it grows: ``OUTPUT.partial``. One process works in it at a time.
 
-    What has been committed is there for good, whatever kills the process; the next one goes on behind it.
+    What has been committed is there for good, whatever kills the process; the next one goes on behind it. As a context
+    it lets others go on afterwards, and leaves nothing behind where nothing was done before an error.
 
     Parameters
     ----------
     output : path
-        Where the file is to be.
+        Where the file is to be. A link stays, and what it points to is written.
     settings : dict
         All that the output depends on, as JSON values. A folder that was begun with other settings is refused.
     overwrite : bool
@@ -30,40 +35,57 @@ class Work:
     ----------
     path : Path
         The output as it is so far.
+    scores : Path
+        A folder for the scores of what is not committed yet.
     commits : int
         How many parts are done.
     notes : dict
         What the last commit noted.
+
+    Raises
+    ------
+    FileExistsError
+        The output is there.
+    BlockingIOError
+        Another process writes it.
+    ValueError
+        It is no file; or it was begun with other settings, or has lost something since.
     """
 
     def __init__(self, output: str | os.PathLike[str], settings: dict[str, Any], *, overwrite: bool = False) -> None:
         self.output = Path(output)
-        if self.output.exists() and not overwrite:
-            raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
-        self.folder = partial_of(self.output)
+        self._target = check_is_new(self.output, overwrite=overwrite)
+        self.folder = partial_of(self._target)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._state = self.folder / "state.json"
+        self._state = self.folder / STATE
         self.path = self.folder / "output"
+        self.scores = self.folder / "scores"
         self.settings = json.loads(json.dumps(settings))
         self.commits, size = 0, 0
         self.notes: dict[str, Any] = {}
-        # Without the output the work was finished, and killed before it had tidied up.
-        if self._state.is_file() and self.path.is_file():
-            self.commits, self.notes, size = self._committed()
-        self._file = self.path.open("ab")
-        self._file.truncate(size)  # what was written after the last commit
+        with ExitStack() as stack:
+            stack.enter_context(held(self._target, self.output))
+            check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
+            self.folder.mkdir(exist_ok=True)
+            try:
+                target_of(report_of(self.output))
+                # Without the output the work was finished, and killed before it had tidied up.
+                if self._state.is_file() and self.path.is_file():
+                    self.commits, self.notes, size = self._committed()
+                self._file = stack.enter_context(self.path.open("ab"))
+                self._file.truncate(size)  # what was written after the last commit
+            except BaseException:
+                self._tidy()
+                raise
+            self._held = stack.pop_all()
 
-    def _committed(self) -> tuple[int, dict[str, Any], int]:
-        state = json.loads(self._state.read_text())
-        different = [name for name in self.settings if self.settings[name] != state["settings"].get(name)]
-        if different:
-            raise ValueError(
-                f"{self.folder} was begun with another {', '.join(different)}: delete it to begin anew, or go on "
-                "with the same command."
-            )
-        if self.path.stat().st_size < state["bytes"]:
-            raise ValueError(f"{self.path} has lost some of what was committed: delete {self.folder} to begin anew.")
-        return state["commits"], state["notes"], state["bytes"]
+    def __enter__(self) -> "Work":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind:
+            self._tidy()
+        self.close()
 
     def commit(self, lines: Iterable[str], notes: dict[str, Any]) -> None:
         """Append lines to the output; they and the notes are kept, or neither.
@@ -93,17 +115,66 @@ class Work:
             digest = file_digest(file, blake2b).hexdigest()
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         report = {"output": {"blake2b": digest}, "finished": finished, "settings": self.settings, **report}
-        replace(self.output.with_name(f"{self.output.name}.json"), json.dumps(report, indent=2) + "\n")
-        os.replace(self.path, self.output)
+        replace(report_of(self.output), json.dumps(report, indent=2) + "\n")
+        os.replace(self.path, self._target)
         shutil.rmtree(self.folder)
         return report
 
     def abandon(self) -> None:
         """Leave nothing behind of a work that cannot be done."""
-        self._file.close()
         shutil.rmtree(self.folder)
+
+    def close(self) -> None:
+        """Let others go on; what was committed stays."""
+        self._held.close()
+
+    def _tidy(self) -> None:
+        if self.folder.exists() and not self._has_something():
+            self.abandon()
+
+    def _committed(self) -> tuple[int, dict[str, Any], int]:
+        state = json.loads(self._state.read_text(encoding="utf-8"))
+        different = [name for name in self.settings if self.settings[name] != state["settings"].get(name)]
+        if different:
+            raise ValueError(
+                f"{self.folder} was begun with another {', '.join(different)}: delete its file `output` to begin anew "
+                "with the scores that are known, or go on with the same command."
+            )
+        if self.path.stat().st_size < state["bytes"]:
+            raise ValueError(f"{self.path} has lost some of what was committed: delete it to begin anew.")
+        return state["commits"], state["notes"], state["bytes"]
+
+    def _has_something(self) -> bool:
+        """Is there anything that would have to be done again: a commit, here or of a work within, or a score?"""
+        if any(self.folder.rglob(STATE)):
+            return True
+        for file in self.folder.glob(f"scores*/{DATA}"):
+            try:
+                store = Store(file.parent)
+                count = len(store)
+                store.close()
+            except (OSError, ValueError):  # it is damaged, and not for us to delete
+                return True
+            if count:
+                return True
+        return False
+
+
+def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
+    """Check that an output may be written, and give the file that it is behind all links; raises as `Work` does."""
+    target = growing(output)
+    if target.is_dir():
+        raise ValueError(f"{output} is a folder: name a file.")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
+    return target
 
 
 def partial_of(output: Path) -> Path:
     """Name the folder in which an output grows."""
     return output.with_name(f"{output.name}.partial")
+
+
+def report_of(output: Path) -> Path:
+    """Name the file with the report on an output."""
+    return output.with_name(f"{output.name}.json")

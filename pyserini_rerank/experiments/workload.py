@@ -2,13 +2,13 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from ..files import open_lines
+from ..files import lines_of
 
 #: Evenly spaced quantiles of the lengths of TREC DL 2019's queries and BM25's top 100 passages, in BERT's tokens.
 QUERY_TOKENS = (4, 4, 5, 6, 6, 7, 7, 7, 9, 10, 13)
@@ -38,8 +38,8 @@ def read_pairs(path: Path, count: int | None = None) -> list[tuple[str, str]]:
     Parameters
     ----------
     path : path
-        ``.jsonl`` or ``.json`` with an object a line (``query`` and ``passage``), else TSV (query, passage); gzipped
-        or not.
+        Lines of JSON (``query`` and ``passage``), or TSV (query, passage), as the first shows; compressed or not, or a
+        pipe.
     count : int, optional
         How many lines are read; all by default.
 
@@ -48,19 +48,19 @@ def read_pairs(path: Path, count: int | None = None) -> list[tuple[str, str]]:
     ValueError
         A line that is no pair, or none at all.
     """
-    parse = _json if {".jsonl", ".json"} & set(path.suffixes) else _tsv
+    parse: Callable[[str], tuple[str, str]] | None = None
     found: dict[tuple[str, str], None] = {}
-    with open_lines(path) as lines:
-        for number, line in enumerate(islice(lines, count), 1):
-            try:
-                query, passage = (text.strip() for text in parse(line.decode()))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                query = passage = ""
-            if not (query and passage):
-                raise ValueError(
-                    f"{path}, line {number}: is no pair (query, tab, passage; or JSON with both): correct the line."
-                )
-            found[query, passage] = None
+    for number, line in islice(lines_of(path), count):
+        parse = parse or (_json if line.lstrip().startswith(b"{") else _tsv)
+        try:
+            query, passage = (text.strip() for text in parse(line.decode()))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            query = passage = ""
+        if not (query and passage):
+            raise ValueError(
+                f"{path}, line {number}: is no pair (query, tab, passage; or JSON with both): correct the line."
+            )
+        found[query, passage] = None
     if not found:
         raise ValueError(f"{path} is empty: name a file with a query and a passage a line.")
     return list(found)
@@ -72,5 +72,5 @@ def _json(line: str) -> tuple[str, str]:
 
 
 def _tsv(line: str) -> tuple[str, str]:
-    query, _, passage = line.partition("\t")
+    query, passage = line.split("\t")
     return query, passage

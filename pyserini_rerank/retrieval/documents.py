@@ -1,6 +1,7 @@
 """All documents of a Lucene index, in the order of their Lucene docids."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from .formats import text_of_fields
 from .jvm import JAVA_LOCK
 from .texts import clean, open_index, text_of
 
+COMMIT = re.compile("segments_[0-9a-z]+")
 #: Characters that come over from Java at once, about.
 MOST_CHARACTERS = 4_000_000
 
@@ -40,8 +42,7 @@ class IndexedDocuments:
             self._reader = LuceneIndexReader(str(self.place)).reader
             self._in_java = _documents_in_java(self._reader)
             self.end = int(self._reader.maxDoc())
-        # Every commit of Lucene's writes a new one; the others are never changed.
-        self.file = max(self.place.glob("segments_*"), key=lambda path: int(path.name.partition("_")[2], 36))
+        self.file = newest_commit(self.place)
 
     def read(self, start: int) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
         """Read the documents from a position on: (docid, text) in chunks, each with the position behind it.
@@ -79,6 +80,21 @@ class IndexedDocuments:
                 return bool(bits.get(number))
 
         return live if bits else lambda number: True
+
+
+def newest_commit(folder: Path) -> Path:
+    """Find the file that tells one state of an index from another, by its content: every commit of Lucene's writes a
+    new one, with ids that it makes up, and the others are never changed.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder is no Lucene index.
+    """
+    commits = [path for path in folder.glob("segments_*") if COMMIT.fullmatch(path.name)]
+    if not commits:
+        raise FileNotFoundError(f"the folder {folder} is no Lucene index (it has no segments file): name another one.")
+    return max(commits, key=lambda path: int(path.name.partition("_")[2], 36))
 
 
 def _documents_in_java(reader: Any) -> Any:

@@ -93,7 +93,7 @@ def convert(source: Path, target: Path) -> None:
             parameter = ".".join(node.name.split("/")[1:-1]) + ".weight"
             weights[parameter] = _floats(arrays, node.input[1].removesuffix("_quantized")).T
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, target / "model.safetensors")
-    (target / "config.json").write_text(json.dumps(CONFIG, indent=2))
+    (target / "config.json").write_text(json.dumps(CONFIG, indent=2), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         shutil.copy(source / name, target)
 

@@ -49,7 +49,7 @@ def device_of(given: Any) -> torch.device:
 def _processor() -> str:
     """Name the processor, as Linux does where it is Linux; `platform` knows no more than its family there."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))

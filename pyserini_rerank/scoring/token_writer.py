@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from ..files import append, replace
+from ..outputs import append, growing, held, replace
 from .pairs import vocabulary
 from .tokenizer import TextTokenizer
 from .tokens import (
@@ -22,6 +22,7 @@ from .tokens import (
     STARTS,
     checksum_of,
     hashes_of,
+    is_source,
     key_of,
     partial_of,
     record,
@@ -76,22 +77,42 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     ------
     FileExistsError
         The output is there.
+    BlockingIOError
+        Another process writes it.
     ValueError
         The build was begun with other documents or another vocabulary; the documents changed meanwhile; none
         has a text.
     """
+    target = growing(output)
+    _check_is_new(output)
+    folder = partial_of(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(target, output):
+        _check_is_new(output)  # another one may have been done with it just now
+        folder.mkdir(exist_ok=True)
+        try:
+            return _write(target, folder, documents, tokenizer, name)
+        except Exception:
+            if not any((folder / file).exists() for file in (STATE, META)):
+                shutil.rmtree(folder)  # there is nothing to go on from
+            raise
+
+
+def _check_is_new(output: Path) -> None:
     if output.exists():
         raise FileExistsError(f"{output} exists: delete it, or name another output.")
-    folder = partial_of(output)
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+    """Write the index, from where it was left."""
     source = source_of(documents.place, documents.file)
     begun = {"format": FORMAT, "source": source, "vocabulary": vocabulary(tokenizer)}
     if not (folder / META).exists():  # else it was killed after its last step but one
         state = _append(folder, begun, documents, tokenizer, name)
-        if source_of(documents.place, documents.file) != source:
+        if not is_source(source):
             raise ValueError(f"{documents.place} changed while it was read: delete {folder} and begin anew.")
         if not state["documents"]:
-            shutil.rmtree(folder)
+            (folder / STATE).unlink(missing_ok=True)
             raise ValueError(
                 f"none of the {state['without_text']:,} documents of {documents.place} has a text: name the index or "
                 "the collection that has."
@@ -101,8 +122,9 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
         del state["position"]
         replace(folder / META, json.dumps(state | {"checksum": checksum_of(state)}, indent=2) + "\n")
     meta = _checked(folder / META, begun)
-    for file in (ROWS, STATE):
-        (folder / file).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name not in (*FILES, META):  # what a build needs, and what a kill has left of it
+            path.unlink()
     folder.rename(output)
     return meta
 
@@ -165,8 +187,13 @@ def _sort(folder: Path) -> None:
 
 def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
     """Read what was committed before, which has to be of the same documents and vocabulary."""
-    state: dict[str, Any] = json.loads(path.read_text())
-    different = [name for name, value in begun.items() if state[name] != value]
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    # A source that was touched, or moved, is the same one.
+    same = {
+        name: state[name]["digest"] == value["digest"] if name == "source" else state[name] == value
+        for name, value in begun.items()
+    }
+    different = [name for name in same if not same[name]]
     if different:
         raise ValueError(
             f"{path.parent} was begun with another {' and '.join(different)}: delete it to begin anew, or go on with "

@@ -1,11 +1,15 @@
 """The commands, as a person runs them."""
 
+import ast
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pyserini_rerank import docstrings
+from pyserini_rerank.cli import main as app_module
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
 from typer.testing import CliRunner
@@ -75,6 +79,72 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     assert "the hub cannot be reached: the bundled model is used" in " ".join(shown.split())
     assert "Model: bundled" in shown
     assert "How do I copy a whole folder?" in shown
+
+
+LOCALES = {
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+}
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_a_terminal_that_lacks_characters(name, tmp_path):
+    """What it cannot show is a question mark, and not the end; files are in UTF-8 wherever they are written."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from pyserini_rerank.cli import main\n"
+        "from rich.console import Console\n"
+        "from rich.table import Table\n"
+        "from pyserini_rerank.outputs import replace\n"
+        "from pyserini_rerank.files import read_text\n"
+        "def show():\n"
+        "    table = Table(title='wahr \\u2713 \\u2581'); table.add_column('ü'); table.add_row('\\udcff'); "
+        "Console().print(table)\n"
+        "    replace(Path(sys.argv[1]), 'ü \\u2713'); assert read_text(sys.argv[1]) == 'ü \\u2713'\n"
+        "    raise ValueError('kein \\u2713')\n"
+        "main.app = show\n"
+        "main.main()\n"
+    )
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "file")]
+    # What the tests run in says nothing of it.
+    plain = {key: value for key, value in os.environ.items() if key not in ("LC_ALL", "PYTHONIOENCODING")}
+    done = subprocess.run(command, capture_output=True, env={**plain, **LOCALES[name]}, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(b"pyserini-rerank: kein "), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and b"? ?" in done.stdout
+    assert (tmp_path / "file").read_bytes() == "ü \u2713".encode()
+    listed = subprocess.run(
+        [sys.executable, "-m", "pyserini_rerank", "models"],
+        capture_output=True,
+        env={**plain, **LOCALES[name]},
+        check=False,
+    )
+    assert listed.returncode == 0 and b"cross-encoder/ms-marco-MiniLM-L-12-v2" in listed.stdout, listed.stderr
+
+
+def test_no_file_is_opened_in_the_locales_encoding():
+    """Every text that the package reads or writes names its encoding."""
+    folder = Path(app_module.__file__).parents[1]
+    found = []
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            words = [value.value for value in node.args if isinstance(value, ast.Constant)]
+            mode = next((word for word in words if isinstance(word, str) and set(word) <= set("rwaxbt+")), None)
+            given = {keyword.arg for keyword in node.keywords}
+            is_text = name in ("read_text", "write_text") and not (
+                isinstance(node.func, ast.Name)  # of ours
+            )
+            if name in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
+                is_text = mode is not None and "b" not in mode
+                if name == "open" and isinstance(node.func, ast.Name):
+                    is_text = mode is None or "b" not in mode
+            if is_text and "encoding" not in given:
+                found.append(f"{path.relative_to(folder)}:{node.lineno}")
+    assert not found
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,29 @@ def test_interrupted_it_leaves_no_output_and_keeps_its_scores(
     assert not (tmp_path / "run.partial").exists()
 
 
+def test_an_output_that_exists_is_not_replaced(lucene_index, topics, tmp_path, command, capsys):
+    words = ["search", "lucene", "--index", lucene_index, "--topics", topics, "--hits", "5", "--bm25"]
+    words += ["--output", tmp_path / "run"]
+    (tmp_path / "run").write_text("mine")
+    assert command(*words) == 1
+    assert f"{tmp_path / 'run'} exists: pass --overwrite to replace it" in capsys.readouterr().err
+    assert (tmp_path / "run").read_text() == "mine"
+    assert command(*words, "--overwrite") == 0
+    assert len((tmp_path / "run").read_text().splitlines()) == 15
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.json", "topics.tsv"]
+
+
+def test_a_search_that_fails_leaves_nothing_behind(lucene_index, tmp_path, command, topics):
+    """Pyserini's own error, with a reranker that is loaded by then; a link as the output stays one."""
+    words = ["search", "lucene", "--index", lucene_index, "--bm25", "--reranker", "bundled"]
+    assert command(*words, "--topics", "no-such-topics", "--output", tmp_path / "run") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["topics.tsv"]
+    (tmp_path / "link").symlink_to("real")
+    words = ["search", "lucene", "--index", lucene_index, "--topics", topics, "--hits", "5", "--bm25"]
+    assert command(*words, "--output", tmp_path / "link") == 0
+    assert (tmp_path / "link").is_symlink() and len((tmp_path / "real").read_text().splitlines()) == 15
+
+
 def test_without_an_output_it_says_so(lucene_index, topics, command, capsys):
     assert command("search", "lucene", "--index", lucene_index, "--topics", topics) == 1
     assert "name the run to write, by --output" in capsys.readouterr().err

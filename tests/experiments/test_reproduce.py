@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pyserini_rerank.cli.main import main
+from pyserini_rerank.experiments import inputs
 from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.experiments.evaluation import per_query, read_run
 from pyserini_rerank.experiments.topics import load_qrels
@@ -199,6 +201,78 @@ def test_a_run_that_was_changed_has_no_figures(small, reproduce, tmp_path):
     assert code == 1 and f"{run} exists: pass --overwrite" in said and "0 of 1 runs are there." in said
     line = next(line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if MODELS[0] in line)
     assert "| nDCG@10 | 0.5000 |  |  |  |  |" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "said"),
+    [
+        ("qrels", "1 0 d2 1", "1 0 d2 2", "qrels"),
+        ("docs.tsv", "museums", "markets", "texts"),
+        ("topics.tsv", "flea", "cats", "topics"),
+        ("first.run", " 8 bm25", " 7 bm25", "run"),
+        ("conditions.yaml", "level: 2", "level: 1", "level"),
+        ("cross-encoder/ms-marco-TinyBERT-L-2-v2/config.json", "}", " }", "model"),
+    ],
+)
+def test_a_run_of_other_inputs_has_no_figures_and_is_not_replaced(
+    small, reproduce, tmp_path, name, one, other, said, monkeypatch
+):
+    """What was only touched counts as it did."""
+    words = [*small[0][:-2], "--first-stage", "at-hand"]
+    assert reproduce(*words)[0] == 0
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(TorchBackend, "run", None)
+    code, _, shown = reproduce(*words)
+    assert code == 0 and "1 of 1 runs are there." in shown
+    text = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(text.replace(one, other))
+    assert (tmp_path / name).read_text() != text
+    code, _, shown = reproduce(*words)
+    assert code == 1 and "0 of 1 runs are there." in shown
+    [line] = [line for line in shown.splitlines() if line.startswith("not run: ")]
+    assert re.search(rf"\.run was made with another {said}: delete it to run it again", line)
+    (tmp_path / name).write_text(text)
+    code, _, shown = reproduce(*words)
+    assert code == 0 and "1 of 1 runs are there." in shown
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    if name in ("docs.tsv", "first.run"):
+        assert "1 of 1 runs are there." in reproduce(*words)[2], "what is not here cannot tell"
+
+
+def test_a_first_stage_of_another_search_is_refused(small, reproduce, tmp_path):
+    """The run is there, under the name that other conditions give it."""
+    words = [*small[0][:-2], "--first-stage", "searched"]
+    conditions = tmp_path / "conditions.yaml"
+    stage = "    searched: {search: lucene --index nowhere --bm25 --k1 0.9 --b 0.4}\n"
+    conditions.write_text(conditions.read_text() + stage)
+    run = tmp_path / "runs" / "small.searched-1000.run"
+    run.parent.mkdir()
+    run.write_text((tmp_path / "first.run").read_text())
+    arguments = ["--index", "nowhere", "--bm25", "--k1", "0.9", "--b", "0.4", "--topics", str(tmp_path / "topics.tsv")]
+    arguments = ["lucene", *arguments, "--hits", "1000", "--output", str(run)]
+    topics = inputs.of_words(arguments)
+    assert list(topics) == [str(tmp_path / "topics.tsv")]
+    settings = {"search": "lucene", "arguments": arguments[1:], "inputs": topics}
+    Path(f"{run}.json").write_text(json.dumps({"settings": settings}))
+    assert reproduce(*words)[0] == 0
+    for path in (tmp_path / "runs").glob("*TinyBERT*"):
+        path.unlink()
+    (tmp_path / "topics.tsv").write_text("1\tother\n2\ttopics\n")
+    code, _, said = reproduce(*words)
+    assert code == 1 and f"{run} was made with other topics, or of another index: delete it" in said
+    conditions.write_text(conditions.read_text().replace("0.4", "0.5"))
+    code, _, said = reproduce(*words)
+    assert code == 1 and f"{run} was made by another search: delete it to search again" in said
+
+
+@pytest.mark.parametrize("named", ["", "relative", None])
+def test_the_official_files_are_in_the_users_cache(reproduce, tmp_path, monkeypatch, named):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache") if named is None else named)
+    folder = tmp_path / "cache" if named is None else tmp_path / "home" / ".cache"
+    _, shown, _ = reproduce("--commands", "--model", MODELS[0])
+    assert f"--output {folder}/pyserini-rerank/official/msmarco-passagetest2019-top1000.tsv.gz" in shown
 
 
 def test_one_that_cannot_be_run_does_not_keep_the_others(small, reproduce, tmp_path, served):

@@ -119,7 +119,13 @@ def test_bad_input_is_an_error_or_is_counted(small, tmp_path, monkeypatch, capsy
 
 def test_the_texts_have_to_be_named_once(small, monkeypatch, capsys):
     assert run(monkeypatch, *arguments(small, "x.run", "--index", "somewhere")) == 1
-    assert "name the queries, by --topics, and the texts, by one of --index" in capsys.readouterr().err
+    [said] = capsys.readouterr().err.splitlines()
+    assert "--index and --collection were given together: name the texts, by one of --index, --coll" in said
+    words = arguments(small, "x.run")
+    at = words.index("--collection")
+    assert run(monkeypatch, *words[:at], *words[at + 2 :]) == 1
+    assert capsys.readouterr().err == "pyserini-rerank: name the texts, by one of --index, --collection and --tokens.\n"
+    assert not (small / "x.run.partial").exists()
 
 
 def test_each_querys_figures_and_the_plot(small, monkeypatch, capsys):
@@ -141,12 +147,57 @@ def test_each_querys_figures_and_the_plot(small, monkeypatch, capsys):
     assert "<svg" in drawn and f"{ndcg['better']} better, {ndcg['worse']} worse" in drawn
 
 
-def test_an_unknown_format_of_a_plot_loses_nothing(small, monkeypatch, capsys):
-    words = arguments(small, "p.run", "--qrels", str(small / "qrels.txt"))
-    assert run(monkeypatch, *words, "--plot", str(small / "gain.docx")) == 1
-    assert "docx" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--plot", "gain.docx", "gain.docx does not end in the name of a format for the plot"),
+        ("--plot", "gain", "does not end in the name of a format"),
+        ("--plot", "nowhere/gain.svg", "nowhere/gain.svg: No such file or directory"),
+        ("--per-query", "nowhere/q.tsv", "nowhere/q.tsv: No such file or directory"),
+        ("--per-query", "first.run/q.tsv", "first.run/q.tsv: Not a directory"),
+        ("--per-query", "", "Is a directory"),
+        ("--output", "", "is a folder: name a file"),
+        ("--output", "taken.run", "taken.run.json: Is a directory"),
+        ("--output", "first.run/x.run", "Not a directory"),
+        ("--tag", "two words", "the tag 'two words' has white space in it"),
+        ("--tag", "", "the tag '' is empty"),
+        ("--tag", "new\nline", "the tag 'new\\nline' has white space in it"),
+        ("--tag", "a\x0bb", "has white space in it"),
+        ("--tag", "half \ud83d", "the tag 'half \\ud83d' cannot be written in UTF-8"),
+        ("--qrels", "topics.tsv", "topics.tsv, line 1: is no judgement"),
+        ("--topics", "qrels.txt", "qrels.txt, line 1: is no topic"),
+        ("--run", "docs.jsonl", "docs.jsonl, line 1: is neither TREC's"),
+        ("--max-length", "999999", "max_length"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_noticed_before_anything_is_scored(
+    small, monkeypatch, capsys, tmp_path, option, value, said
+):
+    """And nothing is left behind."""
     monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
-    assert run(monkeypatch, *words) == 0, "nothing is scored again"
+    (small / "taken.run.json").mkdir(exist_ok=True)
+    value = value if option in ("--tag", "--max-length") else str(small / value)
+    words = arguments(small, "p.run", "--qrels", str(small / "qrels.txt"), option, value)
+    assert run(monkeypatch, *words) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(small.glob("*.partial")) and not list(small.glob(".*"))
+
+
+def test_other_settings_begin_anew_with_the_scores_that_are_known(small, monkeypatch, capsys):
+    """What the error says to do about it loses no score."""
+    words = arguments(small, "t.run", "--tag", "one")
+    finish = Work.finish
+    monkeypatch.setattr(Work, "finish", lambda self, report: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(monkeypatch, *words) == 130
+    monkeypatch.setattr(Work, "finish", finish)
+    words[-1] = "two"
+    assert run(monkeypatch, *words) == 1
+    assert "t.run.partial was begun with another tag: delete its file `output` to begin anew" in capsys.readouterr().err
+    (small / "t.run.partial" / "output").unlink()
+    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    assert run(monkeypatch, *words) == 0
+    assert json.loads((small / "t.run.json").read_text())["known_scores"] == 48
 
 
 def test_official_candidates_are_reranked_with_the_texts_of_their_lines(small, monkeypatch, capsys):
@@ -327,12 +378,13 @@ def test_another_checkpoint_does_not_go_on_with_a_work(small, monkeypatch, capsy
     shutil.rmtree(folder / NAME)
     build(NAME, folder, seed=1)
     assert run(monkeypatch, *words) == 1
-    assert "was begun with another checkpoint or dtype: delete it" in capsys.readouterr().err
+    assert "was begun with another model: delete its file `output`" in capsys.readouterr().err
 
 
 def test_a_work_that_lost_something_is_not_believed(tmp_path):
     work = Work(tmp_path / "out", {})
     work.commit(["one\n"], {})
+    work.close()
     os.truncate(work.path, 2)
     with pytest.raises(ValueError, match="has lost some of what was committed: delete"):
         Work(tmp_path / "out", {})
@@ -342,7 +394,7 @@ def test_a_work_that_lost_something_is_not_believed(tmp_path):
 
 def test_a_work_that_was_begun_otherwise_is_refused(tmp_path):
     Work(tmp_path / "out", {"depth": 1, "model": "a"}).commit(["line\n"], {})
-    with pytest.raises(ValueError, match="was begun with another depth: delete it"):
+    with pytest.raises(ValueError, match="was begun with another depth: delete its file `output`"):
         Work(tmp_path / "out", {"depth": 2, "model": "a"})
 
 
@@ -351,6 +403,7 @@ def test_what_was_not_committed_is_cut_off(tmp_path):
     work.commit(["one\n"], {"n": 1})
     with (work.folder / "output").open("a") as file:
         file.write("half a li")
+    work.close()
     again = Work(tmp_path / "out", {})
     assert (again.commits, again.notes) == (1, {"n": 1})
     again.commit(["two\n"], {"n": 2})
@@ -447,7 +500,7 @@ def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
     assert expected.startswith(first.read_text()) and 0 < len(first.read_text()) < len(expected)
     changed = [word.replace("0.82", "0.9") for word in bm25]
     assert run(monkeypatch, *changed, str(tmp_path / "b.run")) == 1
-    assert "was begun with another bm25: delete it" in capsys.readouterr().err
+    assert "was begun with another bm25: delete its file `output`" in capsys.readouterr().err
     seen, finish = [], Work.finish
     with monkeypatch.context() as patch:
         patch.setattr(Work, "finish", lambda self, report: seen.append(first.read_text()) or finish(self, report))
@@ -461,9 +514,10 @@ def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
 
 def test_the_first_stage_has_to_be_named_once(small, monkeypatch, capsys):
     words = arguments(small, "x.run")
-    for changed in ([*words, "--bm25", "0.9", "0.4"], [words[0], *words[3:]]):
+    given = "--run and --bm25 were given together: "
+    for changed, said in (([*words, "--bm25", "0.9", "0.4"], given), ([words[0], *words[3:]], "")):
         assert run(monkeypatch, *changed) == 1
-        assert capsys.readouterr().err == "pyserini-rerank: name the first stage, by one of --run and --bm25.\n"
+        assert capsys.readouterr().err == f"pyserini-rerank: {said}name the first stage, by one of --run and --bm25.\n"
     assert run(monkeypatch, words[0], *words[3:], "--bm25", "0.9", "0.4") == 1
     assert "--bm25 searches a Lucene index: name it by --index" in capsys.readouterr().err
 

@@ -43,7 +43,7 @@ def test_what_is_written_is_read_again(write):
     ("bad", "said"),
     [
         ("1 Q0 c 3 2.0\n", "has 5 columns, not 6"),
-        ("\n", "has 0 columns, not 6"),
+        ("1 Q0 c\xa03 2.0 bm25\n", "has 5 columns, not 6"),
         ("1 Q0 c 3 many bm25\n", "has the score 'many', which is no number"),
         ("1 Q0 c 3 nan bm25\n", "has the score 'nan', which is no number"),
         ("1 Q0 c 3 9.0 bm25\n", "has a better score or rank than the line before"),

@@ -185,12 +185,12 @@ def plain(data: bytes) -> bytes:
 
 
 def text_lines(data: bytes) -> list[str]:
-    """Take a file of lines apart; the last one may lack its end."""
+    """Take a file of lines apart; the last one may lack its end, and blank ones are none."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         raise Refused from None
-    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+    return [line.rstrip("\r") for line in text.split("\n") if line.strip(" \t\n\r\x0b\x0c")]
 
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -341,7 +341,7 @@ def collections(folder: Path, request: pytest.FixtureRequest) -> Reader:
         if name.endswith("jsonl"):
             objects = [an_object(line) for line in rows]
             pairs = [
-                (str(first(values, "id", "docid", "_id", "pid")), text_of(json.dumps(values))) for values in objects
+                (str(first(values, "id", "_id", "pid", "docid")), text_of(json.dumps(values))) for values in objects
             ]
         else:
             refuse(any("\t" not in line for line in rows))

@@ -1,7 +1,9 @@
 """The token index gives the same bits as texts do, goes on where it was killed, and refuses what it cannot trust."""
 
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,7 +272,7 @@ def test_a_broken_meta(whole, text):
 def test_another_format(whole):
     meta = json.loads((whole / "meta.json").read_text())
     (whole / "meta.json").write_text(json.dumps(meta | {"format": 1}))
-    with pytest.raises(ValueError, match="has format 1, not 2"):
+    with pytest.raises(ValueError, match="has format 1, not 3"):
         TokenIndex(whole)
 
 
@@ -397,6 +399,24 @@ def test_a_build_that_was_begun_otherwise(tmp_path, texts, bert, checkpoints):
     file.write_text("as they are now")
     with pytest.raises(ValueError, match="out.partial was begun with another source: delete it"):
         write(tmp_path / "out", Listed(texts, file), bert, "bundled")
+
+
+def test_a_source_is_told_by_its_content(tmp_path, texts, bert):
+    """Touched, or copied to its place, it is the same; with another content of the same size and time it is not."""
+    file = tmp_path / "docs"
+    file.write_text("as they were")
+    with pytest.raises(Killed):
+        write(tmp_path / "out", failing(texts, file, 2), bert, "bundled")
+    os.utime(file, (1e9, 1e9))
+    write(tmp_path / "out", Listed(texts, file), bert, "bundled")
+    shutil.copy(file, tmp_path / "copy")
+    os.replace(tmp_path / "copy", file)
+    assert len(TokenIndex(tmp_path / "out")) == len(texts)
+    facts = file.stat()
+    file.write_text("as they are!")
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    with pytest.raises(ValueError, match="out is stale, since .*docs has changed: build it again"):
+        TokenIndex(tmp_path / "out")
 
 
 def test_documents_that_change_meanwhile(tmp_path, texts, bert):

@@ -18,7 +18,7 @@ PACKAGES = ("sentence-transformers", "torch", "transformers", "optimum", "onnxru
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     try:
         for said in serve():

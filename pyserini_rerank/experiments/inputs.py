@@ -1,0 +1,90 @@
+"""What an output is made of, told apart by content: it goes on, or is reported on, with the same inputs only.
+
+A file that was touched, moved, or written anew with the same content is the same input; one with other content is
+another, whatever its name, size and time.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from ..files import digest, refuse_packed
+from ..loading import read_combination
+from ..retrieval.documents import newest_commit
+from ..scoring.checkpoints import ALL_FILES
+from ..scoring.tokens import META
+from .collections import AS_IT_LIES
+
+#: Files of a checkpoint that its scores may depend on, in its folder and in those of its modules.
+CHECKPOINT = (*ALL_FILES, "*.onnx", "*/*.json", "*/*.onnx", "*/*.safetensors", "*/*.bin")
+
+
+def of_value(value: Any) -> str:
+    """Tell topics, judgements and the like apart, by what was read of them."""
+    return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+
+
+def of_texts(index: str | None, collection: Path | None, tokens: Path | None) -> str | None:
+    """Tell the states of an index, a collection or a token index apart, whichever is named."""
+    if index is not None:
+        return of_index(index)
+    if tokens is not None:
+        return digest(tokens / META) if (tokens / META).is_file() else None
+    if collection is not None:
+        refuse_packed(collection, AS_IT_LIES)
+        return digest(collection)
+    return None
+
+
+def of_index(index: str) -> str:
+    """Tell the states of a Lucene index apart: one at a path, or a prebuilt one, which is fetched if it is not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such index.
+    As `pyserini_rerank.retrieval.texts.open_index`.
+    """
+    if os.path.isdir(index):
+        return digest(newest_commit(Path(index)))
+    from ..retrieval.texts import open_index
+
+    searcher = open_index(index)
+    folder = Path(searcher.index_dir)
+    searcher.close()
+    return digest(newest_commit(folder))
+
+
+def of_model(name: str) -> str:
+    """Tell checkpoints apart, and combinations of them: by the files in their folders, else by their names."""
+    return of_value(_stated(read_combination(name)))
+
+
+def of_words(words: Sequence[str]) -> dict[str, str]:
+    """Tell the files and Lucene indexes apart that words of a command name, but what comes after ``--output``."""
+    found = {}
+    for before, word in zip(["", *words], words, strict=False):
+        path = Path(word)
+        if before != "--output" and path.is_file():
+            found[word] = digest(path)
+        elif before != "--output" and path.is_dir() and any(path.glob("segments_*")):
+            found[word] = digest(newest_commit(path))
+    return found
+
+
+def _stated(part: Any) -> Any:
+    """Put the state of each file and folder into the place of its name."""
+    if isinstance(part, Mapping):
+        return {str(name): _stated(value) for name, value in part.items()}
+    if isinstance(part, Sequence) and not isinstance(part, str):
+        return [_stated(value) for value in part]
+    if not isinstance(part, str):
+        return repr(part)
+    path = Path(part).expanduser()
+    if path.is_dir():
+        files = sorted({file for pattern in CHECKPOINT for file in path.glob(pattern) if file.is_file()})
+        return [[str(file.relative_to(path)), digest(file)] for file in files]
+    return digest(path) if path.is_file() else part

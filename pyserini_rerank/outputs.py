@@ -1,0 +1,156 @@
+"""Files that go out: checked before there is anything to write, by one process at a time, and for good."""
+
+import errno
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Check that a file can be written, and follow its links.
+
+    Raises
+    ------
+    ValueError
+        It is called ``-``.
+    OSError
+        It is a folder, or there is no folder that it could be in, or nothing may be written there.
+    """
+    name = os.fspath(path)
+    if name == "-":
+        raise ValueError("- stands for no output here: name a file (./- is one of that name).")
+    if _is_stream(name):
+        return Path(name)
+    target = _behind_links(name)
+    wrong = None
+    if target.is_dir():
+        wrong = errno.EISDIR
+    elif not target.parent.is_dir():
+        wrong = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
+    elif not os.access(target.parent, os.W_OK):
+        wrong = errno.EACCES
+    if wrong:
+        raise OSError(wrong, os.strerror(wrong), name)
+    return target
+
+
+def growing(path: str | os.PathLike[str]) -> Path:
+    """Follow the links of an output that grows beside its name and then takes its place, which only a file can have.
+
+    Raises
+    ------
+    ValueError
+        It is a pipe, a device or the like, or called ``-``.
+    """
+    name = os.fspath(path)
+    if name == "-" or _is_stream(name):
+        raise ValueError(f"{name} is no file, and an output that can be interrupted needs one: name a file.")
+    return _behind_links(name)
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file so that there is the old one or the new one, and never a part of it.
+
+    A link stays, and what it points to is written; what is no file (a pipe, a device) gets the content as it is.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    target = target_of(path)
+    if _is_stream(os.fspath(path)):
+        with target.open("ab") as stream:
+            stream.write(data)
+        return
+    # Of a name that is short, and no other process's.
+    temporary = target.with_name(f".{os.getpid()}.new")
+    try:
+        with temporary.open("wb") as file:
+            append(file, data)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append(file: Any, data: bytes) -> None:
+    """Write for good: what has been written survives a machine that dies.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the like; it names the file, and what was written before stays.
+    """
+    try:
+        # Past the file's buffer, which would be written again, and fail without a name, when the file is closed.
+        while data:
+            data = data[os.write(file.fileno(), data) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
+        raise OSError(error.errno, what, str(file.name)) from None
+
+
+@contextmanager
+def held(target: Path, shown: Path, *, wait: bool = False) -> Iterator[None]:
+    """Be the only one who writes something, until this ends, or the process does, however it ends.
+
+    Parameters
+    ----------
+    target : path
+        What is written; it need not be there, but its folder.
+    shown : path
+        What it is called in the message.
+    wait : bool
+        Wait for another one, and say so on stderr.
+
+    Raises
+    ------
+    BlockingIOError
+        Another one writes it; the message says who.
+    """
+    lock, holder = (target.with_name(f".{target.name}.{kind}") for kind in ("lock", "holder"))
+    own = FileLock(lock)
+    try:
+        own.acquire(blocking=False)
+    except Timeout:
+        said = f"{shown} is being written by {_told(holder)}"
+        if not wait:
+            raise BlockingIOError(f"{said}: wait until that is done, or name another output.") from None
+        print(f"{said}: waiting for it.", file=sys.stderr)
+        own.acquire()
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        replace(holder, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        own.release()
+
+
+def _told(holder: Path) -> str:
+    """Say who holds a lock, as far as that is written down yet."""
+    try:
+        facts = json.loads(holder.read_bytes())
+        return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _behind_links(name: str) -> Path:
+    target = Path(os.path.realpath(name))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    return target
+
+
+def _is_stream(name: str) -> bool:
+    """Is it something that cannot be replaced: a device, a pipe, a socket, or a name of what this process has open?"""
+    if os.path.abspath(name).startswith(("/dev/fd/", "/dev/std", "/proc/")):
+        return True
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
