@@ -20,7 +20,7 @@ from pyserini_rerank.experiments.runs import Skipped, read
 from pyserini_rerank.experiments.topics import load_qrels, load_topics
 from pyserini_rerank.experiments.workload import read_pairs
 from pyserini_rerank.files import at_rest, cache_folder, open_lines
-from pyserini_rerank.loading import _read as read_combination
+from pyserini_rerank.loading import read_combination
 
 BOM = b"\xef\xbb\xbf"
 

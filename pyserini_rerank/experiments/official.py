@@ -141,7 +141,8 @@ class OfficialCandidates:
 
 def _parsed(line: bytes) -> tuple[str, str, str, str]:
     columns = line.rstrip(b"\r\n").split(b"\t")
-    if len(columns) != COLUMNS or not all(columns[:3]):  # an empty passage is one that cannot be scored
+    # An empty passage is one that cannot be scored.
+    if len(columns) != COLUMNS or not all(column.strip() for column in columns[:3]):
         raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
     qid, docid, query, passage = columns
     return column(qid, "qid"), column(docid, "docid"), text_of(query), text_of(passage)

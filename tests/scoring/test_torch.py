@@ -259,7 +259,6 @@ def test_mps_that_is_not_there(tiny):
         " cpu ",
         torch.device("cpu", 0),
     ],
-    ids=repr,
 )
 def test_a_device_as_torch_has_it(tiny, device):
     with load(tiny) as named, load(tiny, device=device, dtype=torch.float32) as given:
