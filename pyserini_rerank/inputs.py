@@ -1,4 +1,4 @@
-"""The door for what callers pass: any sequence becomes a list, and any whole number an int."""
+"""The door for what callers pass: any sequence becomes a list, any mapping a dict, and any whole number an int."""
 
 import operator
 from collections.abc import Mapping
@@ -31,9 +31,23 @@ def listed(values: Any, name: str) -> list[Any]:
     # Arrow's and numpy's own scalars are no strings of Python's.
     convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
     try:
-        return list(convert() if convert and getattr(values, "ndim", 1) else values)
+        items = iter(convert() if convert and getattr(values, "ndim", 1) else values)
     except TypeError:
         raise TypeError(f"{name} is a {kind}: give a list.") from None
+    return list(items)  # what a generator raises is its own
+
+
+def mapped(values: Any, name: str) -> dict[Any, Any]:
+    """Copy a caller's mapping, such as a dict or a pandas Series with labels, into a dict.
+
+    Raises
+    ------
+    TypeError
+        It is a table, or no mapping.
+    """
+    if not (hasattr(values, "keys") and hasattr(values, "items")) or hasattr(values, "columns"):
+        raise TypeError(f"{name} is a {type(values).__name__}: give a mapping, such as a dict.")
+    return dict(values.items())
 
 
 def whole(value: Any, name: str, *, least: int | None = None) -> int:

@@ -3,7 +3,7 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,7 @@ from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalR
 from .combining.segments import Segments
 from .combining.windows import Windows
 from .files import read_text
+from .inputs import listed
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import make_backend
@@ -38,11 +39,11 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         A hub name, such as ``"cross-encoder/ms-marco-MiniLM-L-6-v2"``; the path of a local folder;
         or ``"bundled"``, the MiniLM-L-12 of the extra `bundled-model`.
 
-        A list of (reranker, depth) is a cascade. A dict with one key of ``cascade``, ``ensemble``,
-        ``interpolation``, ``rrf``, ``segments`` and ``windows`` has the arguments of that class of
+        A list (or another iterable) of (reranker, depth) is a cascade. A dict with one key of ``cascade``,
+        ``ensemble``, ``interpolation``, ``rrf``, ``segments`` and ``windows`` has the arguments of that class of
         `pyserini_rerank.combining`; ``{"model": name, ...}`` has options for that checkpoint alone, and
-        ``"first-stage"`` is the first stage's own score. They nest. The same in YAML is the name of a file
-        that ends in ``.yaml``, or a string that begins with ``{`` or ``[``.
+        ``"first-stage"`` is the first stage's own score. The same in YAML is the name of a file
+        that ends in ``.yaml``, or a string that begins with ``{`` or ``[``. They nest.
     backend : str
         What computes the scores: ``"torch"``, ``"sentence-transformers"``, ``"onnx"``, ``"openvino"``, ``"http"``
         (`name` is then a server's URL), or a backend that another package brings (entry points of the group
@@ -63,9 +64,9 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         There is no such folder, it holds no checkpoint, or the hub cannot be reached.
     ValueError, TypeError
         The checkpoint cannot be read without guessing (pass `head=`), it lacks weights, the device is
-        not there, there is no such backend, or a combination is none of the above.
+        not there, there is no such backend, a combination is none of the above or holds itself, or there are options
+        and nothing that is loaded here.
     """
-
     reranker, _ = load_models(name, backend=backend, cache=cache, **options)
     return reranker
 
@@ -77,7 +78,12 @@ def load_models(
     rerankers that a combination was given. Parameters and errors are those of `load`."""
     maker = _Maker(backend, cache, options)
     try:
-        return maker.make(read_combination(name)), maker.loaded
+        reranker = maker.make(name)
+        asked = [*options, *["backend"] * (backend != "torch"), *["cache"] * (cache is not None)]
+        if asked and maker.given and not maker.loaded:
+            given = " and ".join(dict.fromkeys(reranker.name for reranker in maker.given))
+            raise TypeError(f"{', '.join(asked)}: give these to the load() that made {given}, nothing is loaded here.")
+        return reranker, maker.loaded
     except BaseException:  # the other parts of a combination that cannot be made
         for reranker in maker.loaded:
             reranker.close()
@@ -85,27 +91,43 @@ def load_models(
 
 
 class _Maker:
-    """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded."""
+    """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded, and the rerankers
+    that it was given."""
 
     def __init__(self, backend: str, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> None:
         self.backend, self.cache, self.options = backend, cache, options
         self.loaded: list[ModelReranker] = []
+        self.given: list[Reranker] = []
+        self._around: list[Any] = []
 
     def make(self, part: Any) -> Reranker:
+        """Make what is written; raises ValueError where that holds itself."""
+        key = part if isinstance(part, str | os.PathLike) else id(part)
+        if key in self._around:
+            raise ValueError(f"the combination {part!r:.80} holds itself.")
+        self._around.append(key)
+        try:
+            return self._made(read_combination(part))
+        finally:
+            self._around.pop()
+
+    def _made(self, part: Any) -> Reranker:
         if isinstance(part, Reranker):
+            self.given.append(part)
             return part
         if isinstance(part, Mapping):
-            return self._model(**part) if "model" in part else _combined(part, self.make)
-        if isinstance(part, Sequence) and not isinstance(part, str):
+            is_model = "model" in part and all(isinstance(option, str) for option in part)
+            return self._model(**part) if is_model else _combined(part, self.make)
+        if isinstance(part, str | os.PathLike):
+            return FirstStage() if part == FIRST_STAGE else self._model(part)
+        if isinstance(part, Iterable):
             return Cascade(_numbered(part, self.make))
-        if part == FIRST_STAGE:
-            return FirstStage()
-        return self._model(part)
+        kind = type(part).__name__
+        raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
 
     def _model(self, model: Any, **of_its_own: Any) -> Reranker:
         if not isinstance(model, str | os.PathLike):
-            kind = type(model).__name__
-            raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
+            raise TypeError(f"`model` is a {type(model).__name__}: name a checkpoint or a folder.")
         given = {"backend": self.backend, **self.options, **of_its_own}
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
@@ -123,9 +145,17 @@ class _Maker:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and truth values: ``1e-1`` is a number, ``no`` and ``2024-01-01`` are names."""
+    """YAML 1.2's numbers and truth values: ``1e-1`` is a number, ``no`` and ``2024-01-01`` are names. A key comes once,
+    as YAML asks."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(problem=f"{twice[0]} comes twice")
+        return super().construct_mapping(node, deep)
 
 
 for _tag, _pattern, _first in (
@@ -150,7 +180,7 @@ def read_combination(name: Any) -> Any:
     if not isinstance(name, str | os.PathLike):
         return name
     text = os.fspath(name)
-    is_file = text.endswith((".yaml", ".yml"))
+    is_file = text.lower().endswith((".yaml", ".yml"))
     if not is_file and not text.lstrip().startswith(("{", "[")):
         return name
     written = read_text(text) if is_file else text
@@ -181,9 +211,16 @@ def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reran
 
 def _numbered(parts: Any, make: Callable[[Any], Reranker]) -> list[tuple[Reranker, Any]]:
     """Make the rerankers of a list of pairs, each of a reranker and a number."""
-    if not isinstance(parts, Sequence) or isinstance(parts, str):
-        raise ValueError(f"{parts!r} is no list of pairs of a reranker and a number (its depth, or its weight).")
-    for part in parts:
-        if not (isinstance(part, Sequence) and len(part) == 2 and isinstance(part[1], Real)):
-            raise ValueError(f"{part!r} is no pair of a reranker and a number (its depth, or its weight).")
-    return [(make(part), number) for part, number in parts]
+    pairs = [(written, _items(written, "pair")) for written in _items(parts, "list of pairs")]
+    for written, pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[1], Real):
+            raise ValueError(f"{written!r} is no pair of a reranker and a number (its depth, or its weight).")
+    return [(make(part), number) for _, (part, number) in pairs]
+
+
+def _items(values: Any, name: str) -> list[Any]:
+    try:
+        return listed(values, name)
+    except TypeError:
+        shown = " ".join(repr(values).split())
+        raise ValueError(f"{shown:.200} is no {name} of a reranker and a number (its depth, or its weight).") from None

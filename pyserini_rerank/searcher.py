@@ -7,9 +7,8 @@ from typing import Any
 from .ahead import ahead
 from .inputs import listed, whole
 from .loading import load_models
-from .model import ModelReranker
 from .passages import Passages, open_source, passages
-from .reranker import SHARD, Reranker
+from .reranker import SHARD
 from .retrieval.candidates import Candidates
 from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
@@ -78,16 +77,9 @@ class RerankingSearcher:
         **options: Any,
     ) -> None:
         depth = None if depth is None else whole(depth, "depth", least=1)
-        if options and isinstance(reranker, Reranker):
-            raise TypeError(f"{', '.join(options)}: give these to load(), which has loaded this reranker already.")
         self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
         self.texts = open_source(texts, tokens, self.first_stage.searcher)
-        self.reranker: Reranker
-        self._loaded: list[ModelReranker] = []
-        if isinstance(reranker, Reranker):
-            self.reranker = reranker
-        else:
-            self.reranker, self._loaded = load_models(reranker, **options)
+        self.reranker, self._loaded = load_models(reranker, **options)
         try:
             self.reranker.check(self.texts)
         except BaseException:

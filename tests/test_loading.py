@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyserini_rerank
 import pytest
+from collection import HashBackend
 from pyserini_rerank import load
 from pyserini_rerank.experiments.provenance import provenance
 from tiny_checkpoints import build
@@ -93,9 +95,57 @@ def test_whatever_changes_the_scores_changes_the_fingerprint(models: list[str]) 
     assert len(set(prints)) == len(written)
 
 
+def test_iterables_of_every_kind_and_files_within_files(models: list[str], tmp_path: Path) -> None:
+    pairs = list(zip(models, (3, 2), strict=True))
+    name = f"cascade({models[0]}@3, {models[1]}@2)"
+    inner = tmp_path / "inner.YAML"
+    inner.write_text(f"rrf: {models[0]}")
+    rrf = f"ensemble(1*{models[0]}, 1*first-stage, normalise=reciprocal-rank)"
+    for given, made in [
+        (zip(models, np.array([3, 2]), strict=True), name),
+        (dict(pairs).items(), name),
+        ((pair for pair in pairs), name),
+        (np.array(pairs, dtype=object), name),
+        (pd.Series(pairs, index=[1, 0]), name),
+        ({"cascade": zip(models, (3, 2), strict=True)}, name),
+        (inner, rrf),
+        ([(str(inner), 5)], f"cascade({rrf}@5)"),
+        (f"[['{{rrf: {models[0]}}}', 5]]", f"cascade({rrf}@5)"),
+        (f"{{ensemble: [[&one {{model: {models[0]}}}, 1], [*one, 2]]}}", f"ensemble(1*{models[0]}, 2*{models[0]})"),
+    ]:
+        with load(given, device="cpu") as reranker:
+            assert reranker.name == made
+
+
+def test_what_holds_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "self.yaml").write_text("ensemble: [[other.yaml, 1]]")
+    (tmp_path / "other.yaml").write_text("rrf: self.yaml")
+    recursive: dict[str, object] = {}
+    recursive["rrf"] = recursive
+    for given in ("self.yaml", Path("other.yaml"), "{rrf: &a {rrf: *a}}", recursive):
+        with pytest.raises(ValueError, match="the combination .* holds itself") as error:
+            load(given)
+        assert "\n" not in str(error.value)
+
+
+def test_options_for_which_nothing_is_loaded() -> None:
+    given = pyserini_rerank.ModelReranker(HashBackend(), "given")
+    for options in ({"device": "cpu"}, {"backend": "onnx"}, {"cache": "scores"}):
+        for name in (given, {"rrf": given}, [(given, 5)]):
+            with pytest.raises(TypeError, match=f"^{next(iter(options))}: give these to the load.. that made given, "):
+                load(name, **options)  # type: ignore[arg-type]
+    assert load(given) is given and load("first-stage").name == "first-stage"
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [
+        ("{interpolation: {reranker: bundled, alpha: 0.1, alpha: 0.9}}", "is no YAML: alpha comes twice"),
+        ("{rrf: bundled, rrf: other}", "is no YAML: rrf comes twice"),
+        ("{model: bundled, 3: 4}", "{'model': 'bundled', 3: 4} is no reranker: give a mapping with one key of"),
+        ("{segments: {reranker: first-stage, delimiter: 3}}", "the delimiter is a int: give what comes before"),
+        ("{ensemble: {rerankers: [[first-stage, 1]], normalise: [z]}}", "normalise=['z']: there are min-max, z"),
         ("{fusion: bundled}", "{'fusion': 'bundled'} is no reranker: give a mapping with one key of cascade, ensemble"),
         ("{windows: {reranker: first-stage, length: 3}}", "windows has no 'length': it has reranker, size, stride"),
         ("[bundled, 100]", "'bundled' is no pair of a reranker and a number"),
