@@ -48,9 +48,12 @@ class Passages:
         Raises
         ------
         ValueError
-            The candidates have no first-stage scores, and so no order.
+            The candidates have no first-stage scores, and so no order; or infinite ones.
         """
         scores = self.first_scores()
+        if np.isinf(scores).any():
+            docid = self.docids[int(np.argmax(np.isinf(scores)))]
+            raise ValueError(f"the first stage's score of {docid} is infinite in float32: it cannot be weighed in.")
         if np.isnan(scores).any():
             raise ValueError(
                 "the candidates have no first-stage scores and are in no order, such as MS MARCO's official ones: a "

@@ -101,15 +101,32 @@ class Reranker(ABC):
         Returns
         -------
         list of float32 (n,)
-            A score for each of a query's passages; NaN for one that was not scored.
+            A score for each of a query's passages; NaN for one that was not scored. That of a passage without text
+            ("") does not count.
         """
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         """Rank the passages of some queries, of which some may be documents in parts."""
-        scores = self.relevance(queries, [of_query.flat() for of_query in found], counts)
+        flat = [of_query.flat() for of_query in found]
+        given = listed(self.relevance(queries, flat, counts), f"the relevance of {self.name}")
+        if len(given) != len(flat):
+            raise ValueError(f"{self.name} gave scores for {len(given)} queries of {len(flat)}: give an array a query.")
+        scores = [self._checked(*of_query) for of_query in zip(given, flat, strict=True)]
         return [
             Ranking(of_query.gather(of_parts, self.scale)) for of_query, of_parts in zip(found, scores, strict=True)
         ]
+
+    def _checked(self, given: Any, passages: Passages) -> Scores:
+        """Read what `relevance` gave for a query's passages, of whatever kind; one without text has no score."""
+        scores = np.asarray(given, dtype=np.float32)
+        if scores.shape != (len(passages.texts),):
+            raise ValueError(
+                f"{self.name} gave scores of the shape {scores.shape} for {len(passages.texts)} passages: give one a "
+                "passage, NaN for one that is not scored."
+            )
+        if np.isinf(scores).any():
+            raise FloatingPointError(f"{self.name} gave an infinite score: give NaN for a passage that is not scored.")
+        return np.where([text == "" for text in passages.texts], np.float32(np.nan), scores)
 
     @property
     def depth(self) -> int | None:
@@ -260,21 +277,22 @@ class Reranker(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Stands for all that changes its scores; empty where a checkpoint's is not known."""
-        prints = [model.fingerprint for model in self.models()]
-        return blake2b(" ".join([self.name, *prints]).encode(), digest_size=16).hexdigest() if all(prints) else ""
+        """Stands for all that changes its scores; empty where that of a part is not known, or it is made of none."""
+        prints = [part.fingerprint for part in self.parts]
+        known = prints and all(prints)
+        return blake2b(" ".join([self.name, *prints]).encode(), digest_size=16).hexdigest() if known else ""
 
     def check(self, source: Source) -> None:
-        """Check that a source's passages are ones that all its checkpoints read: texts always are.
+        """Check that a source's passages are ones that all who read passages can: texts always are.
 
         Raises
         ------
         ValueError
-            It is a token index of another vocabulary, or a backend reads no tokens.
+            It is a token index of another vocabulary, or one of them reads no tokens.
         """
         if isinstance(source, TokenIndex):
-            for model in self.models():
-                source.check(model.vocabulary, model.name)
+            for leaf in self.leaves():
+                source.check(getattr(leaf, "vocabulary", None), leaf.name)
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
@@ -325,6 +343,13 @@ def as_found(candidates: Candidates, k: int) -> Hits:
         found = [(hit.docid, float(hit.score)) for hit in hits]
     traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
     return Hits(hits, traces, 0)
+
+
+def checked_reranker(reranker: Any) -> Reranker:
+    """Check that something is a reranker; raises TypeError."""
+    if not isinstance(reranker, Reranker):
+        raise TypeError(f"{reranker!r:.80} is no reranker: have pyserini_rerank.load() make one of it.")
+    return reranker
 
 
 def check_text(text: Any, position: int) -> None:

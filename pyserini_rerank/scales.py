@@ -31,7 +31,7 @@ def probabilities(scores: NDArray[np.float32], scale: Scale, name: str) -> NDArr
 
 def check_probabilities(scale: Scale, name: str) -> None:
     """Check that scores can be given as probabilities; raises ValueError."""
-    if scale == "other":
+    if scale not in ("logit", "probability"):
         raise ValueError(
             f"the scores of {name} are neither logits nor probabilities, so they cannot be given or added as "
             "probabilities: use them as they are, and 'max', 'first' or a number as the aggregate."

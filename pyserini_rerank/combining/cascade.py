@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..inputs import listed, whole
+from ..inputs import whole
 from ..passages import Passages
 from ..ranking import Positions, Ranking
 from ..reranker import Counts, Reranker
 from ..scoring.backend import Tokens
-from .combination import Combination
+from .combination import Combination, numbered
 
 
 class Cascade(Combination):
@@ -26,12 +26,13 @@ class Cascade(Combination):
     Raises
     ------
     ValueError, TypeError
-        There is no stage, or a depth that is no whole number, below 1 or above that of the stage before.
+        There is no stage, one that is no pair, or a depth that is no whole number, below 1 or above that of the stage
+        before.
     """
 
     def __init__(self, stages: Iterable[tuple[Reranker, int]]) -> None:
         self.stages = [
-            (reranker, whole(depth, "a depth of the cascade")) for reranker, depth in listed(stages, "stages")
+            (reranker, whole(depth, "a depth of the cascade")) for reranker, depth in numbered(stages, "stages")
         ]
         depths = [depth for _, depth in self.stages]
         if not depths or depths != sorted(depths, reverse=True) or depths[-1] < 1:

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..inputs import listed
 from ..passages import Passages
 from ..ranking import Ranking, best_first
 from ..reranker import Counts, Reranker
 from ..scales import Scale
-from .combination import Combination
+from .combination import Combination, numbered
 
 Float64 = NDArray[np.float64]
 
@@ -72,21 +71,21 @@ class Ensemble(Combination):
 
     Raises
     ------
-    ValueError
-        There is no reranker, a weight that is no finite number, or no such normalisation.
+    ValueError, TypeError
+        There is no reranker, one that is no pair, a weight that is no finite number, or no such normalisation.
     """
 
     def __init__(self, rerankers: Iterable[tuple[Reranker, float]], normalise: str | None = None) -> None:
-        weighted = [(reranker, weight) for reranker, weight in listed(rerankers, "rerankers")]
+        weighted = numbered(rerankers, "rerankers")
         weights = [weight for _, weight in weighted]
         if not weights or not all(isinstance(weight, numbers.Real) and math.isfinite(weight) for weight in weights):
             raise ValueError(
                 f"the weights of the ensemble are {weights}: give one reranker or more, each with a number."
             )
-        if normalise is not None and normalise not in NORMALISATIONS:
+        if normalise not in (None, *NORMALISATIONS):
             raise ValueError(f"normalise={normalise!r}: there are {', '.join(NORMALISATIONS)}.")
         how = f", normalise={normalise}" if normalise else ""
-        named = ", ".join(f"{weight:g}*{reranker.name}" for reranker, weight in weighted)
+        named = ", ".join(f"{weight:.15g}*{reranker.name}" for reranker, weight in weighted)
         super().__init__(f"ensemble({named}{how})", [reranker for reranker, _ in weighted])
         self.weights = weights
         self.normalise = normalise
@@ -104,6 +103,8 @@ class Ensemble(Combination):
         if scored.any():
             normalise: Callable[[Float64], Any] = NORMALISATIONS[self.normalise] if self.normalise else np.asarray
             total[scored] = sum(w * normalise(of_part[scored]) for w, of_part in zip(self.weights, scores, strict=True))
+        if np.isinf(total).any():
+            raise FloatingPointError(f"the scores of {self.name} are beyond float32: give smaller weights.")
         placed = ~np.isnan([ranking.filled() for ranking in rankings]).any(axis=0)
         order = next((ranking.order for ranking in rankings if len(ranking.behind)), rankings[0].order)
         return Ranking(total, order[placed[order] & ~scored[order]])
@@ -114,6 +115,10 @@ class FirstStage(Combination):
 
     def __init__(self) -> None:
         super().__init__("first-stage")
+
+    @property
+    def fingerprint(self) -> str:
+        return self.name
 
     def leaves(self) -> Iterator[Reranker]:
         return iter(())  # it reads no passage

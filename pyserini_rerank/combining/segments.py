@@ -6,7 +6,7 @@ import numpy as np
 
 from ..passages import Parts, Passages
 from ..ranking import Ranking, arrange
-from ..reranker import Counts, Reranker
+from ..reranker import Counts, Reranker, checked_reranker
 from ..retrieval.candidates import Candidates
 from ..retrieval.hits import Hits, Trace, rescored
 from ..retrieval.jvm import JAVA_LOCK
@@ -40,9 +40,10 @@ class Segments(Combination):
     """
 
     def __init__(self, reranker: Reranker, aggregate: str | int = "max", delimiter: str = "#") -> None:
-        if not delimiter:
-            raise ValueError("the delimiter is empty: give what comes before the number of a segment.")
-        super().__init__(f"segments({reranker.name}, {aggregate}, {delimiter})", [reranker])
+        if not (isinstance(delimiter, str) and delimiter):
+            said = "empty" if not delimiter else f"a {type(delimiter).__name__}"
+            raise ValueError(f"the delimiter is {said}: give what comes before the number of a segment, such as '#'.")
+        super().__init__(f"segments({checked_reranker(reranker).name}, {aggregate}, {delimiter})", [reranker])
         self.reranker = reranker
         self.aggregate = PartsAggregate(aggregate)
         self.aggregate.check(reranker.scales_of_parts, reranker.name)

@@ -7,7 +7,7 @@ from typing import Any
 from ..inputs import whole
 from ..passages import Parts, Passages
 from ..ranking import Ranking
-from ..reranker import Counts, Reranker
+from ..reranker import Counts, Reranker, checked_reranker
 from ..scales import Scale
 from ..scoring.backend import Tokens
 from .aggregates import PartsAggregate
@@ -48,7 +48,7 @@ class Windows(Combination):
         size, stride = whole(size, "size"), whole(stride, "stride")
         if not 1 <= stride <= size:
             raise ValueError(f"windows of {size} tokens with stride {stride}: give a stride from 1 to the size.")
-        super().__init__(f"windows({reranker.name}, {size}/{stride}, {aggregate})", [reranker])
+        super().__init__(f"windows({checked_reranker(reranker).name}, {size}/{stride}, {aggregate})", [reranker])
         self.reranker = reranker
         self.size, self.stride = size, stride
         self.aggregate = PartsAggregate(aggregate)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from collection import HashBackend, WordBackend, hashed, listed
 from hypothesis import HealthCheck, given, settings
@@ -443,3 +444,112 @@ def test_whole_numbers_of_numpys_and_any_iterable_of_stages() -> None:
 def test_an_alpha_that_is_none(alpha: Any) -> None:
     with pytest.raises(ValueError, match="alpha is .*: give the reranker's weight, from 0 to 1"):
         Interpolation(ModelReranker(HashBackend(), "model"), alpha)
+
+
+# ----------------------------------------------------------------------------------------------- rerankers of one's own
+
+
+class Own(Reranker):
+    """As somebody writes it: one method, which scores what it is given and says nothing of its types."""
+
+    def __init__(self, kind: Any = list, name: str = "own") -> None:
+        super().__init__(name)
+        self.kind = kind
+
+    def relevance(self, queries: Any, found: Any, counts: Any) -> Any:
+        return [
+            self.kind([one(query, text) for text in of_query.texts])
+            for query, of_query in zip(queries, found, strict=True)
+        ]
+
+
+KINDS_OF_SCORES = {
+    "list": list,
+    "tuple": tuple,
+    "float64": np.array,
+    "float32": lambda scores: np.array(scores, dtype=np.float32),
+    "series": lambda scores: pd.Series(scores, index=range(len(scores), 0, -1)),
+}
+AROUND = {
+    "alone": lambda part: part,
+    "cascade": lambda part: Cascade([(part, 12), (Own(), 4)]),
+    "interpolation": lambda part: Interpolation(part),
+    "fusion": ReciprocalRankFusion,
+    "ensemble": lambda part: Ensemble([(part, 1), (Own(), 0.5)], "z"),
+    "segments": Segments,
+    "mean of segments": lambda part: Segments(part, 2),
+    "interpolated segments": lambda part: Segments(Interpolation(part), 2),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_SCORES)
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
+def test_a_reranker_of_ones_own_in_every_combination(around: str, kind: str) -> None:
+    """Its scores are as a checkpoint's, whatever they are given as; a document without text has none."""
+    texts = {f"D{i // 3}#{i % 3}": f"text number {i}" if i % 4 else " " for i in range(20)}
+    hits = [Hit(docid, 50.0 - i) for i, docid in enumerate(texts)]
+    model = ModelReranker(HashBackend(one), "model")
+    wanted, found = (
+        AROUND[around](part).rerank("q", hits, texts=texts) for part in (model, Own(KINDS_OF_SCORES[kind]))
+    )
+    assert listed(found) == listed(wanted) and trace(found) == trace(wanted) and found.scored == wanted.scored
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "says"),
+    [
+        (lambda scores: scores[:-1], ValueError, r"own gave scores of the shape \(2,\) for 3 passages: give one a"),
+        (lambda scores: [*scores, 9.0], ValueError, r"own gave scores of the shape \(4,\) for 3 passages"),
+        (lambda scores: np.array(scores)[:, None], ValueError, r"own gave scores of the shape \(3, 1\) for 3 passages"),
+        (lambda scores: scores[0], ValueError, r"own gave scores of the shape \(\) for 3 passages"),
+        (lambda scores: [*scores[:-1], math.inf], FloatingPointError, "own gave an infinite score: give NaN"),
+        (lambda scores: [*scores[:-1], 1e300], FloatingPointError, "own gave an infinite score: give NaN"),
+    ],
+)
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_scores_that_are_none(around: str, kind: Any, error: Any, says: str) -> None:
+    texts = {f"D{i}#0": f"text {i}" for i in range(3)}
+    with pytest.raises(error, match=f"^{says}"):
+        AROUND[around](Own(kind)).rerank("q", [Hit(docid, 1.0) for docid in texts], texts=texts)
+
+
+def test_what_is_said_of_a_reranker_of_ones_own() -> None:
+    class Less(Own):
+        def relevance(self, queries: Any, found: Any, counts: Any) -> Any:
+            return super().relevance(queries[1:], found[1:], counts)
+
+    with pytest.raises(ValueError, match="own gave scores for 0 queries of 1: give an array a query"):
+        Less().score("q", ["text"])
+    assert Own().fingerprint == Interpolation(Own()).fingerprint == "", "nobody knows what changes its scores"
+    mistyped = Own()
+    mistyped.scale = "probabilities"  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="neither logits nor probabilities"):
+        mistyped.score("q", ["text"], probability=True)
+
+
+def test_a_fingerprint_tells_weights_apart() -> None:
+    backend = HashBackend()
+    backend.fingerprint = "known"  # type: ignore[attr-defined]
+    model = ModelReranker(backend, "model")
+    made = [Interpolation(model, 0.1234567), Interpolation(model, 0.1234568), Cascade([(Interpolation(model), 5)])]
+    assert len({reranker.fingerprint for reranker in made} - {""}) == 3
+    assert Interpolation(model, 0.7).name == "ensemble(0.7*model, 0.3*first-stage, normalise=min-max)"
+
+
+@pytest.mark.parametrize("score", [math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("around", ["interpolation", "fusion", "interpolated segments"])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_first_stage_with_an_infinite_score(around: str, score: float) -> None:
+    texts = {f"D{i}#0": f"text {i}" for i in range(3)}
+    hits = [Hit("D0#0", 2.0), Hit("D1#0", score), Hit("D2#0", 1.0)]
+    with pytest.raises(ValueError, match=r"the first stage's score of D1(#0)? is infinite in float32"):
+        AROUND[around](Own()).rerank("q", hits, texts=texts)
+    assert len(Own().rerank("q", hits, texts=texts)) == 3
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_sum_beyond_float32() -> None:
+    with pytest.raises(FloatingPointError, match=r"the scores of ensemble\(1e\+39\*own\) are beyond float32"):
+        Ensemble([(Own(), 1e39)]).score("q", ["a", "b"])
