@@ -64,8 +64,12 @@ def set_reranker(
     from .searcher import RerankingSearcher
 
     before = vars(self).get("_reranking")
+    if before and before.first_stage.searcher is not self:  # a copy of a searcher comes with the original's
+        unset_reranker(self)
+        before = None
     first_stage = before.first_stage if before else FirstStage(self)
     reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, tokens=tokens, **options)
+    before = vars(self).get("_reranking")  # which another thread may have set meanwhile
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:
         vars(self)[name] = getattr(reranking, name)
@@ -80,7 +84,8 @@ def unset_reranker(self: Any) -> None:
         for name in reranking.first_stage.methods:
             del vars(self)[name]
         vars(self).update(reranking.first_stage.patched)
-        reranking.close()
+        if reranking.first_stage.searcher is self:
+            reranking.close()
 
 
 def is_using_reranker(self: Any) -> bool:

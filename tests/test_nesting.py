@@ -1,10 +1,12 @@
 """Reranked searchers inside one another, three levels deep and in batches of several shards: none waits for ever."""
 
+import copy
 import faulthandler
 import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -244,6 +246,34 @@ def test_a_reranker_that_was_given_stays_open(searcher: Any, hashing: Any, backe
     searcher.unset_reranker()
     assert still_open(made) == [False, False] and not backend.closed
     assert len(searcher.search(query)) == 10, "the user's own searcher is open"
+
+
+def test_a_copy_of_a_searcher_leaves_the_original_its_reranker(searcher: Any, query: str, made: Any) -> None:
+    plain = listed(searcher.search(query))
+    searcher.set_reranker("model", backend="counted")
+    wanted = listed(searcher.search(query))
+    for _ in range(2):
+        copied = copy.copy(searcher)
+        assert copied.is_using_reranker() and listed(copied.search(query)) == wanted
+        copied.unset_reranker()
+        assert listed(copied.search(query)) == plain and still_open(made)[0]
+        copied = copy.copy(searcher)
+        copied.set_reranker("another", backend="counted")
+        assert copied._reranking.first_stage.searcher is copied
+        copied.search(query)
+        copied.unset_reranker()
+        assert listed(searcher.search(query)) == wanted and still_open(made)[0] and not any(still_open(made)[1:])
+    searcher.unset_reranker()
+    assert not any(still_open(made))
+
+
+def test_rerankers_that_threads_set_are_closed_but_for_the_last(searcher: Any, query: str, made: Any) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for call in [pool.submit(searcher.set_reranker, f"model {i}", backend="counted") for i in range(40)]:
+            call.result()
+    assert sum(still_open(made)) == 1 and len(searcher.search(query)) == 10
+    searcher.unset_reranker()
+    assert not any(still_open(made))
 
 
 def test_a_searcher_that_is_dropped_lets_its_reranker_go(searcher: Any, query: str, made: Any) -> None:
