@@ -1,6 +1,7 @@
 """Every public call takes any sequence of the right length, or says in one line that it does not."""
 
 from collections import OrderedDict, deque
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -256,3 +257,159 @@ def test_hits_that_cannot_be_rescored(hashing: Reranker) -> None:
 
     with pytest.raises(TypeError, match="a copy of a Fixed cannot be given another score .*: make hits dataclasses"):
         hashing.rerank("q", [Fixed()], texts={"d": "text"})
+
+
+def test_an_error_in_a_generator_is_its_own(hashing: Reranker, documents: dict[str, str]) -> None:
+    def texts() -> Any:
+        yield "flea"
+        raise TypeError("mine")
+
+    class Lazy:
+        def search(self, query: str, k: int = 10) -> Any:
+            return texts()
+
+    for call in (lambda: hashing.score("q", texts()), lambda: RerankingSearcher(Lazy(), hashing, texts={}).search("q")):
+        with pytest.raises(TypeError, match="^mine$"):
+            call()
+
+
+def test_strings_and_numbers_that_are_not_quite_pythons(searcher: Any, hashing: Reranker, queries: list[str]) -> None:
+    """Java takes neither; a list of an array's items has them."""
+
+    class Text(str):
+        __slots__ = ()
+
+    searcher.set_reranker(hashing, depth=9)
+    usual = listed(searcher.search(queries[0], k=3))
+    for kind in (np.str_, Text):
+        assert listed(searcher.search(kind(queries[0]), k=3)) == usual
+        found = searcher.batch_search([kind(query) for query in queries], [kind(qid) for qid in QIDS], k=3)
+        assert listed(found[QIDS[0]]) == usual and all(type(qid) is str for qid in found)
+    assert len(searcher.search(queries[0], k=2**40)) == len(searcher.search(queries[0], k=1000))
+
+
+MAPPINGS = [dict, OrderedDict, pd.Series, lambda values: pd.Series(values, dtype=object)[::-1], MappingProxyType]
+
+
+@pytest.mark.parametrize("make", MAPPINGS)
+def test_mappings(make: Any, searcher: Any, hashing: Reranker, query: str, documents: dict[str, str]) -> None:
+    hits = searcher.search(query, k=9)
+    assert listed(hashing.rerank(query, hits, texts=make({**documents, "doc": "a label"}))) == listed(
+        hashing.rerank(query, hits, texts=documents)
+    )
+    searcher.set_reranker(hashing, depth=9)
+    grades = {hits[0].docid: 2, hits[1].docid: 0}
+    usual = pyserini_rerank.compare(searcher, query, k=3, qrels=grades)
+    assert pyserini_rerank.compare(searcher, query, k=3, qrels=make(grades)).rows == usual.rows
+
+
+def test_what_is_no_mapping(searcher: Any, hashing: Reranker, query: str, documents: dict[str, str]) -> None:
+    searcher.set_reranker(hashing, depth=9)
+    for wrong in (["d1"], {"d1"}, [("d1", 1)], pd.DataFrame({"d1": [1]}), "d1", 7):
+        with pytest.raises(TypeError, match=r"^qrels is a \w+: give a mapping, such as a dict\.$"):
+            pyserini_rerank.compare(searcher, query, k=3, qrels=wrong)
+        with pytest.raises((TypeError, FileNotFoundError), match="texts= "):
+            hashing.rerank(query, searcher.search(query), texts=wrong)
+    for grade in ("2", None, [1]):
+        with pytest.raises(TypeError, match="the grade of d1 is .*: give a number"):
+            pyserini_rerank.compare(searcher, query, k=3, qrels={"d1": grade})
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("window is 2.5: give a whole number", lambda one: pyserini_rerank.explain(one, "q", "a b", window=2.5)),
+        ("window is None: give a whole number", lambda one: pyserini_rerank.explain(one, "q", "a b", window=None)),
+        ("the passage is a int, not a string", lambda one: pyserini_rerank.explain(one, "q", 5)),
+        ("'bundled' is no reranker: have .*load", lambda one: pyserini_rerank.explain("bundled", "q", "a b")),
+        ("'bundled' is no reranker: have .*load", lambda one: pyserini_rerank.Interpolation("bundled")),
+        ("'bundled' is no reranker: have .*load", lambda one: pyserini_rerank.Windows("bundled")),
+        ("None is no reranker: have .*load", lambda one: pyserini_rerank.Segments(None)),
+        ("'bundled' is no reranker: have .*load", lambda one: pyserini_rerank.Cascade([("bundled", 10)])),
+        ("10 is no reranker: have .*load", lambda one: pyserini_rerank.Cascade([(10, one)])),
+        ("rerankers has a ModelReranker that is no pair of a reranker and a number", lambda one: Ensemble([one, one])),
+        ("stages has a tuple that is no pair of", lambda one: pyserini_rerank.Cascade([(one, 10, 5)])),
+        ("stages is a ModelReranker: give a list", lambda one: pyserini_rerank.Cascade(one)),
+    ],
+)
+def test_arguments_of_another_kind(name: str, call: Any, hashing: Reranker) -> None:
+    with pytest.raises(TypeError, match=f"^{name}") as error:
+        call(hashing)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("hit", [("d1", 1.0), {"docid": "d1", "score": 1.0}, None, 7, SimpleNamespace(docid="d1")])
+def test_hits_that_are_none(hit: Any, hashing: Reranker) -> None:
+    class Found:
+        def search(self, query: str, k: int = 10) -> Any:
+            return [hit]
+
+    says = "a hit is a .* whose docid is .* and whose score is .*: give hits with a string as `docid`"
+    for call in (
+        lambda: hashing.rerank("q", [hit], texts={"d1": "text"}),
+        lambda: RerankingSearcher(Found(), hashing, texts={"d1": "text"}).search("q"),
+        lambda: hashing.rerank("q", [SimpleNamespace(docid=7, score=1.0)], texts={7: "text"}),
+        lambda: hashing.rerank("q", [SimpleNamespace(docid="d1", score=None)], texts={"d1": "text"}),
+    ):
+        with pytest.raises(TypeError, match=says) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.ShortfallWarning")
+def test_searchers_of_ones_own_that_are_named_as_pyserinis(
+    searcher: Any, hashing: Reranker, query: str, documents: dict[str, str]
+) -> None:
+    """They have an order of their own, no `num_docs`, a `k0` that nobody has to give, and keys that are no qids."""
+    plain = [hit.docid for hit in searcher.search(query, k=5)][::-1]
+    asked = []
+
+    class HybridSearcher:
+        def search(self, query: str, k: int = 10, k0: int | None = None) -> Any:
+            asked.append((k, k0))
+            return searcher.search(query, 5)[::-1]
+
+    class FaissSearcher(HybridSearcher):
+        index = None
+
+        def batch_search(self, queries: Any, q_ids: Any = None, k: int = 10) -> Any:
+            return {row: self.search(query, k) for row, query in enumerate(queries)}
+
+    for kind in (HybridSearcher, FaissSearcher):
+        found = RerankingSearcher(kind(), hashing, depth=7, texts=documents).search(query, k0=3)
+        assert [place.first_docid for place in sorted(found.traces, key=lambda place: place.first_rank)] == plain
+    assert asked == [(10, 3), (10, 3)]
+    reranking = RerankingSearcher(FaissSearcher(), hashing, texts=documents)
+    with pytest.raises(TypeError, match="FaissSearcher.batch_search gave hits for 0, which is no qid .* the qids"):
+        reranking.batch_search([query], ["0"])
+    with pytest.raises(TypeError, match="q_ids is a NoneType: give a list"):
+        reranking.batch_search([query])
+
+
+def test_a_class_and_a_module_as_searchers(
+    searcher: Any, hashing: Reranker, query: str, documents: dict[str, str]
+) -> None:
+    class Static:
+        search = staticmethod(lambda query, k=10: searcher.search(query, k))
+
+    module = ModuleType("library")
+    module.search = Static.search  # type: ignore[attr-defined]
+    wanted = expected(query, docids(searcher.search(query, 9)), documents, 3)
+    for one in (Static, Static(), module):
+        assert listed(RerankingSearcher(one, hashing, depth=9).search(query, k=3)) == wanted
+
+
+def test_a_composite_that_looks_at_what_its_parts_are(
+    make_searcher: Any, hashing: Reranker, query: str, documents: dict[str, str]
+) -> None:
+    from pyserini.search.lucene import LuceneSearcher
+
+    class Composite:
+        def __init__(self) -> None:
+            self.searchers = [make_searcher("bm25")]
+
+        def search(self, query: str, k: int = 10) -> Any:
+            assert isinstance(self.searchers[0], LuceneSearcher)
+            return self.searchers[0].search(query, k)
+
+    assert len(RerankingSearcher(Composite(), hashing, depth=9).search(query, k=3)) == 3

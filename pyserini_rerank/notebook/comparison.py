@@ -5,9 +5,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ..inputs import whole
+from ..inputs import mapped, whole
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
 from ..retrieval.queries import query_text
@@ -192,15 +193,19 @@ def compare(
     ValueError
         The searcher has no reranker; k below 1.
     TypeError
-        The qrels are those of all queries, and not this one's.
+        The qrels are those of all queries, and not this one's; a grade is no number.
     As the searcher's `search`.
     """
     reranking = searcher if isinstance(searcher, RerankingSearcher) else getattr(searcher, "_reranking", None)
     if not isinstance(reranking, RerankingSearcher):
         raise ValueError(f"this {type(searcher).__name__} has no reranker: call its set_reranker(...) first.")
     k = whole(k, "k", least=1)
-    if qrels and any(isinstance(grade, Mapping) for grade in qrels.values()):
-        raise TypeError("qrels= takes docid -> grade of this one query: pass qrels[qid].")
+    grades = {} if qrels is None else mapped(qrels, "qrels")
+    for docid, grade in grades.items():
+        if isinstance(grade, Mapping):
+            raise TypeError("qrels= takes docid -> grade of this one query: pass qrels[qid].")
+        if not isinstance(grade, Real):
+            raise TypeError(f"the grade of {docid} is {grade!r}: give a number.")
     first_stage = reranking.first_stage.searcher
     hits = reranking.search(query, k=max(k, reranking.depth), **options)
     query = query_text(query, options.get("rerank_query"), first_stage)
@@ -227,7 +232,7 @@ def compare(
                 score=place.score if scored else None,
                 first_rank=place.first_rank,
                 first_score=place.first_score,
-                grade=(qrels or {}).get(place.docid),
+                grade=grades.get(place.docid),
                 cut=scored and reranker.cuts(query, passage),
             )
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reranker import Reranker
+from ..inputs import whole
+from ..reranker import Reranker, checked_reranker
 from ..retrieval.texts import clean
 from .html import DOWN, UP, element, tinted
 from .words import PIECE, visible
@@ -105,12 +106,13 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
 
     Raises
     ------
-    ValueError
-        The passage has fewer than two words; a window below 1.
+    ValueError, TypeError
+        The passage has fewer than two words; a window that is no whole number, or below 1.
     As `Reranker.score`.
     """
-    if window < 1:
-        raise ValueError(f"window is {window}: leave out at least 1 word.")
+    window = whole(window, "window", least=1)
+    if not isinstance(text, str):
+        raise TypeError(f"the passage is a {type(text).__name__}, not a string.")
     text = clean(text)
     spans = [match.span() for match in PIECE.finditer(text)]
     if len(spans) < 2:
@@ -120,10 +122,10 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
         text[: some[0][0]] + text[some[-1][1] :].lstrip()
         for some in (spans[start : start + window] for start in range(len(spans) - window + 1))
     ]
-    whole, *without = reranker.score(query, [text, *rests])
-    weights = _spread(whole - np.array(without), len(spans), window)
+    score, *without = checked_reranker(reranker).score(query, [text, *rests])
+    weights = _spread(score - np.array(without), len(spans), window)
     words = [(text[start:stop], float(weight)) for (start, stop), weight in zip(spans, weights, strict=True)]
-    return Explanation(query, text, float(whole), window, words)
+    return Explanation(query, text, float(score), window, words)
 
 
 def _spread(drops: NDArray[np.float32], words: int, window: int) -> Sequence[float]:

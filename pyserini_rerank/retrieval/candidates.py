@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .hits import rescored
+from .hits import check_hit, rescored
 from .jvm import JAVA_LOCK
 
 #: Bounds of one crossing: hits, and characters of JSON (a Java string holds fewer than 2**31).
@@ -49,12 +49,14 @@ class Candidates:
 
 
 def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
-    """Read a list of hits that somebody else may hold: they are never changed."""
+    """Read a list of hits that somebody else may hold: they are never changed; raises as `check_hit`."""
     head = hits[:depth]
     if head and hasattr(head[0], "lucene_document"):
         with JAVA_LOCK:
             docids, documents = _read_java(_as_java_list(head), len(head))
     else:
+        for hit in hits:
+            check_hit(hit)
         docids, documents = [hit.docid for hit in head], [None] * len(head)
 
     def scores() -> NDArray[np.float32]:

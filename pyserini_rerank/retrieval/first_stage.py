@@ -3,7 +3,6 @@
 import copy
 import functools
 import inspect
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,8 @@ from .jvm import JAVA_LOCK
 METHODS = ("search", "batch_search")
 #: Parameters that limit how many hits a searcher can give, whatever its k.
 LIMITS = ("k0", "binary_k")
+#: The largest number that Java and Faiss take.
+MOST = 2**31 - 1
 #: Where Pyserini's own classes keep the Java object whose batch search gives all hits in one map.
 JAVA_OBJECT = {
     "LuceneSearcher": "object",
@@ -106,26 +107,24 @@ class FirstStage:
             raise TypeError(f"{type(self.searcher).__name__}.{method} takes no `k`: it is no Pyserini searcher's.")
         if method == "batch_search":
             for name in list(parameters)[:2]:
-                values = bound.arguments[name]
+                values = bound.arguments.get(name)
                 if not (isinstance(values, np.ndarray) and values.ndim == 2):  # which Faiss takes as query vectors
-                    bound.arguments[name] = listed(values, name)
-        # Java and Faiss take no numbers of numpy's.
-        arguments = bound.arguments.items()
-        bound.arguments.update({name: int(value) for name, value in arguments if isinstance(value, np.integer)})
+                    bound.arguments[name] = list(map(_pythons_own, listed(values, name)))
+        bound.arguments.update({name: _pythons_own(value) for name, value in bound.arguments.items()})
         k = whole(bound.arguments.get("k", parameters["k"].default), "k", least=1)
         # Faiss pads what its index does not have, and its binary search overflows there.
-        size = self.searcher.num_docs if is_a(self.searcher, "FaissSearcher") else sys.maxsize
+        size = self.searcher.num_docs if is_a(self.searcher, "FaissSearcher") else MOST
         wanted = min(max(k, depth), size)
         bound.arguments["k"] = wanted
         limit = None
         for name in LIMITS:
             if name in bound.arguments:
                 limit = f"{name}={bound.arguments[name]}" if bound.arguments[name] < wanted else limit
-            elif name in parameters:
+            elif name in parameters and isinstance(parameters[name].default, int):
                 bound.arguments[name] = min(max(parameters[name].default, wanted), size)
         if is_a(self.searcher, "LuceneHnswDenseSearcher"):
             limit = "ef_search"  # fixed when the searcher was made
-        if "k0" in bound.arguments:
+        if "k0" in bound.arguments and is_a(self.searcher, "HybridSearcher"):
             bound.arguments["k"] = 2 * bound.arguments["k0"]  # all that a hybrid has: ties are broken before the cut
         return Call(method, bound, k, wanted, limit)
 
@@ -161,6 +160,10 @@ class FirstStage:
                 failure = _failure(searcher, queries, qids)
                 if failure:
                     raise failure
+                unknown = results.keys() - set(qids)
+                if unknown:
+                    some = f"{type(searcher).__name__}.batch_search gave hits for {min(unknown, key=repr)!r}"
+                    raise TypeError(f"{some}, which is no qid that was asked for: its keys have to be the qids.")
             if java:
                 return [from_java(results[qid], depth, documents=documents) for qid in qids]
         return [self._read(results.get(qid, []), call.wanted, depth) for qid in qids]
@@ -203,7 +206,7 @@ class FirstStage:
         normalised to (1 + score) / 2). Hybrid search leaves ties in the order of a Python set, which is another
         one in every process: they are ordered by docid.
         """
-        if hits and isinstance(hits[0].score, np.float32):
+        if hits and isinstance(getattr(hits[0], "score", None), np.float32):
             hits = [hit for hit in hits if abs(hit.score) < np.finfo(np.float32).max / 4]
         if is_a(self.searcher, "HybridSearcher"):
             hits = sorted(hits, key=lambda hit: (-hit.score, hit.docid))
@@ -237,6 +240,11 @@ class _Guarded:
 
     def __init__(self, searcher: Any) -> None:
         self._searcher = searcher
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What isinstance() sees in the code of the composite."""
+        return type(self._searcher)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._searcher, name)
@@ -274,7 +282,12 @@ class _Handover:
 
 def is_a(searcher: Any, name: str) -> bool:
     """Is a searcher of Pyserini's class of that name? Asked without importing Pyserini."""
-    return any(kind.__name__ == name for kind in type(searcher).__mro__)
+    return any(kind.__name__ == name and kind.__module__.startswith("pyserini.") for kind in type(searcher).__mro__)
+
+
+def _pythons_own(value: Any) -> Any:
+    """Make Python's own of a number or text of numpy's, which Java and Faiss do not take."""
+    return int(value) if isinstance(value, np.integer) else str.__str__(value) if isinstance(value, str) else value
 
 
 def _guard(searcher: Any) -> AbstractContextManager[Any]:
@@ -318,8 +331,9 @@ def _guarded(searcher: Any) -> Any:
 
 
 def _attributes(searcher: Any) -> dict[str, Any]:
-    """Give what is set on a searcher; one with `__slots__` has nothing that could be."""
-    return getattr(searcher, "__dict__", {})
+    """Give what is set on a searcher; one with `__slots__`, or that is a class, has nothing that could be."""
+    held = getattr(searcher, "__dict__", {})
+    return held if isinstance(held, dict) else {}
 
 
 def _in_java(searcher: Any, attribute: str, bound: inspect.BoundArguments) -> dict[str, Any]:

@@ -96,6 +96,20 @@ def trace(hits: Hits) -> list[Trace]:
     return hits.traces
 
 
+def check_hit(hit: Any) -> None:
+    """Check that something is a hit; raises TypeError."""
+    docid, score = getattr(hit, "docid", None), getattr(hit, "score", None)
+    try:
+        float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        score = None
+    if score is None or not isinstance(docid, str):
+        raise TypeError(
+            f"a hit is a {type(hit).__name__} whose docid is {docid!r:.80} and whose score is {score!r:.80}: give hits "
+            "with a string as `docid` and a number as `score`, NaN where there is none."
+        )
+
+
 def rescored(hit: Any, score: float, docid: str | None = None) -> Any:
     """Copy a hit of any of Pyserini's types, with another score.
 

@@ -82,7 +82,8 @@ def resolve(texts: Any, searcher: Any) -> Source:
     texts
         None: the stored documents, else the index that Pyserini's catalogue names for a prebuilt one.
         A searcher, or the path or prebuilt name of an index: the documents stored there.
-        A mapping or a callable from docid to text. A `Template` for documents of one's own making.
+        A mapping (a pandas Series is one) or a callable from docid to text. A `Template` for documents of one's own
+        making.
     searcher
         The first stage.
 
@@ -97,10 +98,10 @@ def resolve(texts: Any, searcher: Any) -> Source:
         return Stored(searcher, text_of_fields)
     if isinstance(texts, Template):
         return Stored(searcher, texts) if texts.index is None else Index(open_index(texts.index), texts)
+    if isinstance(texts, Mapping) or (hasattr(texts, "keys") and not hasattr(texts, "columns")):  # a pandas Series
+        return _checked(texts.get, "the mapping given as texts=")
     if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
         return Index(open_index(texts), text_of_fields)
-    if isinstance(texts, Mapping):
-        return _checked(texts.get, "the mapping given as texts=")
     if callable(texts):
         return _checked(texts, "what the callable given as texts= returns")
     raise TypeError(
