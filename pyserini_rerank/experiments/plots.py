@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..inputs import listed, mapped
 from ..outputs import replace
+from ..retrieval.hits import Hits, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..retrieval.hits import Hits
     from .evaluation import Run
     from .topics import Qrels
 
@@ -34,16 +35,25 @@ class Point(NamedTuple):
     quality: float
 
 
-def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "Figure":
+def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str) -> "Figure":
     """Draw what reranking changed on each query, sorted from the largest gain to the largest loss.
 
     Parameters
     ----------
-    after, before : dict
+    after, before : mapping
         qid -> value of the measure, from 0 to 1.
     measure : str
         Its name, for the axis.
+
+    Raises
+    ------
+    ValueError
+        There is no query, or one that has no value before.
     """
+    after, before = mapped(after, "after"), mapped(before, "before")
+    lacking = [qid for qid in after if qid not in before]
+    if lacking or not after:
+        raise ValueError(f"query {lacking[0]} has no value before." if lacking else "there is no query to draw.")
     changes = sorted((after[qid] - before[qid] for qid in after), reverse=True)
     figure = _figure(8, 3.5)
     axes = figure.subplots()
@@ -58,12 +68,16 @@ def gains(after: dict[str, float], before: dict[str, float], measure: str) -> "F
 
 
 def from_left(points: Sequence[Point]) -> list[Point]:
-    """Give points in the order of their numbers, from 1: the slowest first."""
-    return sorted(points, key=lambda point: (point.docs_per_second, point.quality))
+    """Give points in the order of their numbers, from 1: the slowest first; raises ValueError if there is none."""
+    made = [Point(*point) for point in listed(points, "points")]
+    if not made:
+        raise ValueError("there is no checkpoint to draw.")
+    return sorted(made, key=lambda point: (point.docs_per_second, point.quality))
 
 
 def quality(points: Sequence[Point], measure: str) -> "Figure":
-    """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left."""
+    """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left; raises
+    ValueError if there is none."""
     from matplotlib.ticker import LogFormatter
 
     figure = _figure(8, 4.5)
@@ -88,6 +102,7 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
 
 def quality_as_text(points: Sequence[Point], measure: str) -> str:
     """Draw what `quality` draws for a terminal of 80 columns, without colours: each point is its number."""
+    points = from_left(points)
     from plotext import figure, uncolorize
 
     figure.clear()
@@ -109,9 +124,9 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
 
     Parameters
     ----------
-    run : iterable of (qid, mapping)
-        Each query's hits: docid -> score. Of judged queries all hits count; those that nobody judged are among the
-        others.
+    run : iterable of (qid, mapping), or mapping
+        Each query's hits: docid -> score, or a list as a search returned it. Of judged queries all hits count; those
+        that nobody judged are among the others.
     qrels : dict
         qid -> docid -> grade.
     level : int
@@ -124,8 +139,9 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
     """
     relevant: list[float] = []
     other: list[float] = []
-    for qid, hits in run:
-        for docid, score in hits.items() if qid in qrels else ():
+    for qid, hits in run.items() if hasattr(run, "items") else run:
+        found = {hit.docid: hit.score for hit in hits} if isinstance(hits, list) else mapped(hits, f"run[{qid!r}]")
+        for docid, score in found.items() if qid in qrels else ():
             (relevant if qrels[qid].get(docid, 0) >= level else other).append(score)
     if not relevant + other:
         raise ValueError("the run has no hit for any of the judged queries.")
@@ -164,12 +180,14 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     ------
     ValueError
         No query is judged, or a query's results lack some of the candidates that were reranked.
+    TypeError
+        They are no mapping, or not lists that a reranked search returned.
     """
     from .evaluation import MEASURE, per_query
 
-    traces = {qid: hits.traces for qid, hits in results.items() if qid in qrels}
-    if not traces:
-        raise ValueError("none of these queries is judged.")
+    traces = {qid: trace(hits) for qid, hits in mapped(results, "results").items() if qid in qrels}
+    if not any(traces.values()):
+        raise ValueError("none of these queries is judged and has results.")
     for qid, places in traces.items():
         if sorted(place.first_rank for place in places) != list(range(1, len(places) + 1)):
             raise ValueError(f"query {qid} lacks some of its candidates: search with k as large as the depth.")

@@ -51,12 +51,18 @@ class Template:
 
     Raises
     ------
-    ValueError
-        The template names no field.
+    ValueError, TypeError
+        The template is no string, names no field, or cannot be filled in with text.
     """
 
     def __init__(self, template: str, index: Any = None) -> None:
-        self.names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        if not isinstance(template, str):
+            raise TypeError(f"the template is a {type(template).__name__}: write a string such as '{{title}}'.")
+        try:
+            self.names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+            template.format(*self.names, **dict.fromkeys(self.names, ""))
+        except (ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"the template {template!r} cannot be filled in: {error}.") from None
         if not self.names or not all(name.isidentifier() for name in self.names):
             raise ValueError(f"the template {template!r} names no field: write it as in '{{title}} {{abstract}}'.")
         self.template = template

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ir_measures import calc_aggregate, nDCG
 from matplotlib.colors import to_rgb, to_rgba
@@ -244,3 +246,41 @@ def test_the_colours_of_a_distance_that_is_known() -> None:
     assert lab("red") == pytest.approx([53.2, 80.1, 67.2], abs=0.3)
     gone = BLINDNESS["deuteranopia"]
     assert np.linalg.norm(lab("#be5a00", gone) - lab("#7a7a00", gone)) < 20, "the test could not fail"
+
+
+def test_runs_and_figures_of_any_kind() -> None:
+    found = results(q1={"x": 1.0, "a": 2.0}, q2={"d": 0.0, "c": 1.0})
+    run = {qid: {place.docid: place.score for place in hits.traces} for qid, hits in found.items()}
+
+    def heights(figure: Any) -> list[str]:
+        return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+    hits = {qid: [SimpleNamespace(docid=d, score=s) for d, s in some.items()] for qid, some in run.items()}
+    series = {qid: pd.Series(some) for qid, some in run.items()}
+    for given in (run, run.items(), iter(run.items()), hits, pd.Series(hits), series):
+        assert heights(plots.scores(given, QRELS)) == ["relevant (3)", "not relevant, or not judged (1)"]
+    assert curve(plots.by_depth(pd.Series(found), QRELS)) == curve(plots.by_depth(found, QRELS))
+    title = plots.gains(pd.Series({"q1": 0.5}), pd.Series({"q1": 0.25}), "AP").axes[0].get_title(loc="left")
+    assert title == "1 better, 0 worse, mean +0.2500"
+    points = [("a", 10, 0.3), ("b", 100, 0.5)]
+    assert plots.quality_as_text(iter(points), "AP") == plots.quality_as_text([*map(plots.Point._make, points)], "AP")
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind", "says"),
+    [
+        (lambda: plots.gains({}, {}, "AP"), ValueError, "there is no query to draw"),
+        (lambda: plots.gains({"q1": 1.0}, {"q2": 1.0}, "AP"), ValueError, "query q1 has no value before"),
+        (lambda: plots.gains([1.0], [1.0], "AP"), TypeError, "after is a list: give a mapping"),
+        (lambda: plots.quality([], "AP"), ValueError, "there is no checkpoint to draw"),
+        (lambda: plots.quality_as_text([], "AP"), ValueError, "there is no checkpoint to draw"),
+        (lambda: plots.by_depth({"q1": []}, QRELS), TypeError, r"trace\(\) takes the list that a reranked search"),
+        (lambda: plots.by_depth(Hits([], [], 0), QRELS), TypeError, "results is a Hits: give a mapping"),
+        (lambda: plots.by_depth({"q1": Hits([], [], 0)}, QRELS), ValueError, "none of these queries is judged and has"),
+        (lambda: plots.scores({"12": {"a": 1.0}}, QRELS), ValueError, "the run has no hit for any of the judged"),
+        (lambda: plots.scores({"q1": 7}, QRELS), TypeError, r"run\['q1'\] is a int: give a mapping"),
+    ],
+)
+def test_what_cannot_be_drawn(draw: Any, kind: Any, says: str) -> None:
+    with pytest.raises(kind, match=f"^{says}"):
+        draw()

@@ -349,3 +349,18 @@ def test_template_on_a_field_that_is_no_text():
 
 def test_template_on_a_document_that_stores_no_raw():
     assert Template("{title}")({"id": "a1", "contents": "On fleas"}) is None
+
+
+@pytest.mark.parametrize(
+    "template", ["{", "{title", "{title!x}", "{title:d}", "{title:{width}}", "{title.a}", "{title[a]}"]
+)
+def test_a_template_that_cannot_be_filled_in(template: str) -> None:
+    with pytest.raises(ValueError, match="the template .* cannot be filled in: ") as error:
+        Template(template)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("template", [None, 7, b"{title}", ["title"]])
+def test_a_template_that_is_no_string(template: object) -> None:
+    with pytest.raises(TypeError, match="the template is a .*: write a string such as '{title}'"):
+        Template(template)  # type: ignore[arg-type]
