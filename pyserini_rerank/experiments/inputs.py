@@ -59,8 +59,17 @@ def of_index(index: str) -> str:
 
 
 def of_model(name: str) -> str:
-    """Tell checkpoints apart, and combinations of them: by the files in their folders, else by their names."""
-    return of_value(_stated(read_combination(name)))
+    """Tell checkpoints apart, and combinations of them: by the files in their folders, else by their names.
+
+    Raises
+    ------
+    ValueError
+        A combination holds itself.
+    """
+    try:
+        return of_value(_stated(name))
+    except RecursionError:
+        raise ValueError(f"the combination {name:.80} holds itself.") from None
 
 
 def of_words(words: Sequence[str]) -> dict[str, str]:
@@ -83,6 +92,12 @@ def _stated(part: Any) -> Any:
         return [_stated(value) for value in part]
     if not isinstance(part, str):
         return repr(part)
+    try:
+        written = read_combination(part)
+    except ValueError:  # another text that begins like one, or one that load() will refuse
+        written = part
+    if written is not part:
+        return _stated(written)
     path = Path(part).expanduser()
     if path.is_dir():
         files = sorted({file for pattern in CHECKPOINT for file in path.glob(pattern) if file.is_file()})

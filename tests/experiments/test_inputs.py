@@ -79,7 +79,7 @@ def change(file: Path, **more: Any) -> None:
     ("what", "model"),
     [
         *((what, "a folder") for what in CHANGES),
-        *((what, model) for what in ("weights", "limit") for model in ("in a file", "in a string")),
+        *((what, model) for what in ("weights", "limit") for model in ("in a file", "in a string", "in another file")),
     ],
 )
 def test_another_content_is_another_input(
@@ -91,6 +91,7 @@ def test_another_content_is_another_input(
         "a folder": str(folder / NAME),
         "in a file": str(path),
         "in a string": f"{{segments: {folder / NAME}}}",
+        "in another file": f"{{segments: {path}}}",
     }[model]
     stop(monkeypatch, *words)
     make, named = CHANGES[what]
@@ -114,6 +115,15 @@ def test_another_combination_in_the_same_file(folder: Path, monkeypatch: pytest.
     assert (folder / "reranker.yaml").read_text() != same
     (folder / "reranker.yaml").write_text(f"# mine\n{{cascade: [[{folder / NAME}, 5], ['{folder / NAME}', 2]]}}\n")
     assert run(monkeypatch, *words) == 0
+
+
+def test_a_combination_that_holds_itself(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path = folder / "reranker.yaml"
+    path.write_text(f"rrf: {path}")
+    for model in (str(path), "{rrf: &a {rrf: *a}}"):
+        assert run(monkeypatch, *words_of(folder, "--model", model)) == 1
+        [said] = capsys.readouterr().err.splitlines()
+        assert "the combination" in said and "holds itself" in said
 
 
 def test_what_has_the_same_content_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
