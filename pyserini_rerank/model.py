@@ -87,10 +87,12 @@ class ModelReranker(Reranker):
         _ = self.backend  # closed, it says so, however few pairs there are
         unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
         distinct = list(unique)
-        scores = np.empty(len(unique), dtype=np.float32)
+        scores = np.full(len(unique), np.nan, dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
             for positions, own in self._run(self._batches(distinct, counts)):
+                if own.shape != positions.shape:
+                    raise ValueError(f"the backend of {self.name} gave {own.shape} scores for {positions.shape} pairs.")
                 scores[positions] = own
                 progress.update(len(positions))
         counts.pairs += len(pairs)

@@ -183,9 +183,10 @@ class Reranker(ABC):
         positions: dict[str, list[int]] = {}
         texts: list[str] = []
         for position, pair in enumerate(listed(pairs, "pairs")):
-            if isinstance(pair, str) or len(pair) != 2:
-                raise TypeError(f"pair {position} is {pair!r:.60}: give a query and a passage.")
-            query, text = pair
+            try:
+                query, text = listed(pair, "pair")
+            except (TypeError, ValueError):
+                raise TypeError(f"pair {position} is {pair!r:.60}: give a query and a passage.") from None
             checked_query(query)
             check_text(text, position)
             positions.setdefault(query, []).append(position)

@@ -165,7 +165,9 @@ def test_no_sequence_is_an_error_of_one_line(kind: str, searcher: Any, hashing: 
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("pair", ["ab", ("a",), ("a", "b", "c"), np.array(["a", "b", "c"])])
+@pytest.mark.parametrize(
+    "pair", ["ab", ("a",), ("a", "b", "c"), np.array(["a", "b", "c"]), None, 7, {"a", "b"}, {"a": 1, "b": 2}]
+)
 def test_a_pair_that_is_none(pair: Any, hashing: Reranker) -> None:
     with pytest.raises(TypeError, match="pair 1 is .*: give a query and a passage"):
         hashing.predict([("a", "b"), pair])

@@ -1,7 +1,7 @@
 """Every combination inside every other, held against a plain evaluation of what the combinations are said to do."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -553,3 +553,28 @@ def test_a_first_stage_with_an_infinite_score(around: str, score: float) -> None
 def test_a_sum_beyond_float32() -> None:
     with pytest.raises(FloatingPointError, match=r"the scores of ensemble\(1e\+39\*own\) are beyond float32"):
         Ensemble([(Own(), 1e39)]).score("q", ["a", "b"])
+
+
+class Fewer(HashBackend):
+    """A backend that does not give what it was asked for."""
+
+    def run(self, batch: Any) -> Any:
+        return super().run(batch)[:1]
+
+
+class Forgetful(HashBackend):
+    def plan(self, pairs: Any) -> Any:
+        made = super().plan(pairs)
+        return replace(made, batches=made.batches[:-1])
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "says"),
+    [
+        (Fewer, ValueError, r"the backend of it gave \(1,\) scores for \(3,\) pairs"),
+        (Forgetful, FloatingPointError, "it scored nan for 3 pairs"),
+    ],
+)
+def test_a_backend_that_loses_scores(backend: Any, kind: Any, says: str) -> None:
+    with pytest.raises(kind, match=f"^{says}"):
+        ModelReranker(backend(), "it").score("q", ["a", "b", "c"])
