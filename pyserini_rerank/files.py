@@ -192,7 +192,11 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
                     made = Path(temporary, "made")
                     made.mkdir()
                     make(made)
-                    made.rename(target)
+                    try:
+                        made.rename(target)
+                    except OSError:
+                        if not target.is_dir():  # else another process, which knows of no lock, was first
+                            raise
     return target
 
 

@@ -2,12 +2,9 @@
 
 import inspect
 import os
-import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
-
-import yaml
 
 from .combining.cascade import Cascade
 from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
@@ -18,6 +15,7 @@ from .inputs import listed
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import make_backend
+from .yaml12 import read_yaml
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -144,34 +142,11 @@ class _Maker:
         return self.loaded[-1]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and truth values: ``1e-1`` is a number, ``no`` and ``2024-01-01`` are names. A key comes once,
-    as YAML asks."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(problem=f"{twice[0]} comes twice")
-        return super().construct_mapping(node, deep)
-
-
-for _tag, _pattern, _first in (
-    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"[-+]?[0-9]+$", list("-+0123456789")),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-
-
 def read_value(text: str) -> Any:
     """Read the value of an option: YAML, and a text where it is none."""
     try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return read_yaml(text)
+    except ValueError:
         return text
 
 
@@ -185,9 +160,9 @@ def read_combination(name: Any) -> Any:
         return name
     written = read_text(text) if is_file else text
     try:
-        return yaml.load(written, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{text:.200} is no YAML: {' '.join(str(error).split()):.200}") from None
+        return read_yaml(written)
+    except ValueError as error:
+        raise ValueError(f"{text:.200} is no YAML: {error}") from None
 
 
 def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reranker:

@@ -107,4 +107,5 @@ def _texts(notebook: Any) -> list[str]:
 
 def _words(notebook: Any) -> list[str]:
     """The same without figures, of which some are times, and without the space that they take."""
-    return [" ".join(re.sub(r"[-+]?\d[\d.,e+-]*", "0", text).split()) for text in _texts(notebook)]
+    number = r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
+    return ["".join(re.sub(number, "0", text).split()) for text in _texts(notebook)]

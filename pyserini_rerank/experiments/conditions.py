@@ -8,10 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..files import read_text
 from ..scoring.checkpoints import catalogue
+from ..yaml12 import read_yaml
 
 #: The first stage of the model card: MS MARCO's own candidates.
 OFFICIAL = "official"
@@ -113,8 +112,8 @@ def load_conditions(path: Path | None = None) -> list[Collection]:
     text = read_text(path) if path else _packaged()
     try:
         folder = path.parent if path else Path()
-        return [Collection(**facts, folder=folder) for facts in yaml.safe_load(text).values()]
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        return [Collection(**facts, folder=folder) for facts in read_yaml(text).values()]
+    except (ValueError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not read as conditions ({reason}): see experiments/conditions.yaml.") from None
 

@@ -256,14 +256,14 @@ def official(folder: Path, request: pytest.FixtureRequest) -> Reader:
             except StopIteration:
                 raise Refused from None
         rows = [line.split("\t") for line in text_lines(content)]
-        refuse(not rows or any(len(row) != 4 or not all(row[:3]) for row in rows))
+        refuse(not rows or any(len(row) != 4 or not all(part.strip() for part in row[:3]) for row in rows))
         refuse(len({(qid, docid) for qid, docid, _, _ in rows}) < len(rows))
         queries: dict[str, str] = {}
         hits: dict[str, list[Any]] = {}
         for qid, docid, query, passage in rows:
             queries.setdefault(qid, query)
             hits.setdefault(qid, []).append((docid, passage))
-        return queries, hits
+        return queries, {qid: sorted(of_query) for qid, of_query in hits.items()}
 
     def ours(path: Path) -> Any:
         candidates = OfficialCandidates(path, folder)

@@ -270,4 +270,4 @@ def test_threads_end_with_what_they_belong_to(folders):
     until = time.monotonic() + 30
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.05)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # others' may have ended, too

@@ -1,0 +1,47 @@
+"""YAML as its version 1.2 reads numbers and words, which PyYAML alone reads as version 1.1 does."""
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML: ``1e-1`` is a number, and ``no``, ``1:30`` and ``2024-01-01`` are texts.
+
+    Raises
+    ------
+    ValueError
+        It is none, has a key twice, or asks for an object of Python's.
+
+    References
+    ----------
+    https://yaml.org/spec/1.2.2/#103-core-schema
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{' '.join(str(error).split()):.200}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, with the core schema's words and numbers in place of its own. A key comes once, as YAML asks."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(problem=f"{twice[0]} comes twice")
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?[0-9]+$", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
