@@ -89,9 +89,20 @@ class Peer:
         return {"name": self.name, **self._settings, "python": self.python, "versions": self.versions}
 
     def score(self) -> tuple[NDArray[np.float32], float]:
-        """Score all pairs: float32 (n,), and the seconds that its `predict` took."""
+        """Score all pairs: float32 (n,), and the seconds that its `predict` took.
+
+        Raises
+        ------
+        ValueError
+            It gives several scores a pair.
+        RuntimeError
+            Its process has ended.
+        """
         answer = self._ask({})
-        return np.array(answer["scores"], dtype=np.float32), answer["seconds"]
+        scores = np.array(answer["scores"], dtype=np.float32)
+        if scores.ndim > 1:
+            raise ValueError(f"{self.name} gives {scores.shape[1]} scores a pair: compare a checkpoint with one label.")
+        return scores, answer["seconds"]
 
     def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout, "both are pipes"
