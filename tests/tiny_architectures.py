@@ -38,6 +38,9 @@ WORDPIECES = {
     "convbert": SIZES | {"embedding_size": 32},
     "roformer": SIZES | {"embedding_size": 32},
     "big_bird": SIZES | {"attention_type": "original_full"},
+    "mobilebert": SIZES | {"embedding_size": 32, "true_hidden_size": 32, "intra_bottleneck_size": 32},
+    "fnet": SIZES | {"type_vocab_size": 4},
+    "canine": SIZES | {"num_hash_functions": 4, "num_hash_buckets": 64, "local_transformer_stride": 16},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64, "num_labels": 1, "pad_token_id": 0},
 }  # fmt: skip
 PIECES = {

@@ -24,6 +24,8 @@ class CheckpointBackend:
     """
 
     scale: Scale = "logit"
+    threads: int
+    """How many compute, on a CPU."""
 
     def __init__(self, checkpoint: checkpoints.Checkpoint, encoder: Encoder[Any], budget: int, facts: str) -> None:
         self.encoder = encoder

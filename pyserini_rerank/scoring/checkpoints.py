@@ -99,7 +99,9 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
     folder = Path(text).expanduser()
     is_path = isinstance(name, os.PathLike) or folder.exists() or text.startswith((".", "~", os.sep))
     if is_path and not (folder / CONFIG).is_file():
-        state = f"no checkpoint (it has no {CONFIG})" if folder.is_dir() else "not there"
+        state = "a file" if folder.exists() else "not there"
+        if folder.is_dir():
+            state = f"no checkpoint (it has no {CONFIG})"
         if (folder / ADAPTER).is_file():
             state = f"an adapter without its model ({ADAPTER} alone; {MERGE})"
         raise FileNotFoundError(f"the folder {text} is {state}: name a folder with a checkpoint, or a hub name.")

@@ -4,7 +4,7 @@ import os
 import shutil
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +23,15 @@ from .families.classifier import Classifier, pair_encoder
 from .families.family import encoder_of
 from .last_layer import shorten
 from .own_threads import checked_threads, loaded
-from .pairs import INPUTS, EncodedPair
+from .pairs import EXAMPLE, INPUTS, MASK, EncodedPair
 
 CPU = torch.device("cpu")
 #: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
 INT8 = "int8"
-#: Two pairs of different lengths, so that both dimensions are seen to vary.
-EXAMPLE = [("a", "a b c"), ("a b", "a")]
+#: What an export's configuration says of it.
+PADDING_COUNTS = "padding_counts"
+#: What exporters call the output that is wanted.
+LOGITS = "logits"
 
 
 class Input(NamedTuple):
@@ -40,6 +42,20 @@ class Input(NamedTuple):
     """None where any number will do."""
     dtype: Any
     """NumPy's."""
+
+
+def logits_among(outputs: Sequence[Collection[str]]) -> int:
+    """Tell which of a graph's outputs, each of which may have several names, are the logits: those, or the only one.
+
+    Raises
+    ------
+    ValueError
+        There are others, and none is called so.
+    """
+    called = [number for number, names in enumerate(outputs) if LOGITS in names]
+    if not called and len(outputs) > 1:
+        raise ValueError(f"its outputs are {', '.join(min(names) for names in outputs)}, and none is called {LOGITS}")
+    return called[0] if called else 0
 
 
 class Logits(torch.nn.Module):
@@ -114,7 +130,7 @@ class GraphBackend(CheckpointBackend, ABC):
         head = head or checkpoint.row.head
         graph = given if is_graph else loaded(lambda: self._exported(checkpoint, head))
         self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
-        self.pad_id = self.config.pad_token_id or 0
+        self.pad_id = getattr(self.config, "pad_token_id", None) or 0
         with models.reading(str(checkpoint.folder / checkpoints.CONFIG), checkpoint.folder):
             body = loaded(lambda: _without_weights(self.config))
         with models.reading(f"the graph {graph}", graph):
@@ -124,6 +140,11 @@ class GraphBackend(CheckpointBackend, ABC):
         # Most graphs take any number of pairs of any length, but one may have been exported with a fixed one.
         self.rows, self.columns = (_fixed(given.shape[axis] for given in self.inputs) for axis in (0, 1))
         encoder = encoder_of(checkpoint, body, max_length, pair_encoder, self.columns)
+        if MASK not in {given.name for given in self.inputs}:
+            if self.columns:
+                raise ValueError(f"the graph {graph} has one length and no {MASK}: padding would count as text.")
+            encoder.of_one_length = True
+        encoder.of_one_length |= getattr(self.config, PADDING_COUNTS, False)
         with models.reading(f"the graph {graph}", graph):
             labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
         head = heads.choose(head, labels, str(name))
@@ -148,6 +169,7 @@ class GraphBackend(CheckpointBackend, ABC):
     def _exported(self, checkpoint: checkpoints.Checkpoint, head: str | None) -> Path:
         def make(folder: Path) -> None:
             classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
+            classifier.place(CPU)
             # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
             classifier.body.set_attn_implementation("eager")
             shorten(classifier.body)
@@ -169,6 +191,7 @@ class GraphBackend(CheckpointBackend, ABC):
                         f"{reason:.200}"
                     ) from None
             # It is the body's, with the sizes that a checkpoint's own may leave out.
+            setattr(classifier.body.config, PADDING_COUNTS, classifier.encoder.of_one_length)
             classifier.body.config.save_pretrained(folder)
 
         def quantize(folder: Path) -> None:

@@ -38,7 +38,7 @@ def choose(given: str | None, labels: int, name: str) -> str:
             f"{name} has {labels} labels and nothing says which means relevant: pass head='margin' if label 1 does "
             "(logit[1] - logit[0])."
         )
-    if given not in HEADS:
+    if not isinstance(given, str) or given not in HEADS:
         raise ValueError(f"head={given!r}: there are {', '.join(HEADS)}.")
     if LABELS[given] != labels:
         raise ValueError(f"head={given!r} reads {LABELS[given]} labels, and {name} has {labels}.")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .graphs import INT8, GraphBackend, Input, Logits, quantized
+from .graphs import INT8, GraphBackend, Input, Logits, logits_among, quantized
 
 NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
 
@@ -19,8 +19,8 @@ try:
 except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
 
-#: Of inputs, by ONNX Runtime's names.
-DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
+#: What ONNX Runtime calls otherwise than NumPy does.
+DTYPES = {"float": "float32", "double": "float64"}
 #: Of the operations that are ONNX Runtime's own.
 DOMAIN = "com.microsoft"
 #: How many columns of a weight, or activations of a token, share a scale in int8: a power of 2, from 16.
@@ -59,10 +59,18 @@ class OnnxBackend(GraphBackend):
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         inputs = [
             # A size that varies has a name.
-            Input(given.name, [size if isinstance(size, int) else None for size in given.shape], DTYPES[given.type])
+            Input(given.name, [size if isinstance(size, int) else None for size in given.shape], _dtype(given.type))
             for given in session.get_inputs()
         ]
-        return inputs, lambda arrays: session.run(None, arrays)[0]
+        names = [given.name for given in session.get_outputs()]
+        logits = names[logits_among([{name} for name in names])]
+        return inputs, lambda arrays: session.run([logits], arrays)[0]
+
+
+def _dtype(kind: str) -> np.dtype[Any]:
+    """Give NumPy's dtype of an input, such as ``tensor(int64)``."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(DTYPES.get(name, name))
 
 
 def _compress(graph: onnx.GraphProto) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from .graphs import INT8, GraphBackend, Input, Logits, quantized
+from .graphs import INT8, GraphBackend, Input, Logits, logits_among, quantized
 from .pairs import INPUTS
 
 try:
@@ -61,7 +61,8 @@ class OpenVinoBackend(GraphBackend):
             )
             for given in model.inputs
         ]
-        return inputs, lambda arrays: model(arrays)[0]
+        logits = logits_among([given.names for given in model.outputs])
+        return inputs, lambda arrays: model(arrays)[logits]
 
 
 def _compress(model: openvino.Model) -> None:

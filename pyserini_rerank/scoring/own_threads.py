@@ -107,13 +107,14 @@ def checked_threads(threads: int | None) -> int | None:
 def _begin(threads: int, device: torch.device | None) -> None:
     """Settle what a new thread is like."""
     torch.set_flush_denormal(False)  # it is inherited from the thread that starts one
-    others = torch.get_num_threads()
-    if threads != others:
-        torch.set_num_threads(threads)
-        # That is this thread's number, and that of all threads to come: another one puts the latter back.
-        back = threading.Thread(target=torch.set_num_threads, args=(others,))
-        back.start()
-        back.join()
+    with _lock:  # or another one that begins would take this number for the caller's
+        others = torch.get_num_threads()
+        if threads != others:
+            torch.set_num_threads(threads)
+            # That is this thread's number, and that of all threads to come: another one puts the latter back.
+            back = threading.Thread(target=torch.set_num_threads, args=(others,))
+            back.start()
+            back.join()
     if device is not None and device.type == "cuda":
         torch.cuda.set_device(device)
 

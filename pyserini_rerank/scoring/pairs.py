@@ -22,8 +22,11 @@ MUCH = 500
 #: The parts of a tokenizer's file that make a passage's tokens; special tokens and cutting come after them.
 MAKES_TOKENS = ("added_tokens", "normalizer", "pre_tokenizer", "model")
 
+#: Pairs of quite different lengths, to try a model with.
+EXAMPLE: list[Pair] = [("a", "a b c d " * 8), ("a b", "a"), ("c", "b a")]
+
 #: What the arrays of padded pairs are called, in the order of `PairEncoder.pad`.
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = IDS, MASK, TYPES = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def vocabulary(tokenizer: Tokenizer) -> str:
@@ -151,6 +154,17 @@ class PairEncoder(Encoder[EncodedPair]):
     ----------
     prompt, cuts_left, pads_left, takes_types
         See `pyserini_rerank.scoring.settings.Settings`.
+
+    Attributes
+    ----------
+    of_one_length : bool
+        Pairs that are laid out together have the same length: padding would have to come before them, or the model is
+        not told what is padding.
+
+    Raises
+    ------
+    ValueError
+        The tokenizer makes another thing of a pair than its query and its passage.
     """
 
     def __init__(
@@ -164,10 +178,15 @@ class PairEncoder(Encoder[EncodedPair]):
         takes_types: bool = True,
     ) -> None:
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
-        self.prompt, self.pads_left = prompt, pads_left
+        self.prompt, self.of_one_length = prompt, pads_left
         # Where the special tokens stand, learnt from a short pair.
         example = tokenizer.encode("a", "a")
         parts = example.sequence_ids
+        if [part for part, _ in groupby(part for part in parts if part is not None)] != [0, 1]:
+            raise ValueError(
+                "its tokenizer does not make a query and then a passage, each once, of the texts 'a' and 'a' "
+                "(post_processor in tokenizer.json): copy the files of its authors into the folder."
+            )
         query, passage = parts.index(0), parts.index(1)
         after_query, after_passage = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
         ids = np.array(example.ids, dtype=np.int32)
@@ -187,8 +206,8 @@ class PairEncoder(Encoder[EncodedPair]):
         return [self._cut(queries[self.prompt + query], passages[passage]) for query, passage in pairs]
 
     def together(self, pairs: Sequence[EncodedPair]) -> list[Sequence[EncodedPair]]:
-        """Tell which pairs may be laid out together: of one length alone, where padding has to come before them."""
-        return [list(some) for _, some in groupby(pairs, lambda pair: pair.length)] if self.pads_left else [pairs]
+        """Tell which pairs may be laid out together."""
+        return [list(some) for _, some in groupby(pairs, lambda pair: pair.length)] if self.of_one_length else [pairs]
 
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay pairs end to end: ids and token types, each (tokens,)."""

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from ..inputs import whole
 from . import bundled, checkpoints, heads
 from .backend import Batch, Pair, Plan
-from .device import budget_of, describe, device_of, dtype_of
-from .families.family import position_table, positions
+from .device import budget_of, describe, device_of, dtype_of, same
+from .families.family import check_vocabulary, position_table, positions
 from .own_threads import OwnThreads, checked_threads, loaded
-from .pairs import PairEncoder
+from .pairs import EXAMPLE, PairEncoder
+from .settings import rust_tokenizer
 
 try:
     from sentence_transformers import CrossEncoder
@@ -74,6 +76,8 @@ class SentenceTransformersBackend:
         given = Path(name).expanduser()
         self._source = str(bundled.folder() if self.name == bundled.NAME else given if given.is_dir() else self.name)
         self._threads = OwnThreads(1, checked_threads(threads), self.device)
+        if max_length is not None:
+            max_length = whole(max_length, "max_length")
         try:
             self.model = loaded(
                 lambda: CrossEncoder(
@@ -85,6 +89,7 @@ class SentenceTransformersBackend:
                     trust_remote_code=False,
                 ).eval()
             )
+            rust = rust_tokenizer(self.model.tokenizer)
         except ImportError as error:
             raise ImportError(" ".join(str(error).split())) from None
         except Exception as error:  # of any kind: see models.reading
@@ -107,18 +112,28 @@ class SentenceTransformersBackend:
         if self.model.model and position_table(self.model.model):
             self.model.tokenizer.padding_side = "right"
         # A copy: sentence-transformers sets truncation and padding of its own in other threads.
-        tokenizer = Tokenizer.from_str(self.model.tokenizer.backend_tokenizer.to_str())
+        tokenizer = Tokenizer.from_str(rust.to_str())
+        if self.model.model:
+            check_vocabulary(tokenizer, self.model.model, self.name)
         self.encoder = PairEncoder(tokenizer, self.max_length)
         # What the prompt and a chat template add is as long for every pair, and learnt from a short one.
-        self.added = self._tokens_of("a", "a") - self.encoder.encode([("a", "a")])[0].length
+        try:
+            tokens = self._tokens_of("a", "a")
+        except Exception as error:  # such as a tokenizer that knows nothing to pad with
+            raise self._unable("tokenize for", error) from None
+        self.added = tokens - self.encoder.encode([("a", "a")])[0].length
         self.encoder.max_length -= self.added
         if self.encoder.max_length < self.encoder.special + 2:
             least = self.encoder.special + self.added + 2
             raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
+        #: Pairs that go through the model together, at most; one where padding counts all the same.
+        self.most: int | None = None
         try:
-            self.run(Batch(np.zeros(1, dtype=np.intp), [("a", "a")]))
+            together, alone = (self._computed(EXAMPLE, most) for most in (len(EXAMPLE), 1))
         except Exception as error:  # modules that do not fit together are noticed by no one else
             raise self._unable("score with", error) from None
+        if not same(torch.from_numpy(alone), torch.from_numpy(together), self.dtype):
+            self.most = 1
 
     def _unable(self, to: str, error: Exception) -> Exception:
         kind = OSError if isinstance(error, OSError) else ValueError
@@ -166,11 +181,13 @@ class SentenceTransformersBackend:
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,), without the activation that the checkpoint records."""
+        return self._computed(batch.inputs, self.most or len(batch.inputs))
+
+    def _computed(self, pairs: Sequence[Pair], most: int) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._threads(
-            self.model.predict, batch.inputs, batch_size=len(batch.inputs), activation_fn=torch.nn.Identity(),
-            show_progress_bar=False,
-        )  # fmt: skip
-        return self.head(logits.reshape(len(batch.inputs), -1))  # type: ignore[no-any-return]
+            self.model.predict, pairs, batch_size=most, activation_fn=torch.nn.Identity(), show_progress_bar=False
+        )
+        return self.head(logits.reshape(len(pairs), -1))  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Give the model's memory back, once what is under way is done."""

@@ -84,7 +84,7 @@ def load_settings(checkpoint: Checkpoint) -> Settings:
         raise _not_read(checkpoint, "a chat_template beside its tokenizer")
     if pretrained.split_special_tokens:
         raise _not_read(checkpoint, "split_special_tokens in its tokenizer_config.json")
-    tokenizer: Tokenizer = pretrained.backend_tokenizer
+    tokenizer = rust_tokenizer(pretrained)
     if row.lower_case:
         tokenizer.normalizer = BertNormalizer(lowercase=True)
     elif saved.get("do_lower_case"):
@@ -115,7 +115,19 @@ def _pretrained(checkpoint: Checkpoint) -> Any:
         for name, kind in (("model_max_length", int | float), ("model_input_names", list | tuple)):
             if not isinstance(value := getattr(pretrained, name), kind):
                 raise ValueError(f"{name} is {value!r}")
+        rust_tokenizer(pretrained)  # or it is refused
     return pretrained
+
+
+def rust_tokenizer(pretrained: Any) -> Tokenizer:
+    """Give the tokenizer in Rust beneath one of transformers'; raises ValueError where that is written in Python."""
+    if not pretrained.is_fast:
+        raise ValueError(
+            f"{type(pretrained).__name__} is written in Python, and only what a tokenizer.json holds is read here: use "
+            "another checkpoint"
+        )
+    tokenizer: Tokenizer = pretrained.backend_tokenizer
+    return tokenizer
 
 
 def _saved(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:

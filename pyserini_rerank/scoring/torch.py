@@ -89,7 +89,8 @@ class TorchBackend(CheckpointBackend):
         #: The tokens that have turned out to fit the device's memory.
         self.fits = max(self.budget, self.max_length)
         self._threads = OwnThreads(self.workers, threads, self.device)
-        several = self.device.type == "cpu" and threads is None and self._threads.threads > 1
+        self.threads = self._threads.threads
+        several = self.device.type == "cpu" and threads is None and self.threads > 1
         #: For batches of little work.
         self._alone = OwnThreads(self.workers, 1) if several else self._threads
 
@@ -105,7 +106,7 @@ class TorchBackend(CheckpointBackend):
     def description(self) -> dict[str, str]:
         """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
         tokens = min(self.budget, self.fits)
-        return {"backend": "torch", **describe(self.device, self.dtype, tokens, self._threads.threads)}
+        return {"backend": "torch", **describe(self.device, self.dtype, tokens, self.threads)}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).

@@ -11,6 +11,7 @@ import pytest
 import torch
 from experiment import arguments, run, write_experiment
 from pyserini_rerank.experiments import arithmetic, benchmark, plots, workload
+from pyserini_rerank.experiments.peer import Peer
 from sentence_transformers import CrossEncoder
 from tiny_checkpoints import build
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -162,6 +163,21 @@ def test_pairs_of_a_file(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "pairs.tsv").write_text("")
     assert bench(monkeypatch, *words, tmp_path / "pairs.tsv") == 1
     assert "pairs.tsv is empty" in capsys.readouterr().err
+
+
+def test_a_peer_has_our_threads_and_one_score_a_pair(tiny, tmp_path):
+    threads = torch.get_num_threads() + 1
+    pairs = [("flea", "cat"), ("flea", "dog")]
+    with pyserini_rerank.load(tiny, device="cpu", threads=threads) as ours, Peer(ours.backend, pairs) as peer:
+        environment = Path(f"/proc/{peer._process.pid}/environ")
+        if environment.exists():
+            assert f"OMP_NUM_THREADS={threads}" in environment.read_text().split("\0")
+        np.testing.assert_allclose(peer.score()[0], ours.predict(pairs), rtol=0, atol=1e-4)
+    built = build("nboost/pt-tinybert-msmarco", tmp_path)
+    folder = built.rename(tmp_path / "with two labels")  # is none of the catalogue
+    with pyserini_rerank.load(folder, device="cpu", head="margin") as ours, Peer(ours.backend, pairs) as peer:
+        with pytest.raises(ValueError, match="gives 2 scores a pair: compare a checkpoint with one label"):
+            peer.score()
 
 
 def test_what_it_cannot_compare(tmp_path, tiny, monkeypatch, capsys):

@@ -109,6 +109,34 @@ def test_architectures(folders, kind):
     assert_close(scores(folders[kind]), scores(folders[kind], "sentence-transformers"))
 
 
+@pytest.mark.parametrize("kind", ["mobilebert", "fnet", pytest.param("canine", marks=pytest.mark.stress)])
+@pytest.mark.parametrize("backend", ["torch", "sentence-transformers"])
+def test_architectures_to_which_padding_counts(folders, kind, backend):
+    """Whatever the mask says, or without any."""
+    model = CrossEncoder(str(folders[kind]), device="cpu", max_length=LENGTH)
+    alone, together = (model.predict(SOME, batch_size=size, activation_fn=torch.nn.Identity()) for size in (1, 8))
+    assert np.abs(alone - together).max() > 1e-3
+    assert_close(scores(folders[kind], backend), alone)
+
+
+@pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.stress), "openvino"])
+def test_graphs_know_that_padding_counts(folders, backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for _ in range(2):  # exported, and found in the cache
+        assert_close(scores(folders["mobilebert"], backend), scores(folders["mobilebert"]))
+
+
+def test_no_score_depends_on_what_was_scored_before(copied):
+    """A BigBird that reads a short text changes how it reads long ones from then on."""
+    folder = copied("big_bird")
+    change(folder, CONFIG, attention_type="block_sparse", block_size=4, num_random_blocks=1)
+    short, long = SOME[:1], SOME[3:4]
+    with pyserini_rerank.load(folder, device="cpu") as reranker:
+        first, _, again = (reranker.predict(pairs) for pairs in (long, short, long))
+    np.testing.assert_array_equal(first, again)
+    assert_close(scores(folder), scores(folder, "sentence-transformers"))
+
+
 def test_a_bert_that_looks_back(copied):
     folder = copied("bert")
     change(folder, CONFIG, is_decoder=True)
@@ -335,6 +363,7 @@ REFUSED = {
             "a_key_of_tomorrow": 1,
         }.items()
     },
+    "a tokenizer in Python": ("bert", TOKENIZER, {"tokenizer_class": "ByT5Tokenizer"}, "ByT5Tokenizer is written in"),
     "no task": ("saved bert", TRANSFORMER, {"transformer_task": None}, "has no transformer_task in its sentence_bert"),
 }  # fmt: skip
 
@@ -362,6 +391,66 @@ def test_what_graphs_refuse(copied, tmp_path, monkeypatch, backend, row):
     with pytest.raises(ValueError, match=says) as error:
         pyserini_rerank.load(folder, backend=backend)
     assert one_line(error)
+
+
+SEQUENCES = {name: {"Sequence": {"id": name, "type_id": kind}} for kind, name in enumerate("AB")}
+
+
+@pytest.mark.parametrize("order", ["BA", "ABA"])
+@pytest.mark.parametrize("backend", ["torch", "sentence-transformers"])
+def test_a_pair_of_another_order(copied, order, backend):
+    folder = copied("bert")
+    facts = json.loads((folder / "tokenizer.json").read_text())
+    facts["post_processor"]["pair"] = [SEQUENCES[name] for name in order]
+    (folder / "tokenizer.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="not make a query and then a passage, each once") as error:
+        pyserini_rerank.load(folder, backend=backend, device="cpu")
+    assert one_line(error)
+
+
+def test_more_kinds_of_tokens_than_the_model_knows(copied):
+    def cut(weights):
+        key = "bert.embeddings.token_type_embeddings.weight"
+        weights[key] = weights[key][:1].clone()
+
+    folder = copied("bert")
+    tiny_checkpoints.change_weights(folder, cut)
+    change(folder, CONFIG, type_vocab_size=1)
+    assert_close(scores(folder), scores(folder, "sentence-transformers"))
+    change(folder, TOKENIZER, model_input_names=TYPES)
+    with pytest.raises(
+        ValueError, match=r"more kinds of tokens apart \(token_type_ids\) than .* knows 1: leave"
+    ) as error:
+        pyserini_rerank.load(folder, device="cpu")
+    assert one_line(error)
+
+
+def test_what_sentence_transformers_itself_notices_when_it_scores(copied):
+    """Here it is noticed when it is loaded."""
+    folder = copied("bert")
+    change(folder, "added_tokens.json", lion=10_000)
+    with pytest.raises(ValueError, match="the tokenizer of .* has tokens that its model lacks") as error:
+        pyserini_rerank.load(folder, backend="sentence-transformers", device="cpu")
+    assert one_line(error)
+    (folder / "added_tokens.json").unlink()
+    change(folder, TOKENIZER, pad_token=None)
+    with pytest.raises(ValueError, match="sentence-transformers cannot tokenize for .* padding token") as error:
+        pyserini_rerank.load(folder, backend="sentence-transformers", device="cpu")
+    assert one_line(error)
+    assert scores(folder).shape == (len(SOME),)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("max_length", ["16", 16.0, [16]])
+def test_a_length_that_is_no_number(folders, backend, max_length):
+    with pytest.raises(TypeError, match=r"^max_length is .*: give a whole number\.$"):
+        pyserini_rerank.load(folders["bert"], backend=backend, device="cpu", max_length=max_length)
+    assert pyserini_rerank.load(folders["bert"], backend=backend, device="cpu", max_length=np.int64(16))
+
+
+def test_a_file_is_no_folder(folders):
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is a file: name a folder with a checkpoint"):
+        pyserini_rerank.load(folders["bert"] / WEIGHTS, device="cpu")
 
 
 def test_a_template_in_a_file_of_its_own(copied):

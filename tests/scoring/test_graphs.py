@@ -193,7 +193,9 @@ def test_a_damaged_graph(kind, folders, tmp_path):
 # ------------------------------------------------------------------------------------------- graphs of other exporters
 
 
-def graph(file, weights, *, rows="n", columns="length", dtype=TensorProto.INT64, inputs=INPUTS, baked=None):
+def graph(
+    file, weights, *, rows="n", columns="length", dtype=TensorProto.INT64, inputs=INPUTS, baked=None, outputs=None
+):
     """Write a graph as others export it, whose logit is the sum of its tokens' weights, with one for token types."""
     shape = [rows, columns]
     given = [helper.make_tensor_value_info(name, dtype, shape) for name in inputs]
@@ -204,9 +206,14 @@ def graph(file, weights, *, rows="n", columns="length", dtype=TensorProto.INT64,
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.INT64),
         helper.make_node("Gather", ["weights", "ids"], ["each"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["each", "mask"], ["seen"]),
     ]
+    if "attention_mask" in inputs:
+        nodes += [
+            helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["each", "mask"], ["seen"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["each"], ["seen"]))
     if "token_type_ids" in inputs:
         nodes += [
             helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
@@ -217,10 +224,13 @@ def graph(file, weights, *, rows="n", columns="length", dtype=TensorProto.INT64,
     if baked is not None:
         nodes.append(helper.make_node("Reshape", [last, "baked"], ["fixed"]))
         last = "fixed"
-    nodes.append(helper.make_node("ReduceSum", [last, "one"], ["logits"], keepdims=1))
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [rows, 1])
+    outputs = outputs or ["logits"]
+    name = "logits" if "logits" in outputs else outputs[0]
+    nodes.append(helper.make_node("ReduceSum", [last, "one"], [name], keepdims=1))
+    nodes += [helper.make_node("Sigmoid", [name], [other]) for other in outputs if other != name]
+    answers = [helper.make_tensor_value_info(output, TensorProto.FLOAT, [rows, 1]) for output in outputs]
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    made = helper.make_graph(nodes, "classifier", given, [logits], tensors)
+    made = helper.make_graph(nodes, "classifier", given, answers, tensors)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     file.parent.mkdir(exist_ok=True)
     onnx.save(model, file)
@@ -252,6 +262,14 @@ SHAPES = {
     "any": {},
     "int32": {"dtype": TensorProto.INT32},
     "a float": {"dtype": TensorProto.FLOAT},
+    "a half": {"dtype": TensorProto.FLOAT16},
+    "a double": {"dtype": TensorProto.DOUBLE},
+    "uint8": {"dtype": TensorProto.UINT8},
+    "no mask": {"inputs": INPUTS[::2]},
+    "ids alone": {"inputs": INPUTS[:1], "rows": 2},
+    "logits by another name": {"outputs": ["output_0"]},
+    "logits after another output": {"outputs": ["probabilities", "logits"]},
+    "logits before another output": {"outputs": ["logits", "last_hidden_state"]},
     "one pair": {"rows": 1},
     "four pairs": {"rows": 4},
     "a length": {"columns": LENGTH},
@@ -289,6 +307,19 @@ def test_a_graph_that_is_not_as_long(kind, folders, weights, tmp_path):
     file = graph(folder / "model.onnx", weights, columns=LENGTH)
     with pytest.raises(ValueError, match=f"max_length is 41: .* reads pairs of 5 to {LENGTH} tokens"):
         kind(file, max_length=41)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_that_cannot_be_right(kind, folders, weights, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folders[BERT] / name, tmp_path)
+    file = graph(tmp_path / "model.onnx", weights, columns=LENGTH, inputs=INPUTS[::2])
+    with pytest.raises(ValueError, match="has one length and no attention_mask: padding would count as text") as error:
+        kind(file)
+    assert len(str(error.value).splitlines()) == 1
+    graph(file, weights, outputs=["a", "b"])
+    with pytest.raises(ValueError, match="its outputs are a, b, and none is called logits$"):
+        kind(file)
 
 
 @pytest.mark.parametrize("kind", KINDS)

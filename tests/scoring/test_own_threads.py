@@ -235,6 +235,20 @@ def test_the_option_threads(folders, loaded, backend):
             pyserini_rerank.load(folders["packed"], backend=backend, threads=threads)
 
 
+def test_models_that_begin_at_once_leave_the_number_of_threads():
+    """Of torch's own, one for all threads to come, which each of them changes for a moment."""
+    before = torch.get_num_threads()
+    for _ in range(40):
+        several = [OwnThreads(1, 1 + number % 4) for number in range(8)]
+        with ThreadPoolExecutor(len(several)) as pool:
+            counts = list(pool.map(lambda own: own(torch.get_num_threads), several))
+        assert counts == [own.threads for own in several]
+        for own in several:
+            own.close()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == before
+
+
 def test_a_batch_of_little_work_has_one_thread(folders, monkeypatch):
     """By the batch alone: its tokens, and what the model does with each."""
     from pyserini_rerank.scoring import torch as backend

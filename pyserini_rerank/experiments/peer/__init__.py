@@ -10,7 +10,6 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...scoring.backend import Backend, Pair
@@ -70,14 +69,13 @@ class Peer:
         if checkpoint.row.body or checkpoint.row.head == "margin" or family_of(checkpoint):
             raise ValueError(f"{self.name} reads {checkpoint.name} otherwise than its authors do: compare another one.")
         self.python = os.fspath(python or sys.executable)
-        threads = torch.get_num_threads()
         self._trouble = TemporaryFile()  # noqa: SIM115  # it is closed with the process
         self._process = subprocess.Popen(
             [self.python, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._trouble, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, encoding="utf-8",
+            stderr=self._trouble, env={**os.environ, "OMP_NUM_THREADS": str(ours.threads)}, encoding="utf-8",
         )  # fmt: skip
         self._settings = {"backend": backend, "dtype": dtype, "batch": batch}
-        asked = {"folder": str(checkpoint.folder.resolve()), "max_length": ours.max_length, "threads": threads}
+        asked = {"folder": str(checkpoint.folder.resolve()), "max_length": ours.max_length, "threads": ours.threads}
         device = str(getattr(ours, "device", "cpu"))
         try:
             self.versions = self._ask({**asked, **self._settings, "device": device, "pairs": pairs})["versions"]
@@ -91,9 +89,20 @@ class Peer:
         return {"name": self.name, **self._settings, "python": self.python, "versions": self.versions}
 
     def score(self) -> tuple[NDArray[np.float32], float]:
-        """Score all pairs: float32 (n,), and the seconds that its `predict` took."""
+        """Score all pairs: float32 (n,), and the seconds that its `predict` took.
+
+        Raises
+        ------
+        ValueError
+            It gives several scores a pair.
+        RuntimeError
+            Its process has ended.
+        """
         answer = self._ask({})
-        return np.array(answer["scores"], dtype=np.float32), answer["seconds"]
+        scores = np.array(answer["scores"], dtype=np.float32)
+        if scores.ndim > 1:
+            raise ValueError(f"{self.name} gives {scores.shape[1]} scores a pair: compare a checkpoint with one label.")
+        return scores, answer["seconds"]
 
     def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout, "both are pipes"

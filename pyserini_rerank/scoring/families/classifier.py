@@ -12,9 +12,9 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from .. import heads, models
 from ..checkpoints import Checkpoint
-from ..device import to_device
+from ..device import same, to_device
 from ..packed import Packing, prepare
-from ..pairs import INPUTS, EncodedPair, PairEncoder
+from ..pairs import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
 from ..prepacked import prepack, prepacks
 from ..settings import Settings
 from .family import Family, first_position
@@ -62,6 +62,7 @@ class Classifier(Family):
         packs: bool = True,
     ) -> None:
         self.facts = head or checkpoint.row.head or ""
+        self.checkpoint = checkpoint
         super().__init__(checkpoint, dtype, max_length)
         self.packs = packs and prepare(self.body)
 
@@ -82,21 +83,42 @@ class Classifier(Family):
                     models.in_float32(module)
         self.facts = heads.choose(self.facts or None, labels, checkpoint.name)
         self.head = heads.HEADS[self.facts]
-        self.takes_types = "token_type_ids" in inspect.signature(body.forward).parameters
-        self.pad_id = body.config.pad_token_id or 0
+        self.takes_types, self.takes_mask = (
+            name in inspect.signature(body.forward).parameters for name in (TYPES, MASK)
+        )
+        self.kinds = getattr(body.config, "type_vocab_size", 0)  # none of DeBERTa, which is given them all the same
+        self.pad_id = getattr(body.config, "pad_token_id", None) or 0
         self.first_position = first_position(body)
         self.body = body
         return body
 
     def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
         self.takes_types = self.takes_types and settings.takes_types
-        return pair_encoder(checkpoint, settings, max_length)
+        encoder = pair_encoder(checkpoint, settings, max_length)
+        if self.takes_types and self.kinds and encoder.types.max() >= self.kinds:
+            raise ValueError(
+                f"the tokenizer of {checkpoint.name} tells more kinds of tokens apart ({TYPES}) than its model, which "
+                f"knows {self.kinds}: leave {TYPES} out of model_input_names in its tokenizer_config.json."
+            )
+        return encoder
 
     def place(self, device: torch.device) -> None:
         super().place(device)
         # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
-        if self.packs and device.type == "cpu" and prepacks(self.body.dtype):
+        if not self.packs:
+            self._try(device)
+        elif device.type == "cpu" and prepacks(self.body.dtype):
             prepack(self.body)
+
+    @torch.inference_mode()
+    def _try(self, device: torch.device) -> None:
+        """Find out whether padding changes a score, whatever the mask says, as in MobileBERT and in FNet; it also shows
+        what does not fit together."""
+        pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
+        with models.reading(f"the model in {folder}", folder):
+            alone = torch.cat([self.scores([pair], device) for pair in pairs])
+            together = self.scores(pairs, device)
+        self.encoder.of_one_length |= not same(alone, together, self.body.dtype)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded
@@ -105,7 +127,9 @@ class Classifier(Family):
 
     def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.takes_types:
-            del inputs["token_type_ids"]
+            del inputs[TYPES]
+        if not self.takes_mask:
+            inputs.pop(MASK, None)
         scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
         return scores
 

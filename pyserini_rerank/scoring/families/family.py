@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from ...inputs import whole
 from ...scales import Scale
 from ..checkpoints import Checkpoint
 from ..pairs import Encoder
@@ -80,17 +81,14 @@ def encoder_of[E: Encoder[Any]](
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, ValueError, TypeError
         There is no tokenizer, or it is another model's; the model does not read pairs of `max_length` tokens.
     """
+    if max_length is not None:
+        max_length = whole(max_length, "max_length")
     limit = min(filter(None, (positions(body), most)), default=None)
     settings = load_settings(checkpoint)
-    vocabulary = body.config.vocab_size
-    if max(settings.tokenizer.get_vocab().values()) >= vocabulary:  # on a GPU it would end the process's use of it
-        raise ValueError(
-            f"the tokenizer of {checkpoint.name} has tokens that its model lacks, beyond {vocabulary:,}: "
-            "one of the two is damaged, or another checkpoint's."
-        )
+    check_vocabulary(settings.tokenizer, body, checkpoint.name)
     length = min(settings.max_length, limit or settings.max_length) if max_length is None else max_length
     encoder = make(checkpoint, settings, length)
     least = encoder.least
@@ -98,6 +96,16 @@ def encoder_of[E: Encoder[Any]](
         reads = f"{least} to {limit}" if limit else f"at least {least}"
         raise ValueError(f"max_length is {length}: {checkpoint.name} reads pairs of {reads} tokens.")
     return encoder
+
+
+def check_vocabulary(tokenizer: Tokenizer, body: Any, name: str) -> None:
+    """Check that a model has all tokens of a tokenizer; raises ValueError."""
+    vocabulary = body.config.vocab_size
+    if max(tokenizer.get_vocab().values()) >= vocabulary:  # on a GPU it would end the process's use of it
+        raise ValueError(
+            f"the tokenizer of {name} has tokens that its model lacks, beyond {vocabulary:,}: one of the two is "
+            "damaged, or another checkpoint's."
+        )
 
 
 def first_position(body: Any) -> int:
