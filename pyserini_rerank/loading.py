@@ -137,10 +137,15 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+def read_yaml(text: str) -> Any:
+    """Read YAML; raises as PyYAML does, ValueError and RecursionError as well."""
+    return yaml.load(text, _Loader)
+
+
 def read_value(text: str) -> Any:
     """Read the value of an option: YAML, and a text where it is none."""
     try:
-        return yaml.load(text, _Loader)
+        return read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
@@ -155,7 +160,7 @@ def read_combination(name: Any) -> Any:
         return name
     written = read_text(text) if is_file else text
     try:
-        return yaml.load(written, _Loader)
+        return read_yaml(written)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{text:.200} is no YAML: {' '.join(str(error).split()):.200}") from None
 
