@@ -142,7 +142,12 @@ def at_rest(path: Path) -> Iterator[Path]:
         copy = Path(folder, path.name)
         with path.open("rb") as pipe, copy.open("wb") as file:
             shutil.copyfileobj(pipe, file, BUFFER)
-        yield copy
+        try:
+            yield copy
+        except ValueError as error:
+            if str(copy) not in str(error):
+                raise
+            raise ValueError(str(error).replace(str(copy), str(path))) from None
 
 
 def refuse_packed(path: Path, why: str) -> None:

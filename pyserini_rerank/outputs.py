@@ -5,11 +5,12 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -56,6 +57,35 @@ def growing(path: str | os.PathLike[str]) -> Path:
     return _behind_links(name)
 
 
+def check_apart(
+    outputs: Mapping[str, Path | None], inputs: Mapping[str, object], *, growing_in: Path | None = None
+) -> None:
+    """Check that no two outputs are the same file, none is an input as well, and none is in a folder that will go.
+
+    Parameters
+    ----------
+    outputs, inputs : mapping
+        By the options that name them; what is no file (a name, a pipe, a device) is as good as not given.
+    growing_in : path, optional
+        The folder in which an output grows.
+
+    Raises
+    ------
+    ValueError
+        Two of them are.
+    """
+    known: dict[str, str] = {}
+    for name, path in {**inputs, **outputs}.items():
+        if path is None or _is_stream(str(path)) or (name in inputs and not os.path.exists(str(path))):
+            continue
+        real = os.path.realpath(str(path))
+        if name in outputs and real in known:
+            raise ValueError(f"{name} and {known[real]} are the same file, {path}: name another.")
+        if name in outputs and growing_in in Path(real).parents:
+            raise ValueError(f"{path} is in the folder of what is not complete, which goes when it is: name another.")
+        known[real] = name
+
+
 def replace(path: Path, content: str | bytes) -> None:
     """Write a file so that there is the old one or the new one, and never a part of it.
 
@@ -64,13 +94,17 @@ def replace(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     target = target_of(path)
     if _is_stream(os.fspath(path)):
-        with target.open("ab") as stream:
-            stream.write(data)
+        try:
+            with target.open("ab", buffering=0) as stream:
+                while data:
+                    data = data[stream.write(data) :]
+        except OSError as error:  # which does not say of what
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         return
-    # Of a name that is short, and no other process's.
-    temporary = target.with_name(f".{os.getpid()}.new")
+    # Of a name that is short, and nobody else's: no thread's, no process's and no machine's.
+    temporary = target.with_name(f".{uuid4().hex}.new")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             append(file, data)
         os.replace(temporary, target)
     finally:
@@ -93,6 +127,17 @@ def append(file: Any, data: bytes) -> None:
     except OSError as error:
         what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
         raise OSError(error.errno, what, str(file.name)) from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what was noted of an output that grows; raises ValueError where that is damaged."""
+    try:
+        state = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is damaged: delete the folder {path.parent} to begin anew.")
+    return state
 
 
 @contextmanager

@@ -235,6 +235,45 @@ def test_one_line_of_numbers_does_not_make_texts_a_run(tmp_path: Path) -> None:
     assert is_official(file)
 
 
+@pytest.mark.parametrize("heading", ["", "qid\tpid\trank\tscore\n", "query_id\tdoc\tposition\tvalue\n"], ids=repr)
+@pytest.mark.parametrize(
+    "columns",
+    ["1.0\t23.5", "23.5\t1", "1\t5.", "1\tnan", "1\t-inf", " 1\t 2", "1\t", "\t2", "+1\t1E5"],
+)
+def test_numbers_are_never_a_query_and_a_passage(heading: str, columns: str, tmp_path: Path) -> None:
+    """Ranks of pandas, columns in another order, a tab at the end, a heading: a run, or refused."""
+    file = tmp_path / "file"
+    file.write_text(heading + f"1\t77\t{columns}\n2\t78\t{columns}\n")
+    assert not is_official(file)
+    if not heading and columns in ("1\t5.", " 1\t 2", "+1\t1E5"):
+        assert [[hit.score for hit in hits] for _, hits in read(file)] == [[float(columns.split("\t")[1])]] * 2
+    else:
+        with pytest.raises(ValueError, match=r"line \d: (is neither TREC's|has the score .*, which is no number)"):
+            list(read(file))
+
+
+def test_a_bad_first_line_does_not_hide_what_the_others_hold(tmp_path: Path) -> None:
+    """Judgements with grades in decimals are no run, either."""
+    rest = {"official": "1\td1\twhat\ta text\n" * 2, "trec": "1 Q0 a 1 2 x\n"}
+    for name, lines in rest.items():
+        (tmp_path / name).write_text("half\ta\tbad\tline\n" * (name == "trec") + "a\tb\n" + lines)
+        assert is_official(tmp_path / name) == (name == "official")
+    assert [qid for qid, _ in read(tmp_path / "trec", Skipped())] == ["1"]
+    (tmp_path / "qrels").write_text("1\t0\t77\t1.0\n1\t0\t78\t0.0\n")
+    with pytest.raises(ValueError, match="is neither TREC's"):
+        list(read(tmp_path / "qrels"))
+
+
+def test_what_is_wrong_in_a_pipe_names_the_pipe(tmp_path: Path) -> None:
+    with (
+        piped(tmp_path / "pipe", b"1 Q0 a 1 2 x\n1 Q0 b\n") as pipe,
+        pytest.raises(ValueError) as error,
+        at_rest(pipe) as file,
+    ):
+        list(read(file))
+    assert str(error.value).startswith(f"{tmp_path / 'pipe'}, line 2: ")
+
+
 @pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\u0085", "\u200b", "\x1c"])
 def test_white_space_that_is_not_asciis_is_part_of_a_docid(space: str, tmp_path: Path) -> None:
     """As for trec_eval; and in judgements as well."""
@@ -320,6 +359,39 @@ def test_columns_that_nobody_names_are_not_merged(text: str, said: str, tmp_path
 def test_the_docid_of_a_json_document(document: str, docid: str, tmp_path: Path) -> None:
     (tmp_path / "docs").write_bytes(BOM + document.encode())
     assert _collection(tmp_path / "docs") == [(docid, "x")]
+
+
+@pytest.mark.parametrize("docid", ["null", "1.0", "1e3", "NaN", "true", "[1]", '{"$oid": "a"}', '""'])
+def test_what_nobody_else_writes_so_is_no_docid_and_no_qid(docid: str, tmp_path: Path) -> None:
+    """The first of the names whose value is not null counts."""
+    (tmp_path / "docs").write_text(f'{{"id": {docid}, "text": "x"}}\n')
+    with pytest.raises(ValueError, match="docs, line .*docid.*: correct the line"):
+        _collection(tmp_path / "docs")
+    (tmp_path / "topics").write_text(f'{{"qid": {docid}, "query": "x"}}\n')
+    with pytest.raises(ValueError, match="topics, line 1: is no topic"):
+        load_topics(str(tmp_path / "topics"))
+    (tmp_path / "topics").write_text('{"qid": null, "id": 3, "query": null, "text": "x"}\n')
+    assert load_topics(str(tmp_path / "topics")) == {"3": "x"}
+    (tmp_path / "docs").write_text('{"id": null, "pid": 3, "text": "x"}\n')
+    assert _collection(tmp_path / "docs") == [("3", "x")]
+
+
+@pytest.mark.parametrize(
+    "topic", ['{"qid": 1, "query": 5}', '{"qid": 1, "query": ["a"]}', '{"qid": 1, "query": "\\ud83d"}', "\ta"]
+)
+def test_what_is_no_query(topic: str, tmp_path: Path) -> None:
+    (tmp_path / "topics").write_text(topic)
+    with pytest.raises(ValueError, match="topics, line 1: is no topic"):
+        load_topics(str(tmp_path / "topics"))
+
+
+def test_a_text_that_is_none_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "docs").write_text('{"id": "a", "text": 5}\n')
+    with pytest.raises(ValueError, match="docs, docid a: its field 'text' is a int, .*: correct the line."):
+        Collection(tmp_path / "docs").get("a")
+    (tmp_path / "docs").write_text("\tno docid\n")
+    with pytest.raises(ValueError, match="docs, line 1: it has no docid"):
+        Collection(tmp_path / "docs")
 
 
 # ------------------------------------------------------------------------------------------------------------ the cache

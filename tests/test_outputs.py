@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -173,6 +174,90 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
         replace(loop, "x")
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         Work(loop, {})
+
+
+@pytest.mark.parametrize(
+    ("option", "other"),
+    [
+        ("output", "first.run"),
+        ("output", "qrels.txt"),
+        ("per-query", "topics.tsv"),
+        ("per-query", "link"),
+        ("per-query", "x.run"),
+        ("per-query", "x.run.json"),
+        ("plot", "docs.jsonl"),
+        ("plot", "x.run.partial/p.svg"),
+        ("cache", "x.run.partial/scores"),
+    ],
+)
+def test_no_output_is_an_input_or_another_output(
+    option: str, other: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    shutil.copytree(small, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "link").symlink_to("qrels.txt")
+    before = state(tmp_path)
+    words = [*arguments(tmp_path, "x.run"), "--qrels", str(tmp_path / "qrels.txt"), "--overwrite"]
+    if option == "plot":
+        monkeypatch.setattr("pyserini_rerank.experiments.plots.check", lambda path: None)
+    assert run(monkeypatch, *words, f"--{option}", str(tmp_path / other)) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.endswith(": name another.") and other in said
+    assert state(tmp_path) == before
+
+
+def test_a_search_does_not_replace_its_topics(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("1\tflea\n")
+    for words in (["--topics", str(topics), "--output", str(topics)], [f"--topics={topics}", f"--output={topics}"]):
+        assert run(monkeypatch, "search", "lucene", "--index", "x", *words, "--overwrite") == 1
+        assert "are the same file" in capsys.readouterr().err
+    words = ["bench", "--pairs", str(topics), "--model", str(small / NAME), "--json", str(topics)]
+    assert run(monkeypatch, *words) == 1
+    assert "--json and --pairs are the same file" in capsys.readouterr().err
+    assert topics.read_text() == "1\tflea\n"
+
+
+def test_what_does_not_fit_on_a_device_names_it() -> None:
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        replace(Path("/dev/full"), "x")
+
+
+@pytest.mark.parametrize("name", ["two\nlines.run", "line\u2028separator.run", "-dash.run", os.fsdecode(b"\xff.run")])
+def test_any_name(name: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    words = WRITERS["rerank"](small, str(tmp_path / name))
+    assert run(monkeypatch, *words) == 0 and (tmp_path / name).is_file()
+    assert run(monkeypatch, *words) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_threads_write_into_one_folder(tmp_path: Path) -> None:
+    wrong: list[object] = []
+
+    def write(name: str) -> None:
+        try:
+            for number in range(100):
+                replace(tmp_path / name, f"{name} {number}")
+                assert (tmp_path / name).read_text() == f"{name} {number}"
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and sorted(path.name for path in tmp_path.iterdir()) == list("abcd")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
+def test_a_state_that_is_damaged_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x.partial").mkdir()
+    (tmp_path / "x.partial" / "output").touch()
+    (tmp_path / "x.partial" / "state.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(ValueError, match="state.json is damaged: delete the folder .*x.partial to begin anew"):
+        Work(tmp_path / "x", {})
 
 
 # -------------------------------------------------------------------------------------------------------- two processes

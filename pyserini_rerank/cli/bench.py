@@ -87,7 +87,7 @@ def bench(
     """
     from ..experiments import plots
     from ..experiments.topics import load_qrels
-    from ..outputs import replace, target_of
+    from ..outputs import check_apart, replace, target_of
 
     several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
     how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
@@ -106,6 +106,7 @@ def bench(
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
     if plot:
         plots.check(plot)
+    check_apart({"--json": to, "--plot": plot}, {"--pairs": pairs, "--run": run, **of_run})
     for output in (to, plot):
         if output:
             target_of(output)

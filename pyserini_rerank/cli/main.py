@@ -41,5 +41,7 @@ def main() -> None:
     except FAILURES as error:
         # The system's own errors name a file and say what is wrong with it; ours are sentences.
         system = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
-        print(f"pyserini-rerank: {system or error}", file=sys.stderr)
+        # A name may hold the end of a line, or bytes that are no text, and another library's message several lines.
+        said = " ".join(line.strip() for line in str(system or error).splitlines() if line.strip())
+        print(f"pyserini-rerank: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
         sys.exit(1)

@@ -62,9 +62,9 @@ def rerank(
     from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
     from ..experiments.runs import Skipped, read
     from ..experiments.topics import load_qrels, load_topics
-    from ..experiments.work import Work, check_is_new
+    from ..experiments.work import Work, check_is_new, partial_of, report_of
     from ..files import at_rest, digest
-    from ..outputs import target_of
+    from ..outputs import check_apart, target_of
 
     one_of("the first stage", {"--run": run, "--bm25": bm25})
     terms = Terms(depth or (1000 if bm25 else None), tag, skip_bad)
@@ -79,7 +79,12 @@ def rerank(
         raise ValueError("name the judgements to evaluate with, by --qrels.")
     if plot:
         plots.check(plot)
-    check_is_new(output, overwrite=overwrite)
+    check_apart(
+        {"--output": output, "the report on it": report_of(output)}
+        | {"--per-query": per_query, "--plot": plot, "--cache": cache},
+        {"--run": run, "--topics": topics, "--collection": collection, "--qrels": qrels, "--model": model},
+        growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
+    )
     with ExitStack() as stack:
         named, run = run, run and stack.enter_context(at_rest(run))
         official = run is not None and is_official(run)
@@ -132,11 +137,12 @@ def rerank(
                 rescore = in_turn(reader, Scorer(terms, reranker))
                 report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
                 place = reader.place()
-        if not report["counts"]["pairs"]:
+        if not (report["counts"]["pairs"] or report["counts"]["empty_queries"]):
             work.abandon()
-            raise ValueError(
-                f"no query of {stage or named} is among the topics and the judgements: name those of the run."
-            )
+            lack = "is among the topics and the judgements: name those of the run."
+            if "document without text" in report["skipped"]:
+                lack = "has a document with a text: name the collection or the index of the run."
+            raise ValueError(f"no query of {stage or named} {lack}")
         report["run"] = str(stage or named)
         if stage:
             report["first_stage"] = str(stage)

@@ -53,13 +53,20 @@ def search(
     """
     from ..experiments import inputs
     from ..experiments.provenance import provenance
-    from ..experiments.work import Work
+    from ..experiments.work import Work, check_is_new, partial_of, report_of
+    from ..outputs import check_apart
     from ..searcher import DEPTH
 
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
     output = _output(context.args)
-    settings = {"search": kind, "arguments": context.args, "inputs": inputs.of_words(context.args)}
+    states = inputs.of_words(context.args)
+    check_apart(
+        {"--output": output, "the report on it": report_of(output)},
+        {name: name for name in states},
+        growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
+    )
+    settings = {"search": kind, "arguments": context.args, "inputs": states}
     with Work(output, settings, overwrite=overwrite) as work:
         arguments = _with_output(context.args, work.path)
         start = time.perf_counter()

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ..files import BOM, refuse_packed
 from ..retrieval.formats import MAIN, text_of_fields
 from ..retrieval.texts import clean
+from .runs import named
 
 #: Fields of a JSON document that may hold its docid; the first that is there counts. A passage of MS MARCO v2 has its
 #: own as `pid`, and that of its document as `docid`.
@@ -68,10 +69,7 @@ class _File:
                 document: Any = json.loads(line.decode())
             except RecursionError:
                 raise ValueError("its brackets are nested too deep") from None
-            docids = [document[name] for name in IDS if name in document] if isinstance(document, dict) else []
-            if not docids:
-                raise ValueError("it has no docid")
-            return str(docids[0])
+            return named(document, IDS)
         cells = line.rstrip(b"\r\n").split(b"\t")
         wanted = len(self.columns) or 2
         if len(cells) == 1:
@@ -80,6 +78,8 @@ class _File:
             raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
         # Where quotes are wrong, a text may go on in the next line.
         docid, *_ = map(self._cell, cells if self.quoted else cells[:1])
+        if not docid:
+            raise ValueError("it has no docid")
         return docid
 
     def text(self, line: bytes) -> str | None:
@@ -129,7 +129,12 @@ class Collection(_File):
             self._file.seek(int(self._rows_by_hash["offset"][row]))
             line = self._file.readline()
             if self.docid(line) == docid:
-                return self.text(line)
+                try:
+                    return self.text(line)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{self.path}, docid {docid}: {str(error).rstrip('.')}: correct the line."
+                    ) from None
         return None
 
     def _rows(self) -> Iterator[tuple[int, int]]:
@@ -181,7 +186,8 @@ class CollectedDocuments(_File):
                     try:
                         chunk.append((self.docid(line), self.text(line)))
                     except ValueError as error:
-                        raise ValueError(f"{self.file}, line at byte {position}: {error}: correct the line.") from None
+                        said = f"line at byte {position}: {str(error).rstrip('.')}"
+                        raise ValueError(f"{self.file}, {said}: correct the line.") from None
                 position += len(line)
                 if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
                     yield position, chunk

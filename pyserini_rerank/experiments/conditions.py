@@ -97,8 +97,8 @@ class Condition:
 
     def published_first_stage(self) -> float | None:
         """Pyserini's figure for the first stage."""
-        figure: float | None = self.search.get("published", {}).get(self.test_set)
-        return figure
+        figures = self.search.get("published") or {}
+        return {str(name): figure for name, figure in figures.items()}.get(self.test_set)
 
 
 def load_conditions(path: Path | None = None) -> list[Collection]:
@@ -112,8 +112,8 @@ def load_conditions(path: Path | None = None) -> list[Collection]:
     text = read_text(path) if path else _packaged()
     try:
         folder = path.parent if path else Path()
-        return [Collection(**facts, folder=folder) for facts in read_yaml(text).values()]
-    except (ValueError, AttributeError, TypeError) as error:
+        return [_collection(facts, folder) for facts in read_yaml(text).values()]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not read as conditions ({reason}): see experiments/conditions.yaml.") from None
 
@@ -140,6 +140,13 @@ def select(
                 raise ValueError(f"{test_set} has no first stage {first_stage!r}: there are {', '.join(there)}.")
             chosen.append(Condition(test_set, first_stage, depth, collection))
     return chosen
+
+
+def _collection(facts: Mapping[str, Any], folder: Path) -> Collection:
+    """Make a collection of what is written: names are texts, and there may be nothing to say of one."""
+    kinds = ("test_sets", "first_stages")
+    written = {kind: {str(name): dict(own or {}) for name, own in facts[kind].items()} for kind in kinds}
+    return Collection(**{**facts, **written}, folder=folder)
 
 
 def _packaged() -> str:

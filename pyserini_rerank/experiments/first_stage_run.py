@@ -3,6 +3,7 @@
 As in `rescoring`, what a shard becomes is a function of the shard alone, whoever searches it.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,12 +24,22 @@ TAG = "bm25"
 
 @dataclass(frozen=True)
 class BM25:
-    """A BM25 search: its parameters, the index (a path or a prebuilt name) and how many hits a query gets."""
+    """A BM25 search: its parameters, the index (a path or a prebuilt name) and how many hits a query gets.
+
+    Raises
+    ------
+    ValueError
+        Lucene has no BM25 of such parameters.
+    """
 
     k1: float
     b: float
     index: str
     depth: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
+            raise ValueError(f"--bm25 {self.k1} {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
 
     def __str__(self) -> str:
         return f"BM25(k1={self.k1}, b={self.b}) on {self.index}, {self.depth:,} deep"
@@ -94,7 +105,7 @@ def search_topics(work: Work, topics: Mapping[str, str], depth: int, search: Sea
     Raises
     ------
     ValueError
-        A qid or a docid has white space in it.
+        A qid or a docid has white space in it; nothing is found.
     """
     for qid in topics:
         check_name(qid, "the qid", "rename the topic")
@@ -106,3 +117,6 @@ def search_topics(work: Work, topics: Mapping[str, str], depth: int, search: Sea
         for written in search(shards):
             work.commit([written], {})
             progress.update(min(size, len(topics) - progress.n))
+    if not work.path.stat().st_size:
+        work.abandon()
+        raise ValueError(f"none of the {len(topics):,} topics finds anything: name other topics, or another index.")

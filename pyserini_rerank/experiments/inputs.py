@@ -73,15 +73,22 @@ def of_model(name: str) -> str:
 
 
 def of_words(words: Sequence[str]) -> dict[str, str]:
-    """Tell the files and Lucene indexes apart that words of a command name, but what comes after ``--output``."""
-    found = {}
-    for before, word in zip(["", *words], words, strict=False):
-        path = Path(word)
-        if before != "--output" and path.is_file():
-            found[word] = digest(path)
-        elif before != "--output" and path.is_dir() and any(path.glob("segments_*")):
-            found[word] = digest(newest_commit(path))
-    return found
+    """Tell the files and folders apart that words of a command name, but what comes after ``--output``."""
+    split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    named = {word for before, word in zip(["", *split], split, strict=False) if before != "--output"}
+    found = {word: _of_path(Path(word)) for word in sorted(named)}
+    return {word: state for word, state in found.items() if state is not None}
+
+
+def _of_path(path: Path) -> str | None:
+    """Tell the states of a file or folder apart: of a Lucene index by its commit, of another one by its files."""
+    if path.is_file():
+        return digest(path)
+    if not path.is_dir():
+        return None
+    if any(path.glob("segments_*")):
+        return digest(newest_commit(path))
+    return of_value([[file.name, digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
 
 
 def _stated(part: Any) -> Any:

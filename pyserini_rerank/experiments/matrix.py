@@ -1,6 +1,5 @@
 """The cells of a matrix of experiments: a checkpoint on a condition, where its run is, and what is known of it."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from ..scoring.checkpoints import catalogue
 from . import inputs
 from .conditions import OFFICIAL, Condition
 from .topics import load_qrels, load_topics
-from .work import partial_of, report_of
+from .work import partial_of, read_report
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,11 @@ class Cell:
             )
 
     def _written(self) -> dict[str, Any] | None:
-        beside = report_of(self.output)
-        if not (self.output.is_file() and beside.is_file()):
+        report = read_report(self.output) if self.output.is_file() else None
+        if report is None:
             return None
-        report: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
         with self.output.open("rb") as file:
-            same = file_digest(file, blake2b).hexdigest() == report["output"]["blake2b"]
+            same = file_digest(file, blake2b).hexdigest() == report.get("output", {}).get("blake2b")
         return report if same and "evaluation" in report else None
 
     def _changed(self, report: Mapping[str, Any]) -> list[str]:
@@ -94,12 +92,15 @@ class Cell:
             texts = where.texts or where.path(where.collection or "")
             told["topics"] = settings.get("topics"), topics
             told["texts"] = settings.get("texts"), self._state("texts", texts)
+        if "search" in self.condition.search:
+            told["search"] = None, self._state("search", str(self.candidates))
         return [name for name, (then, now) in told.items() if now is not None and now != then]
 
     def _state(self, kind: str, name: str) -> str | None:
         """Tell the state of an input; None where it is not here."""
         if (kind, name) not in self.known:
-            self.known[kind, name] = _state_of(kind, name)
+            words = self.condition.search_command(self.candidates) if kind == "search" else []
+            self.known[kind, name] = changed_search(self.candidates, words) if words else _state_of(kind, name)
         return self.known[kind, name]
 
     def row(self) -> dict[str, Any]:
@@ -139,8 +140,8 @@ class Cell:
         return row
 
 
-def check_search(run: Path, words: Sequence[str]) -> None:
-    """Check that a first stage's run is of a search; raises FileExistsError where its report says otherwise.
+def changed_search(run: Path, words: Sequence[str]) -> str | None:
+    """Say how a first stage's run was made otherwise than by a search, as far as its report tells.
 
     Parameters
     ----------
@@ -148,18 +149,27 @@ def check_search(run: Path, words: Sequence[str]) -> None:
     words : sequence of str
         See `Condition.search_command`.
     """
-    beside = report_of(run)
-    if not beside.is_file():  # somebody has put it there
-        return
-    settings = json.loads(beside.read_text(encoding="utf-8"))["settings"]
+    report = read_report(run)
+    if report is None:  # somebody has put it there
+        return None
+    settings = report["settings"]
     _, kind, *arguments = words
-    if (settings["search"], settings["arguments"]) != (kind, arguments):
-        what = "by another search"
-    elif any(settings["inputs"].get(name) != state for name, state in inputs.of_words(arguments).items()):
-        what = "with other topics, or of another index"
-    else:
-        return
-    raise FileExistsError(f"{run} was made {what}: delete it to search again, or name another folder by --output.")
+    then, now = settings.get("inputs", {}), inputs.of_words(arguments)
+
+    def without_places(arguments: Sequence[str]) -> list[str | None]:
+        """What is searched with, and the last two words, which name the output, may have been moved."""
+        return [None if word in then or word in now else word for word in arguments[:-2]]
+
+    if settings.get("search") != kind or without_places(settings.get("arguments", ())) != without_places(arguments):
+        return "by another search"
+    return "with other topics, or of another index" if set(now.values()) - set(then.values()) else None
+
+
+def check_search(run: Path, words: Sequence[str]) -> None:
+    """Check that a first stage's run is of a search, as `changed_search`; raises FileExistsError."""
+    how = changed_search(run, words)
+    if how:
+        raise FileExistsError(f"{run} was made {how}: delete it to search again, or name another folder by --output.")
 
 
 def _state_of(kind: str, name: str) -> str | None:

@@ -106,7 +106,8 @@ class OfficialCandidates:
                     if not line.strip():
                         continue
                     qid, _, query, _ = _parsed(line)
-                    self.queries.setdefault(qid, query)
+                    if self.queries.setdefault(qid, query) != query:
+                        raise BadLine(f"has another query {qid} than a line before", "keep one of the two")
                     self._query_of_line.append(numbers.setdefault(qid, len(numbers)))
                     self._offsets.append(offset)
                 except BadLine as bad:

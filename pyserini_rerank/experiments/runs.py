@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from ..files import lines_of
 
 #: Lines that a file's format is told from.
 SNIFFED = 100
-INTEGER, NUMBER = re.compile(rb"[+-]?[0-9]+"), re.compile(rb"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
+INTEGER = re.compile(rb"\s*[+-]?[0-9]+\s*")
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,22 @@ def column(data: bytes, what: str) -> str:
     return text
 
 
+def named(values: Any, names: Iterable[str]) -> str:
+    """Give the qid or docid of a JSON object: the first of its fields of these names that is there, and not null.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is neither a text nor a whole number: nobody knows how another file writes it.
+    """
+    found = [values[name] for name in names if values.get(name) is not None] if isinstance(values, dict) else []
+    if not found or found[0] == "":
+        raise ValueError("it has no docid")
+    if isinstance(found[0], bool) or not isinstance(found[0], str | int):
+        raise ValueError(f"its docid is {found[0]!r:.50}, neither a text nor a whole number")
+    return str(found[0])
+
+
 def text_of(data: bytes) -> str:
     """Decode a part of a line."""
     try:
@@ -154,23 +171,30 @@ def text_of(data: bytes) -> str:
 
 def four(lines: Iterable[bytes]) -> str | None:
     """Say what lines of four columns, with tabs, hold: a ``run`` with ranks and scores, judgements (``qrels``), or
-    ``texts``, of a query and a passage; None where the first line is of none of them."""
-    rows = [line.split(b"\t") for line in lines]
-    if not rows or len(rows[0]) != 4:
+    ``texts``, of a query and a passage; None where they hold none of them, or most have not four columns.
+
+    Lines that hold nothing but numbers are no texts, whatever a heading above them says.
+    """
+    every = [line.split(b"\t") for line in lines]
+    rows = [row for row in every if len(row) == 4]
+    if 2 * len(rows) <= len(every):
         return None
-    rows = [row for row in rows if len(row) == 4]
-    if all(row[1] in (b"0", b"Q0") and INTEGER.fullmatch(row[3].strip()) for row in rows):
+    if len(rows) > 1 and not any(map(_is_number, rows[0][2:])):
+        del rows[0]  # it may be a heading, and if not, the others tell as well
+    if all(row[1] in (b"0", b"Q0") and _is_number(row[3]) for row in rows):
         return "qrels"
-    return "run" if all(INTEGER.fullmatch(row[2]) and NUMBER.fullmatch(row[3].strip()) for row in rows) else "texts"
+    if not all(_is_number(cell) or not cell.strip() for row in rows for cell in row[2:]):
+        return "texts"
+    return "run" if all(INTEGER.fullmatch(row[2]) and row[3].strip() for row in rows) else None
 
 
 def _format(lines: list[bytes]) -> Callable[[bytes], tuple[str, RunHit, str]]:
     """Tell a run's format from its first lines."""
+    kind = four(lines)  # first, since a text may have any number of words
+    if kind:
+        return _colbert if kind == "run" else _no_format
     for line in lines:
-        tabs = line.count(b"\t")  # first, since a text may have any number of words
-        if tabs == 3:
-            return _colbert if four(lines) == "run" else _no_format
-        if tabs == 2:
+        if line.count(b"\t") == 2:
             return _msmarco
         if len(line.split()) == 6:
             return _trec
@@ -209,11 +233,16 @@ def _columns(line: bytes, count: int) -> list[bytes]:
 
 
 def _number(data: bytes, what: str) -> float:
-    try:
-        # Python would take "12_5" for 125.
-        number = math.nan if b"_" in data else float(data)
-    except ValueError:
-        number = math.nan
+    number = float(data) if _is_number(data) else math.nan
     if not math.isfinite(number):
         raise BadLine(f"has the {what} {text_of(data)!r:.50}, which is no number", "correct the line")
     return number
+
+
+def _is_number(data: bytes) -> bool:
+    """Is it a number, or what is written for one that is none, such as nan?"""
+    try:
+        float(data)
+    except ValueError:
+        return False
+    return b"_" not in data  # Python would take "12_5" for 125

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import is_input, lines_of
+from .runs import named
 
 Qrels = dict[str, dict[str, int]]
 
@@ -95,7 +96,7 @@ def _topics_of_file(path: Path) -> dict[str, str]:
     for number, line in lines:
         try:
             qid, query = parse(line)
-        except (ValueError, TypeError, RecursionError, StopIteration):
+        except (ValueError, TypeError, AttributeError, RecursionError, StopIteration):
             raise ValueError(
                 f"{path}, line {number}: is no topic (qid, tab, query; or JSON): correct the line."
             ) from None
@@ -172,10 +173,15 @@ def _unreachable(source: str, what: str, error: Exception) -> ConnectionError:
 
 def _tsv(line: bytes) -> tuple[str, str]:
     qid, query = line.split(b"\t")
+    if not qid.strip():
+        raise ValueError
     return qid.strip().decode(), query.decode().strip()
 
 
 def _json(line: bytes) -> tuple[str, str]:
     values = json.loads(line.decode())
-    qid = next(values[name] for name in ("qid", "_id", "id") if name in values)
-    return str(qid), next(values[name] for name in ("query", "text", "title") if name in values)
+    query = next(values[name] for name in ("query", "text", "title") if values.get(name) is not None)
+    if not isinstance(query, str):
+        raise TypeError
+    query.encode()  # half of a surrogate pair is no text
+    return named(values, ("qid", "_id", "id")), query

@@ -10,7 +10,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..outputs import append, growing, held, replace, target_of
+from ..outputs import append, growing, held, read_state, replace, target_of
 from ..scoring.cache import DATA, Store
 
 STATE = "state.json"
@@ -65,9 +65,9 @@ class Work:
         self.notes: dict[str, Any] = {}
         with ExitStack() as stack:
             stack.enter_context(held(self._target, self.output))
-            check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
             self.folder.mkdir(exist_ok=True)
             try:
+                check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
                 target_of(report_of(self.output))
                 # Without the output the work was finished, and killed before it had tidied up.
                 if self._state.is_file() and self.path.is_file():
@@ -133,8 +133,9 @@ class Work:
             self.abandon()
 
     def _committed(self) -> tuple[int, dict[str, Any], int]:
-        state = json.loads(self._state.read_text(encoding="utf-8"))
-        different = [name for name in self.settings if self.settings[name] != state["settings"].get(name)]
+        state = read_state(self._state)
+        then, now = state["settings"], self.settings
+        different = [name for name in now | then if now.get(name) != then.get(name)]
         if different:
             raise ValueError(
                 f"{self.folder} was begun with another {', '.join(different)}: delete its file `output` to begin anew "
@@ -178,3 +179,23 @@ def partial_of(output: Path) -> Path:
 def report_of(output: Path) -> Path:
     """Name the file with the report on an output."""
     return output.with_name(f"{output.name}.json")
+
+
+def read_report(output: Path) -> dict[str, Any] | None:
+    """Read the report on an output; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        What is there is no report.
+    """
+    path = report_of(output)
+    try:
+        report = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        report = None
+    if isinstance(report, dict) and isinstance(report.get("settings"), dict):
+        return report
+    raise ValueError(f"{path} is no report on {output.name}: move both away.")

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from ..outputs import append, growing, held, replace
+from ..outputs import append, growing, held, read_state, replace
 from .pairs import vocabulary
 from .tokenizer import TextTokenizer
 from .tokens import (
@@ -187,7 +187,7 @@ def _sort(folder: Path) -> None:
 
 def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
     """Read what was committed before, which has to be of the same documents and vocabulary."""
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    state = read_state(path)
     # A source that was touched, or moved, is the same one.
     same = {
         name: state[name]["digest"] == value["digest"] if name == "source" else state[name] == value

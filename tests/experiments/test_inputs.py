@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from experiment import NAME, arguments, run, write_experiment
+from pyserini_rerank.experiments import inputs
 from pyserini_rerank.experiments.work import Work
 from tiny_checkpoints import build
 
@@ -169,6 +170,28 @@ def test_a_run_from_a_pipe_is_what_it_is_from_a_file(folder: Path, monkeypatch: 
     assert ((folder / "x.run").read_bytes(), found | {"qrels": expected[1]["qrels"]}) == expected
     for end in ends:
         os.close(end)
+
+
+def test_what_a_search_names(tmp_path: Path) -> None:
+    """After a space or a sign, and whatever kind of folder: a Faiss index, an encoder."""
+    for name in ("faiss/index", "faiss/docid", "encoder/model.safetensors", "topics", "out"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    words = [f"--index={tmp_path}/faiss", "--encoder", f"{tmp_path}/encoder", f"--topics={tmp_path}/topics"]
+    words += ["--k1=0.9", "--bm25", f"--output={tmp_path}/out", "--output", f"{tmp_path}/out"]
+    before = inputs.of_words(words)
+    assert set(before) == {f"{tmp_path}/{name}" for name in ("faiss", "encoder", "topics")}
+    for name, named in (("faiss/docid", "faiss"), ("encoder/model.safetensors", "encoder"), ("topics", "topics")):
+        same_size_and_time(tmp_path / name, (tmp_path / name).read_text()[::-1])
+        after = inputs.of_words(words)
+        assert [place for place in after if after[place] != before[place]] == [f"{tmp_path}/{named}"]
+        before = after
+
+
+def test_an_option_that_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    stop(monkeypatch, *words_of(folder), "--option", "batch_tokens=100")
+    assert run(monkeypatch, *words_of(folder)) == 1
+    assert "was begun with another batch_tokens: " in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------- a Lucene index

@@ -62,6 +62,7 @@ def test_a_run_is_none(tmp_path, text):
     [
         ("7\td3\tonly three", "line 3: has 3 columns, not qid, docid, query and passage", "correct the line"),
         ("\td3\tno qid\ttext", "line 3: has 4 columns, not qid", "correct the line"),
+        ("7\td3\thow long does a cat live?\tA cat's life.", "line 3: has another query 7 than", "keep one of the two"),
         ("7\td2\thow long does a flea live?\tAgain.", "repeats document d2 of query 7", "keep one of the two"),
     ],
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.experiments import inputs
-from pyserini_rerank.experiments.conditions import load_conditions
+from pyserini_rerank.experiments.conditions import load_conditions, select
 from pyserini_rerank.experiments.evaluation import per_query, read_run
 from pyserini_rerank.experiments.topics import load_qrels
 from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
@@ -256,6 +256,16 @@ def test_a_first_stage_of_another_search_is_refused(small, reproduce, tmp_path):
     settings = {"search": "lucene", "arguments": arguments[1:], "inputs": topics}
     Path(f"{run}.json").write_text(json.dumps({"settings": settings}))
     assert reproduce(*words)[0] == 0
+    report = Path(f"{run}.json").read_text()
+    for damaged in ("{", "[]", "{}"):
+        Path(f"{run}.json").write_text(damaged)
+        code, _, said = reproduce(*words)
+        assert code == 1 and f"{run}.json is no report on small.searched-1000.run: move both away." in said
+    Path(f"{run}.json").write_text(report)
+    conditions.write_text(conditions.read_text().replace("0.4", "0.5"))
+    code, _, said = reproduce(*words)
+    assert code == 1 and f"{run} was made by another search" in said, "what was reranked of it, too"
+    conditions.write_text(conditions.read_text().replace("0.5}", "0.4}"))
     for path in (tmp_path / "runs").glob("*TinyBERT*"):
         path.unlink()
     (tmp_path / "topics.tsv").write_text("1\tother\n2\ttopics\n")
@@ -386,3 +396,12 @@ passages:
     assert row["first_stage_measured"] == pytest.approx(0.5058, abs=5e-5)
     assert row["measured"] == pytest.approx(expected, abs=5e-4)
     assert row["pairs"] == 43 * depth and row["queries"] == 43
+
+
+def test_names_and_numbers_are_yamls_of_today(tmp_path):
+    text = "docs: {test_sets: {2019: {}, no: }, first_stages: {f: {run: x, published: {2019: 5e-1}}}}"
+    (tmp_path / "c.yaml").write_text(text)
+    chosen = select(load_conditions(tmp_path / "c.yaml"), ["2019", "no"], ["f"], 10)
+    assert [one.published_first_stage() for one in chosen] == [0.5, None]
+    with pytest.raises(ValueError, match="there is no test set '2020': there are 2019, no."):
+        select(load_conditions(tmp_path / "c.yaml"), ["2020"], ["f"], 10)

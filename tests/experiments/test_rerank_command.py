@@ -280,6 +280,30 @@ def test_an_empty_topic_keeps_its_hits_as_they_are(small, monkeypatch):
     assert counts["empty_queries"] == 1 and counts["pairs"] == 36
 
 
+def test_empty_topics_alone_keep_all_hits(small, monkeypatch):
+    (small / "none.tsv").write_text("q0\t\nq1\t \n")
+    (small / "two.run").write_text("".join(line for line in (small / "first.run").open() if line[:2] in ("q0", "q1")))
+    words = arguments(small, "none.run", "--run", str(small / "two.run"), "--topics", str(small / "none.tsv"))
+    with pytest.warns(EmptyQueryWarning):
+        assert run(monkeypatch, *words) == 0
+    assert len((small / "none.run").read_text().splitlines()) == 24
+
+
+def test_of_documents_without_text_alone_it_says_so(small, monkeypatch, capsys):
+    (small / "empty.tsv").write_text("")
+    words = arguments(small, "no.run", "--collection", str(small / "empty.tsv"), "--skip-bad")
+    assert run(monkeypatch, *words) == 1
+    assert "first.run has a document with a text: name the collection or the index" in capsys.readouterr().err
+    assert not list(small.glob("no.run*"))
+
+
+@pytest.mark.parametrize(("k1", "b"), [("-1", "0.4"), ("nan", "0.4"), ("inf", "0.4"), ("0.9", "1.1"), ("0.9", "nan")])
+def test_a_bm25_that_lucene_does_not_have(small, monkeypatch, capsys, k1, b):
+    words = arguments(small, "x.run")
+    assert run(monkeypatch, words[0], *words[3:], "--bm25", k1, b, "--index", str(small)) == 1
+    assert "k1 is a number from 0 on, and b one from 0 to 1" in capsys.readouterr().err
+
+
 def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):
     """In `make test` this is where the whole command meets a token index; see scoring/test_tokens.py."""
     words = (
@@ -396,6 +420,8 @@ def test_a_work_that_was_begun_otherwise_is_refused(tmp_path):
     Work(tmp_path / "out", {"depth": 1, "model": "a"}).commit(["line\n"], {})
     with pytest.raises(ValueError, match="was begun with another depth: delete its file `output`"):
         Work(tmp_path / "out", {"depth": 2, "model": "a"})
+    with pytest.raises(ValueError, match="was begun with another model: "):
+        Work(tmp_path / "out", {"depth": 1})
 
 
 def test_what_was_not_committed_is_cut_off(tmp_path):
