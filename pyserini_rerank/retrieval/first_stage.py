@@ -1,11 +1,9 @@
 """Asking the first stage for candidates: the searcher's own call, only deeper."""
 
 import copy
-import functools
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +12,8 @@ import numpy as np
 from ..inputs import listed, whole
 from .candidates import Candidates, from_hits, from_java, java_lists
 from .jvm import JAVA_LOCK
+from .ownership import METHODS, attributes_of, guard, guarded_within, is_a, is_pyserinis
 
-METHODS = ("search", "batch_search")
 #: Parameters that limit how many hits a searcher can give, whatever its k.
 LIMITS = ("k0", "binary_k")
 #: The largest number that Java and Faiss take.
@@ -27,8 +25,6 @@ JAVA_OBJECT = {
     "LuceneHnswDenseSearcher": "searcher",
     "LuceneFlatDenseSearcher": "searcher",
 }
-#: Where Pyserini's hybrid and fusion searchers keep the searchers that they search with.
-PARTS = ("dense_searcher", "sparse_searcher", "searchers")
 
 
 class ShortfallWarning(UserWarning):
@@ -87,7 +83,7 @@ class FirstStage:
         self.methods = {name: getattr(searcher, name) for name in METHODS if hasattr(searcher, name)}
         if "search" not in self.methods:
             raise TypeError(f"{type(searcher).__name__} has no `search` method: a reranker needs a Pyserini searcher.")
-        self.patched = {name: _attributes(searcher)[name] for name in METHODS if name in _attributes(searcher)}
+        self.patched = {name: attributes_of(searcher)[name] for name in METHODS if name in attributes_of(searcher)}
         #: Does the searcher below rerank as well? Then it needs the query's text, too.
         self.reranks = getattr(self.methods["search"], "reranks", False)
         self._size = 0
@@ -95,7 +91,7 @@ class FirstStage:
     @property
     def prefetches(self) -> bool:
         """May a batch's next candidates be fetched in another thread? Only of code that holds Java's lock there."""
-        return _is_pyserinis(self._plain())
+        return is_pyserinis(self._plain())
 
     def prepare(self, method: str, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Bind a call to the searcher's signature and have it ask for max(k, depth) hits."""
@@ -130,8 +126,8 @@ class FirstStage:
 
     def search(self, call: Call, depth: int, **extra: Any) -> Candidates:
         """Run a `search` call; `extra` is for what is below if that reranks, too."""
-        searcher = _guarded_within(self._plain())
-        with _guard(searcher):
+        searcher = guarded_within(self._plain())
+        with guard(searcher):
             try:
                 hits = self._run(searcher, call.method, call.bound, extra)
             except Exception as error:
@@ -147,9 +143,9 @@ class FirstStage:
         """
         part = call.part(positions)
         queries, qids = list(part.arguments.values())[:2]
-        searcher = _guarded_within(self._plain())
+        searcher = guarded_within(self._plain())
         java = _java_object(searcher)
-        with _guard(searcher):
+        with guard(searcher):
             try:
                 results = _in_java(searcher, java, part) if java else self._run(searcher, call.method, part, extra)
             except Exception as error:
@@ -173,7 +169,7 @@ class FirstStage:
 
         A subclass whose `batch_search` calls `self.search` would be reranked twice otherwise.
         """
-        held = _attributes(self.searcher)
+        held = attributes_of(self.searcher)
         if all(held.get(name) == self.patched.get(name) for name in METHODS):
             return self.searcher
         plain = copy.copy(self.searcher)
@@ -183,13 +179,13 @@ class FirstStage:
         return plain
 
     def _run(self, searcher: Any, method: str, bound: inspect.BoundArguments, extra: dict[str, Any]) -> Any:
-        before = dict(_attributes(searcher))
+        before = dict(attributes_of(searcher))
         try:
             return getattr(searcher, method)(*bound.args, **bound.kwargs, **extra)
         finally:
             # What a method sets on its searcher is set on the searcher, though a copy ran it.
-            after = _attributes(searcher).items()
-            _attributes(self.searcher).update(
+            after = attributes_of(searcher).items()
+            attributes_of(self.searcher).update(
                 {name: value for name, value in after if before.get(name, self) is not value}
             )
 
@@ -235,30 +231,6 @@ class FirstStage:
             )
 
 
-class _Guarded:
-    """Stands in for a part of a composite searcher: each of its searches holds Java's lock."""
-
-    def __init__(self, searcher: Any) -> None:
-        self._searcher = searcher
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """What isinstance() sees in the code of the composite."""
-        return type(self._searcher)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._searcher, name)
-        if name not in METHODS:
-            return value
-
-        @functools.wraps(value)
-        def search(*args: Any, **kwargs: Any) -> Any:
-            with JAVA_LOCK:
-                return value(*args, **kwargs)
-
-        return search
-
-
 class _Handover:
     """Stands in for a searcher's Java object and keeps the map that its batch search returns."""
 
@@ -280,60 +252,9 @@ class _Handover:
         return call
 
 
-def is_a(searcher: Any, name: str) -> bool:
-    """Is a searcher of Pyserini's class of that name? Asked without importing Pyserini."""
-    return any(kind.__name__ == name and kind.__module__.startswith("pyserini.") for kind in type(searcher).__mro__)
-
-
 def _pythons_own(value: Any) -> Any:
     """Make Python's own of a number or text of numpy's, which Java and Faiss do not take."""
     return int(value) if isinstance(value, np.integer) else str.__str__(value) if isinstance(value, str) else value
-
-
-def _guard(searcher: Any) -> AbstractContextManager[Any]:
-    """Hold Java's lock over the calls of Pyserini's own searchers, and over nobody else's.
-
-    Other code may have threads that need the lock, for which it would wait for ever: a searcher that reranks has.
-    """
-    return JAVA_LOCK if _is_pyserinis(searcher) else nullcontext()
-
-
-def _is_pyserinis(searcher: Any) -> bool:
-    """Is a searcher Pyserini's own, with all the searchers that it searches with, and without a reranker?"""
-    kinds = type(searcher).__mro__
-    own = [kind for kind in kinds[:-1] if not kind.__module__.startswith("pyserini.")]
-    methods = [name for kind in own for name, value in vars(kind).items() if callable(value) and name[:2] != "__"]
-    patched = [name for name, value in _attributes(searcher).items() if callable(value) and hasattr(kinds[0], name)]
-    return len(own) < len(kinds) - 1 and not methods and not patched and all(map(_is_pyserinis, _parts(searcher)))
-
-
-def _parts(searcher: Any) -> list[Any]:
-    """Give the searchers that a composite searcher searches with."""
-    values = [_attributes(searcher).get(name, ()) for name in PARTS]
-    return [part for value in values for part in (value if isinstance(value, list | tuple) else [value])]
-
-
-def _guarded_within(searcher: Any) -> Any:
-    """Have those parts of a composite searcher that are Pyserini's own hold Java's lock one by one, if the searcher as
-    a whole is not Pyserini's own."""
-    if _is_pyserinis(searcher) or not _parts(searcher):
-        return searcher
-    guarded = copy.copy(searcher)
-    for name in PARTS:
-        value = _attributes(searcher).get(name)
-        if value is not None:
-            setattr(guarded, name, list(map(_guarded, value)) if isinstance(value, list | tuple) else _guarded(value))
-    return guarded
-
-
-def _guarded(searcher: Any) -> Any:
-    return _Guarded(searcher) if _is_pyserinis(searcher) else _guarded_within(searcher)
-
-
-def _attributes(searcher: Any) -> dict[str, Any]:
-    """Give what is set on a searcher; one with `__slots__`, or that is a class, has nothing that could be."""
-    held = getattr(searcher, "__dict__", {})
-    return held if isinstance(held, dict) else {}
 
 
 def _in_java(searcher: Any, attribute: str, bound: inspect.BoundArguments) -> dict[str, Any]:
@@ -375,7 +296,9 @@ def _clear(error: Exception, searcher: Any, query: str) -> Exception:
 def _java_object(searcher: Any) -> str:
     """Name the attribute with the Java object whose batch search has all; empty where Python has a hand in it."""
     kind = type(searcher)
-    own = kind.__module__.startswith("pyserini.search.lucene") and not _attributes(searcher).keys() & vars(kind).keys()
+    own = (
+        kind.__module__.startswith("pyserini.search.lucene") and not attributes_of(searcher).keys() & vars(kind).keys()
+    )
     # Python's own RM3 and Rocchio search again after the Java batch.
     feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
     return JAVA_OBJECT.get(kind.__name__, "") if own and not feedback else ""

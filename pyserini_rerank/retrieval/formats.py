@@ -74,7 +74,9 @@ class Template:
         values = _load(fields["raw"])
         if not any(name in values for name in self.names):
             raise ValueError(f"has none of the template's fields {self.names}; its own are {sorted(values)}.")
-        return self.template.format(**{name: _string(values, name) or "" for name in self.names}).strip()
+        filling = {name: _string(values, name) or "" for name in self.names}
+        # What the template has between the fields is no text of the document's.
+        return self.template.format(**filling).strip() if "".join(filling.values()).strip() else ""
 
 
 def text_of_fields(fields: dict[str, str]) -> str | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .first_stage import is_a
+from .ownership import is_a
 
 
 def query_text(query: Any, given: Any, searcher: Any) -> str:
