@@ -59,9 +59,9 @@ def _processor() -> str:
 def budget_of(batch_tokens: int | str, device: torch.device) -> int:
     if batch_tokens == "auto":
         return BATCH_TOKENS[device.type]
-    if not isinstance(batch_tokens, int) or batch_tokens < 1:
+    if isinstance(batch_tokens, bool) or not isinstance(batch_tokens, Integral) or batch_tokens < 1:
         raise ValueError(f"batch_tokens={batch_tokens!r}: give the tokens of a batch, 1 or more, or 'auto'.")
-    return batch_tokens
+    return int(batch_tokens)
 
 
 def dtype_of(given: Any, device: torch.device) -> torch.dtype:

@@ -120,7 +120,7 @@ class HttpBackend:
         batch_size: int | None = None,
         fingerprint: str = "",
     ) -> None:
-        if api not in APIS:
+        if not isinstance(api, str) or api not in APIS:
             raise ValueError(f"api={api!r}: there are {', '.join(APIS)}.")
         self.api = APIS[api]
         self.scale = self.api.scale
@@ -183,6 +183,8 @@ class HttpBackend:
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key_env is not None:
+            if not isinstance(self.key_env, str):
+                raise TypeError(f"key_env={self.key_env!r}: give the name of an environment variable.")
             key = os.environ.get(self.key_env, "")
             if not key or not key.isascii() or not key.isprintable() or " " in key:
                 state = "holds what no key can (a blank, a line break)" if key else "is not set"

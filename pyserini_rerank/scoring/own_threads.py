@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -99,9 +100,11 @@ def loaded[T](load: Callable[[], T]) -> T:
 
 def checked_threads(threads: int | None) -> int | None:
     """Check the option of that name; raises ValueError."""
-    if threads is not None and (type(threads) is not int or threads < 1):
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
         raise ValueError(f"threads={threads!r}: give a number of threads, or leave it out.")
-    return threads
+    return int(threads)
 
 
 def _begin(threads: int, device: torch.device | None) -> None:

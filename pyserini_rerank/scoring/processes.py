@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import IO
+from numbers import Integral
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -39,10 +40,10 @@ class TokenizingProcesses:
         There is no such number of processes.
     """
 
-    def __init__(self, tokenizer: Tokenizer, count: int) -> None:
-        if not isinstance(count, int) or count < 1:
+    def __init__(self, tokenizer: Tokenizer, count: Any) -> None:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
             raise ValueError(f"processes={count!r}: give a number of processes, or leave it out.")
-        self.count = count
+        self.count = int(count)
         self._file = tokenizer.to_str().encode()
         self._lock = threading.Lock()
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -85,6 +85,11 @@ def load_settings(checkpoint: Checkpoint) -> Settings:
     if pretrained.split_special_tokens:
         raise _not_read(checkpoint, "split_special_tokens in its tokenizer_config.json")
     tokenizer = rust_tokenizer(pretrained)
+    if getattr(tokenizer.model, "dropout", None):
+        raise ValueError(
+            f"{checkpoint.name} has dropout in its tokenizer.json, so that a text has other tokens each time: set it "
+            "to null."
+        )
     if row.lower_case:
         tokenizer.normalizer = BertNormalizer(lowercase=True)
     elif saved.get("do_lower_case"):

@@ -44,6 +44,13 @@ HTTP = ["--backend", "http", "--option", "retries=0"]
         ([*HTTP, "--option", "api=tei", "--cache", "scores"], "pass fingerprint="),
         ([*HTTP, "--option", "api=tei", "--option", "timeout=soon"], "timeout='soon'"),
         ([*HTTP, "--option", "api=tei", "--option", "retries=1.5"], "retries=1.5"),
+        ([*HTTP, "--option", "api=[tei]"], "api=['tei']: there are tei, "),
+        (
+            [*HTTP, "--option", "api=tei", "--option", "key_env=5"],
+            "key_env=5: give the name of an environment variable",
+        ),
+        (["--option", "max_length=long"], "max_length is 'long': give a whole number"),
+        (["--option", "head=[margin]"], "head=['margin']: there are logit, margin"),
     ],
 )
 def test_what_cannot_be_is_one_line(experiment, tmp_path, monkeypatch, capsys, more, said):

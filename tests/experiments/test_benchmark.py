@@ -165,6 +165,7 @@ def test_pairs_of_a_file(tiny, tmp_path, monkeypatch, capsys):
     assert "pairs.tsv is empty" in capsys.readouterr().err
 
 
+@pytest.mark.stress
 def test_a_peer_has_our_threads_and_one_score_a_pair(tiny, tmp_path):
     threads = torch.get_num_threads() + 1
     pairs = [("flea", "cat"), ("flea", "dog")]

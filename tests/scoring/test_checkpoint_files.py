@@ -847,3 +847,15 @@ def test_the_pairs_of_the_contract_are_the_same_through_a_link(tmp_path):
     one, other = (pyserini_rerank.load(name, device="cpu") for name in (folder, tmp_path / "link"))
     assert one.predict(PAIRS).tobytes() == other.predict(PAIRS).tobytes()
     assert one.backend.fingerprint == other.backend.fingerprint
+
+
+def test_dropout_of_a_tokenizer_is_refused(tmp_path):
+    folder = tiny_families.build(tiny_families.GTE, tmp_path)
+    facts = json.loads((folder / "tokenizer.json").read_text())
+    assert facts["model"]["type"] == "BPE"
+    facts["model"]["dropout"] = 0.5
+    (folder / "tokenizer.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        ValueError, match="has dropout in its tokenizer.json, so that a text has other tokens each time"
+    ):
+        pyserini_rerank.load(folder, device="cpu")
