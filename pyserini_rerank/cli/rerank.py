@@ -56,6 +56,7 @@ def rerank(
     """
     from ..experiments import inputs, plots
     from ..experiments.distributed import Cluster
+    from ..experiments.evaluation import coverage
     from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
     from ..experiments.official import OfficialCandidates, is_official
     from ..experiments.provenance import provenance
@@ -114,6 +115,8 @@ def rerank(
         else:
             queries = OfficialCandidates(run, work.folder, skipped)
             topics_by_qid = queries.queries
+        if judged and not only_judged:
+            coverage(topics_by_qid, judged)
         if only_judged:
             queries = ((qid, hits) for qid, hits in queries if qid in judged)
             topics_by_qid = {qid: query for qid, query in topics_by_qid.items() if qid in judged}

@@ -146,6 +146,8 @@ def _collection(facts: Mapping[str, Any], folder: Path) -> Collection:
     """Make a collection of what is written: names are texts, and there may be nothing to say of one."""
     kinds = ("test_sets", "first_stages")
     written = {kind: {str(name): dict(own or {}) for name, own in facts[kind].items()} for kind in kinds}
+    for own in written["first_stages"].values():
+        shlex.split(own.get("search", ""))  # raises where it is no command
     return Collection(**{**facts, **written}, folder=folder)
 
 

@@ -354,7 +354,18 @@ def test_what_is_not_there_is_named(reproduce, words, said):
     assert code == 1 and said in error and len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["- a list", "docs: {no_such: field}", "docs: [", "docs: 3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("- a list", "docs: {no_such: field}", "docs: [", "docs: 3", "", "[" * 3000),
+        *("docs: {test_sets: , first_stages: {}}", "docs: {test_sets: {t: 3}, first_stages: {}}"),
+        *(
+            "docs: {test_sets: {}, first_stages: {f: {search: [a]}}}",
+            'd: {test_sets: {}, first_stages: {f: {search: a "b}}}',
+        ),
+    ],
+    ids=lambda text: text[:60],
+)
 def test_bad_conditions_are_named(reproduce, tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
     code, _, error = reproduce("--list", "--conditions", tmp_path / "bad.yaml")

@@ -334,6 +334,10 @@ def test_a_run_of_other_queries_than_are_judged_is_an_error(small, monkeypatch, 
     (small / "other-qrels").write_text("x 0 d1 1\n")
     assert run(monkeypatch, *arguments(small, "n.run", "--qrels", str(small / "other-qrels"), "--only-judged")) == 1
     assert "is among the topics and the judgements: name those of the run" in capsys.readouterr().err
+    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    assert run(monkeypatch, *arguments(small, "n.run", "--qrels", str(small / "other-qrels"))) == 1
+    assert "none of the run's queries is judged: name its own judgements" in capsys.readouterr().err
+    assert not list(small.glob("n.run*"))
 
 
 def test_ctrl_c_is_clean_and_goes_on(small, monkeypatch, capsys):
