@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,6 +138,24 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} is damaged: delete the folder {path.parent} to begin anew.")
     return state
+
+
+def check_ours(folder: Path, names: Iterable[str]) -> None:
+    """Check that a folder in which an output grows holds no file of somebody else's, since it is deleted in the end.
+
+    Parameters
+    ----------
+    names : iterable of str
+        What the names of our own files there begin with, besides a dot.
+
+    Raises
+    ------
+    ValueError
+        It holds another one.
+    """
+    others = [file.name for file in folder.iterdir() if not file.name.startswith((".", *names))]
+    if others:
+        raise ValueError(f"{folder} holds {min(others)!r}, and is deleted when the output is complete: move that away.")
 
 
 @contextmanager

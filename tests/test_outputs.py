@@ -405,3 +405,17 @@ def test_the_same_command_twice_at_once(tmp_path: Path) -> None:
     assert sum("twice.run is being written by process" in text or "twice.run exists" in text for text in said) == 1
     lines = (folder / "twice.run").read_text().splitlines()
     assert len(lines) == len({tuple(line.split()[:3]) for line in lines}) == 20_000
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "a folder", "outline.md"])
+def test_files_of_ones_own_in_the_folder_are_not_deleted(small: Path, name: str, monkeypatch: Any, capsys: Any) -> None:
+    mine = small / "mine.run.partial" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine") if "." in name else mine.mkdir()
+    assert run(monkeypatch, *arguments(small, "mine.run")) == 1
+    assert f"mine.run.partial holds {name!r}, and is deleted when the output is complete" in capsys.readouterr().err
+    assert mine.exists()
+    words = ["index-tokens", "--collection", str(small / "docs.jsonl"), "--tokenizer", str(small / NAME)]
+    assert run(monkeypatch, *words, "--output", str(small / "mine.run")) == 1
+    assert f"mine.run.partial holds {name!r}" in capsys.readouterr().err and mine.exists()
+    shutil.rmtree(mine.parent)

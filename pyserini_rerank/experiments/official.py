@@ -18,7 +18,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..files import is_packed, open_lines
-from .runs import SNIFFED, BadLine, RunHit, Skipped, column, four, text_of
+from .runs import HEADINGS, SNIFFED, BadLine, RunHit, Skipped, column, four, text_of
 
 COLUMNS = 4
 
@@ -146,4 +146,6 @@ def _parsed(line: bytes) -> tuple[str, str, str, str]:
     if len(columns) != COLUMNS or not all(column.strip() for column in columns[:3]):
         raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
     qid, docid, query, passage = columns
+    if qid.lower() in HEADINGS:
+        raise BadLine("is a heading", "delete the line")
     return column(qid, "qid"), column(docid, "docid"), text_of(query), text_of(passage)

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..files import lines_of
 
+#: What a heading calls the first column of topics and candidates.
+HEADINGS = (b"qid", b"query_id", b"query-id", b"topic_id")
 #: Lines that a file's format is told from.
 SNIFFED = 100
 INTEGER = re.compile(rb"\s*[+-]?[0-9]+\s*")

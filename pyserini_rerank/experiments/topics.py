@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import is_input, lines_of
-from .runs import named
+from .runs import HEADINGS, named
 
 Qrels = dict[str, dict[str, int]]
 
@@ -173,7 +173,7 @@ def _unreachable(source: str, what: str, error: Exception) -> ConnectionError:
 
 def _tsv(line: bytes) -> tuple[str, str]:
     qid, query = line.split(b"\t")
-    if not qid.strip():
+    if not qid.strip() or qid.strip().lower() in HEADINGS:
         raise ValueError
     return qid.strip().decode(), query.decode().strip()
 

@@ -10,10 +10,12 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..outputs import append, growing, held, read_state, replace, target_of
+from ..outputs import append, check_ours, growing, held, read_state, replace, target_of
 from ..scoring.cache import DATA, Store
 
 STATE = "state.json"
+#: What the names of the files in its folder begin with.
+OURS = (STATE, "output", "scores", "first-stage", "candidates.tsv")
 
 
 class Work:
@@ -66,6 +68,7 @@ class Work:
         with ExitStack() as stack:
             stack.enter_context(held(self._target, self.output))
             self.folder.mkdir(exist_ok=True)
+            check_ours(self.folder, OURS)
             try:
                 check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
                 target_of(report_of(self.output))

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from ..outputs import append, growing, held, read_state, replace
+from ..outputs import append, check_ours, growing, held, read_state, replace
 from .pairs import vocabulary
 from .tokenizer import TextTokenizer
 from .tokens import (
@@ -90,6 +90,7 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     with held(target, output):
         _check_is_new(output)  # another one may have been done with it just now
         folder.mkdir(exist_ok=True)
+        check_ours(folder, (META, STATE, ROWS, *FILES))
         try:
             return _write(target, folder, documents, tokenizer, name)
         except Exception:

@@ -82,3 +82,13 @@ def test_what_is_no_utf8_is_found(tmp_path):
     (tmp_path / "top.tsv").write_bytes(b"1\ta\tquery\ttext\n1\tb\tquery\t\xff\xfe\n")
     with pytest.raises(ValueError, match="line 2: is no UTF-8"):
         OfficialCandidates(tmp_path / "top.tsv", tmp_path)
+
+
+def test_a_heading_is_no_candidate(tmp_path):
+    path = plain(tmp_path, ["qid\tpid\tquery\tpassage", *LINES])
+    with pytest.raises(ValueError, match="line 1: is a heading: delete the line"):
+        OfficialCandidates(path, tmp_path)
+    skipped = Skipped()
+    assert "qid" not in OfficialCandidates(path, tmp_path, skipped).queries and skipped.reasons == {
+        "delete the line": 1
+    }

@@ -108,3 +108,10 @@ def test_a_name_of_ir_datasets(ir_datasets_home):
     assert load_topics(name) == {"156493": "do goldfish grow", "19335": "anthropological definition of environment"}
     assert load_qrels(name) == {"156493": {"1038342": 3, "1099636": 0}}
     assert load_topics(f"{name}/judged").keys() == {"156493"}
+
+
+@pytest.mark.parametrize("heading", ["qid\tquery", "query_id\ttext", "QID\tQuery"])
+def test_a_heading_is_no_topic(tmp_path, heading):
+    (tmp_path / "topics.tsv").write_text(f"{heading}\n1\twhat is a flea?\n")
+    with pytest.raises(ValueError, match="line 1: is no topic"):
+        load_topics(str(tmp_path / "topics.tsv"))
