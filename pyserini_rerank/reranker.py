@@ -82,15 +82,20 @@ class Reranker(ABC):
     ----------
     counts : Counts
         All that it has scored so far.
+    depth : int, optional
+        How many candidates it is made for; None if for any number.
     scale : str
         What its scores are: ``"logit"``, ``"probability"``, or ``"other"``, numbers that only order passages.
     """
 
+    depth: int | None = None
     scale: Scale = "other"
 
     def __init__(self, name: str, parts: Sequence["Reranker"] = ()) -> None:
         self.name = name
         self.parts = tuple(parts)
+        if depths := [part.depth for part in self.parts if part.depth]:
+            self.depth = max(depths)
         self.counts = Counts()
         self._lock = threading.Lock()
 
@@ -127,11 +132,6 @@ class Reranker(ABC):
         if np.isinf(scores).any():
             raise FloatingPointError(f"{self.name} gave an infinite score: give NaN for a passage that is not scored.")
         return np.where([text == "" for text in passages.texts], np.float32(np.nan), scores)
-
-    @property
-    def depth(self) -> int | None:
-        """How many candidates it is made for; None if for any number."""
-        return max((part.depth for part in self.parts if part.depth), default=None)
 
     def leaves(self) -> Iterator["Reranker"]:
         """Give the rerankers that read passages, of which it is made; itself, where it is made of none."""

@@ -42,17 +42,14 @@ class Cascade(Combination):
             )
         named = ", ".join(f"{reranker.name}@{depth}" for reranker, depth in self.stages)
         super().__init__(f"cascade({named})", [reranker for reranker, _ in self.stages])
-
-    @property
-    def depth(self) -> int:
-        return self.stages[0][1]
+        self.depth = depths[0]
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         return self.parts[-1].cuts(query, passage)  # the scores are the last stage's
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         for passages in found:
-            if len(passages.texts) > self.depth:
+            if len(passages.texts) > self.stages[0][1]:
                 passages.ranked_scores()  # the first of them are the best, or this raises
         orders = [np.arange(len(passages.texts))[: self.depth] for passages in found]
         behind = [np.empty(0, dtype=np.intp) for _ in found]

@@ -19,17 +19,17 @@ def query_text(query: Any, given: Any, searcher: Any) -> str:
     searcher
         The first stage.
 
+    Returns
+    -------
+    str
+        "" for an empty query, with which there is nothing to rerank.
+
     Raises
     ------
     TypeError
         The query is no text (a Lucene query, a vector, a dict), and no text was given.
     ValueError
         It is text that no person wrote (a JSON vector, wordpieces), or no valid Unicode.
-
-    Returns
-    -------
-    str
-        "" for an empty query, with which there is nothing to rerank.
     """
     if given is None:
         if not isinstance(query, str):

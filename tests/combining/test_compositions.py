@@ -578,3 +578,19 @@ class Forgetful(HashBackend):
 def test_a_backend_that_loses_scores(backend: Any, kind: Any, says: str) -> None:
     with pytest.raises(kind, match=f"^{says}"):
         ModelReranker(backend(), "it").score("q", ["a", "b", "c"])
+
+
+def test_a_reranker_of_ones_own_may_have_a_depth() -> None:
+    class Mine(Reranker):
+        def __init__(self) -> None:
+            super().__init__("mine")
+            self.depth = 7
+
+        def relevance(self, queries: Any, found: Any, counts: Counts) -> Any:
+            return [[len(text) for text in passages.texts] for passages in found]
+
+    assert Interpolation(Mine()).depth == 7 and Segments(ReciprocalRankFusion(Mine())).depth == 7
+    found = RerankingSearcher(
+        Searcher({"q": [Hit(f"d{i}", 9.0 - i) for i in range(9)]}), Mine(), texts=lambda docid: "x"
+    )
+    assert found.depth == 7 and found.search("q", k=9).scored == 7
