@@ -132,7 +132,7 @@ class SentenceTransformersBackend:
             together, alone = (self._computed(EXAMPLE, most) for most in (len(EXAMPLE), 1))
         except Exception as error:  # modules that do not fit together are noticed by no one else
             raise self._unable("score with", error) from None
-        if not same(torch.from_numpy(alone), torch.from_numpy(together), self.dtype):
+        if not same(alone, together, self.dtype):
             self.most = 1
 
     def _unable(self, to: str, error: Exception) -> Exception:

@@ -118,7 +118,7 @@ class Classifier(Family):
         with models.reading(f"the model in {folder}", folder):
             alone = torch.cat([self.scores([pair], device) for pair in pairs])
             together = self.scores(pairs, device)
-        self.encoder.of_one_length |= not same(alone, together, self.body.dtype)
+        self.encoder.of_one_length |= not same(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded
