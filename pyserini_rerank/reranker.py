@@ -251,10 +251,11 @@ class Reranker(ABC):
         # A document without text has nothing to score: it follows below those that have.
         counts.empty += sum(texts[i].texts.count("") for i in asked)
         counts.empty_queries += len(queries) - len(asked)
-        hits = [as_found(candidates, k) for candidates in found]
-        for position, ranking in zip(asked, rankings, strict=True):
-            hits[position] = self.to_hits(found[position], ranking, k)
-        return hits
+        ranked = dict(zip(asked, rankings, strict=True))
+        return [
+            self.to_hits(candidates, ranked[position], k) if position in ranked else as_found(candidates, k)
+            for position, candidates in enumerate(found)
+        ]
 
     def to_hits(self, candidates: Candidates, ranking: Ranking, k: int) -> Hits:
         """Make the k best hits, each with its new score, and remember their places in the first stage."""
