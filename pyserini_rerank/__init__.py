@@ -14,18 +14,12 @@ if TYPE_CHECKING:
     from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
     from .combining.segments import Segments
     from .combining.windows import Windows
+    from .counts import Counts, CutWarning, EmptyDocumentWarning, EmptyQueryWarning, UnknownTextWarning
     from .loading import load
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
-    from .reranker import (
-        Counts,
-        CutWarning,
-        EmptyDocumentWarning,
-        EmptyQueryWarning,
-        Reranker,
-        UnknownTextWarning,
-    )
+    from .reranker import Reranker
     from .retrieval.first_stage import ShortfallWarning
     from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
@@ -50,11 +44,11 @@ _PUBLIC = {
     "Segments": "combining.segments",
     "Windows": "combining.windows",
     "Reranker": "reranker",
-    "Counts": "reranker",
-    "CutWarning": "reranker",
-    "EmptyDocumentWarning": "reranker",
-    "EmptyQueryWarning": "reranker",
-    "UnknownTextWarning": "reranker",
+    "Counts": "counts",
+    "CutWarning": "counts",
+    "EmptyDocumentWarning": "counts",
+    "EmptyQueryWarning": "counts",
+    "UnknownTextWarning": "counts",
     "RerankingSearcher": "searcher",
     "ShortfallWarning": "retrieval.first_stage",
     "Template": "retrieval.formats",

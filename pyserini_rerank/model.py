@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .ahead import ahead
+from .counts import Counts
 from .passages import Passages
 from .ranking import Scores
-from .reranker import Counts, Reranker
+from .reranker import Reranker
 from .retrieval.queries import shown
 from .scoring.backend import Backend, Batch, Pair, Plan, Tokens
 from .scoring.door import Door

@@ -5,12 +5,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .counts import Counts
 from .inputs import listed, whole
 from .passages import Passages, open_source, passages
 from .ranking import Ranking, Scores, arrange
@@ -28,42 +28,6 @@ if TYPE_CHECKING:
 
 #: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
-
-
-class CutWarning(UserWarning):
-    """Queries or passages were longer than the model reads, and were cut."""
-
-
-class UnknownTextWarning(UserWarning):
-    """Passages consist mostly of what the model's vocabulary does not know."""
-
-
-class EmptyDocumentWarning(UserWarning):
-    """Documents without any text were left below the reranked ones."""
-
-
-class EmptyQueryWarning(UserWarning):
-    """Queries were empty, and their hits were left as the first stage gave them."""
-
-
-@dataclass
-class Counts:
-    """What a reranker has done, and what a reader of its scores should know."""
-
-    pairs: int = 0
-    scored: int = 0
-    """Pairs that went through the model; equal ones go once."""
-    cut_passages: int = 0
-    cut_queries: int = 0
-    unknown: int = 0
-    """Passages with more unknown tokens than known ones."""
-    empty: int = 0
-    """Documents without any text."""
-    empty_queries: int = 0
-
-    def add(self, other: "Counts") -> None:
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 class Reranker(ABC):
@@ -304,21 +268,9 @@ class Reranker(ABC):
         with self._lock:
             before = Counts(**vars(self.counts))
             self.counts.add(counts)
-        of = f"of {counts.pairs} passages"
-        limit = " or ".join(f"{length:,}" for length in sorted({model.max_length for model in self.models()}))
-        seen = " Further ones are counted in reranker.counts."
-        if counts.cut_passages + counts.cut_queries and not before.cut_passages + before.cut_queries:
-            text = f"{counts.cut_passages} {of} and {counts.cut_queries} queries were cut to {limit} tokens."
-            warnings.warn(text + seen, CutWarning, stacklevel=4)
-        if counts.unknown and not before.unknown:
-            text = f"{counts.unknown} {of} are mostly unknown to the vocabulary of {self.name}: is it their language?"
-            warnings.warn(text + seen, UnknownTextWarning, stacklevel=4)
-        if counts.empty and not before.empty:
-            text = f"{counts.empty} documents have no text and stay below the {counts.pairs} that were reranked."
-            warnings.warn(text + seen, EmptyDocumentWarning, stacklevel=4)
-        if counts.empty_queries and not before.empty_queries:
-            text = f"{counts.empty_queries} queries are empty, and their hits stay as the first stage gave them."
-            warnings.warn(text + seen, EmptyQueryWarning, stacklevel=4)
+        limits = " or ".join(f"{length:,}" for length in sorted({model.max_length for model in self.models()}))
+        for kind, text in counts.troubles(before, self.name, limits):
+            warnings.warn(f"{text} Further ones are counted in reranker.counts.", kind, stacklevel=4)
 
     def __enter__(self) -> "Reranker":
         return self

@@ -162,7 +162,7 @@ def test_an_empty_query_gets_what_the_searcher_gives(make_searcher, hashing, bac
     assert {asked for asked, _ in backend.pairs} == {query}
 
 
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyQueryWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyQueryWarning")
 def test_an_empty_text_to_rerank_with_leaves_the_hits_as_they_are(reranking, first, hashing, query):
     as_found = listed(first.search(query))
     assert listed(reranking.search(query, rerank_query=" ")) == as_found

@@ -36,8 +36,8 @@ def demo(
     from rich.console import Console
 
     from .. import docstrings
+    from ..counts import CutWarning
     from ..experiments.provenance import provenance
-    from ..reranker import CutWarning
 
     warnings.simplefilter("ignore", CutWarning)  # said below, once and for all
     console = Console(highlight=False, soft_wrap=True)

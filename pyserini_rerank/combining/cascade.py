@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..counts import Counts
 from ..inputs import whole
 from ..passages import Passages
 from ..ranking import Positions, Ranking
-from ..reranker import Counts, Reranker
+from ..reranker import Reranker
 from ..scoring.backend import Tokens
 from .combination import Combination, numbered
 

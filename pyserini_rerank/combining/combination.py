@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from ..counts import Counts
 from ..inputs import listed
 from ..passages import Passages
 from ..ranking import Ranking, Scores
-from ..reranker import Counts, Reranker, checked_reranker
+from ..reranker import Reranker, checked_reranker
 
 
 class Combination(Reranker):

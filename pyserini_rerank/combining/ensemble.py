@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from ..counts import Counts
 from ..passages import Passages
 from ..ranking import Ranking, best_first
-from ..reranker import Counts, Reranker
+from ..reranker import Reranker
 from ..scales import Scale
 from .combination import Combination, numbered
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..counts import Counts
 from ..passages import Parts, Passages
 from ..ranking import Ranking, arrange
-from ..reranker import Counts, Reranker, checked_reranker
+from ..reranker import Reranker, checked_reranker
 from ..retrieval.candidates import Candidates
 from ..retrieval.hits import Hits, Trace, rescored
 from ..retrieval.jvm import JAVA_LOCK

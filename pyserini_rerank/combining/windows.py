@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..counts import Counts
 from ..inputs import whole
 from ..passages import Parts, Passages
 from ..ranking import Ranking
-from ..reranker import Counts, Reranker, checked_reranker
+from ..reranker import Reranker, checked_reranker
 from ..scales import Scale
 from ..scoring.backend import Tokens
 from .aggregates import PartsAggregate

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..counts import CutWarning
 from ..model import PIECE, ModelReranker
-from ..reranker import CutWarning, Reranker
+from ..reranker import Reranker
 from ..scoring.backend import Backend, Batch, Pair, Plan
 from ..scoring.devices import DevicesBackend
 from ..scoring.families.classifier import Classifier

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from ..ahead import ahead
+from ..counts import Counts
 from ..passages import Passages
-from ..reranker import SHARD, Counts, Reranker
+from ..reranker import SHARD, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import text_or_blank
 from ..retrieval.texts import MissingText, Source, clean

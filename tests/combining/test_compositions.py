@@ -229,7 +229,7 @@ def quickly(times: int, property_: Any, *strategies: Any) -> None:
 
 
 @TIMES
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyDocumentWarning")
 def test_every_combination_does_what_is_said_of_it(times: int) -> None:
     def property_(spec: Any, found: tuple[list[Hit], dict[str, str]]) -> None:
         hits, texts = found
@@ -484,7 +484,7 @@ AROUND = {
 
 @pytest.mark.parametrize("kind", KINDS_OF_SCORES)
 @pytest.mark.parametrize("around", AROUND)
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyDocumentWarning")
 def test_a_reranker_of_ones_own_in_every_combination(around: str, kind: str) -> None:
     """Its scores are as a checkpoint's, whatever they are given as; a document without text has none."""
     texts = {f"D{i // 3}#{i % 3}": f"text number {i}" if i % 4 else " " for i in range(20)}

@@ -17,9 +17,9 @@ import torch
 import yaml
 from experiment import NAME, WORDS, arguments, run
 from pyserini_rerank import load
+from pyserini_rerank.counts import CutWarning
 from pyserini_rerank.experiments.distributed import Cluster, RemoteScorer, _together
 from pyserini_rerank.experiments.rescoring import Reader, Terms
-from pyserini_rerank.reranker import CutWarning
 from tiny_checkpoints import build
 
 COMMAND = [sys.executable, "-m", "pyserini_rerank"]
@@ -300,7 +300,7 @@ def test_an_index_and_java_beside_ray(small, documents, lucene_index, cluster, o
 
 
 @pytest.mark.stress
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.CutWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
 def test_bm25_on_the_cluster(small, lucene_index, queries, cluster, one_scorer, tmp_path, monkeypatch):
     (tmp_path / "topics.tsv").write_text("".join(f"r{i}\t{query}\n" for i, query in enumerate(queries)))
     words = ["rerank", "--bm25", "0.82", "0.68", "--index", lucene_index, "--topics", str(tmp_path / "topics.tsv")]

@@ -502,7 +502,7 @@ def pyserinis_run(index: str, queries: list[str], path) -> str:
     return path.read_text()
 
 
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.CutWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
 def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
     small, bm25, lucene_index, queries, tmp_path, monkeypatch, capsys
 ):

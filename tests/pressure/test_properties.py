@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyserini_rerank import Cascade, Interpolation, ModelReranker, Reranker, RerankingSearcher, trace
 from pyserini_rerank.ranking import Ranking, arrange
 
-pytestmark = pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.EmptyDocumentWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyDocumentWarning")
 
 FEW, MANY = 60, 3000
 """Examples of each property, in `make test` and in `make stress`."""

@@ -25,7 +25,7 @@ def bits(hits: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("searches", [20, pytest.param(500, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("kind", ["bm25", "impact"])
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.reranker.CutWarning")
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
 def test_eight_threads_get_what_one_gets(
     kind: str, searches: int, make_searcher: Any, small: Path, queries: list[str]
 ) -> None:

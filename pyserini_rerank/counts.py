@@ -1,0 +1,63 @@
+"""What a reranker has done, and the warnings of what a reader of its scores should know."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+
+class CutWarning(UserWarning):
+    """Queries or passages were longer than the model reads, and were cut."""
+
+
+class UnknownTextWarning(UserWarning):
+    """Passages consist mostly of what the model's vocabulary does not know."""
+
+
+class EmptyDocumentWarning(UserWarning):
+    """Documents without any text were left below the reranked ones."""
+
+
+class EmptyQueryWarning(UserWarning):
+    """Queries were empty, and their hits were left as the first stage gave them."""
+
+
+@dataclass
+class Counts:
+    """What a reranker has done, and what a reader of its scores should know."""
+
+    pairs: int = 0
+    scored: int = 0
+    """Pairs that went through the model; equal ones go once."""
+    cut_passages: int = 0
+    cut_queries: int = 0
+    unknown: int = 0
+    """Passages with more unknown tokens than known ones."""
+    empty: int = 0
+    """Documents without any text."""
+    empty_queries: int = 0
+
+    def add(self, other: "Counts") -> None:
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def troubles(self, before: "Counts", name: str, limits: str) -> Iterator[tuple[type[Warning], str]]:
+        """Tell of each trouble that is new: the kind of warning, and a sentence.
+
+        Parameters
+        ----------
+        before : Counts
+            What was counted until now.
+        name, limits : str
+            The reranker, and the tokens beyond which its checkpoints cut.
+        """
+        of = f"of {self.pairs} passages"
+        if self.cut_passages + self.cut_queries and not before.cut_passages + before.cut_queries:
+            yield CutWarning, f"{self.cut_passages} {of} and {self.cut_queries} queries were cut to {limits} tokens."
+        if self.unknown and not before.unknown:
+            text = f"{self.unknown} {of} are mostly unknown to the vocabulary of {name}: is it their language?"
+            yield UnknownTextWarning, text
+        if self.empty and not before.empty:
+            text = f"{self.empty} documents have no text and stay below the {self.pairs} that were reranked."
+            yield EmptyDocumentWarning, text
+        if self.empty_queries and not before.empty_queries:
+            text = f"{self.empty_queries} queries are empty, and their hits stay as the first stage gave them."
+            yield EmptyQueryWarning, text
