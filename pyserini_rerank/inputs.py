@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 
@@ -67,3 +68,25 @@ def whole(value: Any, name: str, *, least: int | None = None) -> int:
     if least is not None and number < least:
         raise ValueError(f"{name} is {number}: give {least} or more.")
     return number
+
+
+def count_option(value: Any, name: str, remedy: str, *, least: int = 1) -> int:
+    """Read an option that is a count, such as ``threads=4``; True and False are none.
+
+    Parameters
+    ----------
+    value
+    name : str
+        The option's, for the error.
+    remedy : str
+        What to give instead, for the error.
+    least : int
+
+    Raises
+    ------
+    ValueError
+        It is no whole number, or below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}={value!r}: give {remedy}.")
+    return int(value)

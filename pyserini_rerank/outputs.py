@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +28,9 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     name = os.fspath(path)
     if name == "-":
         raise ValueError("- stands for no output here: name a file (./- is one of that name).")
-    if _is_stream(name):
+    if is_stream(name):
         return Path(name)
-    target = _behind_links(name)
+    target = behind_links(name)
     wrong = None
     if target.is_dir():
         wrong = errno.EISDIR
@@ -41,20 +41,6 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     if wrong:
         raise OSError(wrong, os.strerror(wrong), name)
     return target
-
-
-def growing(path: str | os.PathLike[str]) -> Path:
-    """Follow the links of an output that grows beside its name and then takes its place, which only a file can have.
-
-    Raises
-    ------
-    ValueError
-        It is a pipe, a device or the like, or called ``-``.
-    """
-    name = os.fspath(path)
-    if name == "-" or _is_stream(name):
-        raise ValueError(f"{name} is no file, and an output that can be interrupted needs one: name a file.")
-    return _behind_links(name)
 
 
 def check_apart(
@@ -76,7 +62,7 @@ def check_apart(
     """
     known: dict[str, str] = {}
     for name, path in {**inputs, **outputs}.items():
-        if path is None or _is_stream(str(path)) or (name in inputs and not os.path.exists(str(path))):
+        if path is None or is_stream(str(path)) or (name in inputs and not os.path.exists(str(path))):
             continue
         real = os.path.realpath(str(path))
         if name in outputs and real in known:
@@ -93,7 +79,7 @@ def replace(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     target = target_of(path)
-    if _is_stream(os.fspath(path)):
+    if is_stream(os.fspath(path)):
         try:
             with target.open("ab", buffering=0) as stream:
                 while data:
@@ -127,35 +113,6 @@ def append(file: Any, data: bytes) -> None:
     except OSError as error:
         what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
         raise OSError(error.errno, what, str(file.name)) from None
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read what was noted of an output that grows; raises ValueError where that is damaged."""
-    try:
-        state = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        state = None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} is damaged: delete the folder {path.parent} to begin anew.")
-    return state
-
-
-def check_ours(folder: Path, names: Iterable[str]) -> None:
-    """Check that a folder in which an output grows holds no file of somebody else's, since it is deleted in the end.
-
-    Parameters
-    ----------
-    names : iterable of str
-        What the names of our own files there begin with, besides a dot.
-
-    Raises
-    ------
-    ValueError
-        It holds another one.
-    """
-    others = [file.name for file in folder.iterdir() if not file.name.startswith((".", *names))]
-    if others:
-        raise ValueError(f"{folder} holds {min(others)!r}, and is deleted when the output is complete: move that away.")
 
 
 @contextmanager
@@ -205,14 +162,15 @@ def _told(holder: Path) -> str:
         return "another process"
 
 
-def _behind_links(name: str) -> Path:
+def behind_links(name: str) -> Path:
+    """Follow the links of a file, which need not be there; raises OSError where they go round in a circle."""
     target = Path(os.path.realpath(name))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
     return target
 
 
-def _is_stream(name: str) -> bool:
+def is_stream(name: str) -> bool:
     """Is it something that cannot be replaced: a device, a pipe, a socket, or a name of what this process has open?"""
     if os.path.abspath(name).startswith(("/dev/fd/", "/dev/std", "/proc/")):
         return True

@@ -13,7 +13,7 @@ HELP = "An option of the backend, such as api=tei or threads=4. May be repeated.
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help=HELP)]
 
 
-def options_of(given: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, Any]:
+def options_of(given: Sequence[str] | None, flags: dict[str, Any], flag: str = "--option") -> dict[str, Any]:
     """Put the options of ``--option NAME=VALUE`` beside those that have flags of their own.
 
     Parameters
@@ -22,6 +22,8 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, 
         The values are YAML's: numbers, true, null, a list in brackets; anything else is a text.
     flags : dict
         None for a flag that was not given, which is left out.
+    flag : str
+        What the command calls ``--option``, for the errors.
 
     Raises
     ------
@@ -34,11 +36,11 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, 
     for text in given or ():
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
-            raise ValueError(f"--option {text}: give NAME=VALUE, such as api=tei or threads=4.")
+            raise ValueError(f"{flag} {text}: give NAME=VALUE, such as api=tei or threads=4.")
         if name in ("backend", "cache", "name"):
-            raise ValueError(f"--option {text}: the {name} has a place of its own, see --help.")
+            raise ValueError(f"{flag} {text}: the {name} has a place of its own, see --help.")
         if name in options:
-            raise ValueError(f"--option {text}: the {name} is given twice, leave one out.")
+            raise ValueError(f"{flag} {text}: the {name} is given twice, leave one out.")
         options[name] = read_value(value)
     return options
 

@@ -63,8 +63,9 @@ def rerank(
     from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
     from ..experiments.runs import Skipped, read
     from ..experiments.topics import load_qrels, load_topics
-    from ..experiments.work import Work, check_is_new, partial_of, report_of
+    from ..experiments.work import Work, check_is_new, report_of
     from ..files import at_rest, digest
+    from ..growing import partial_of
     from ..outputs import check_apart, target_of
 
     one_of("the first stage", {"--run": run, "--bm25": bm25})

@@ -53,7 +53,8 @@ def search(
     """
     from ..experiments import inputs
     from ..experiments.provenance import provenance
-    from ..experiments.work import Work, check_is_new, partial_of, report_of
+    from ..experiments.work import Work, check_is_new, report_of
+    from ..growing import partial_of
     from ..outputs import check_apart
     from ..searcher import DEPTH
 
@@ -74,7 +75,8 @@ def search(
         if reranker is None:
             code = _run(kind, arguments)
         else:
-            options = options_of(reranker_option, {"device": reranker_device, "dtype": reranker_dtype})
+            flags = {"device": reranker_device, "dtype": reranker_dtype}
+            options = options_of(reranker_option, flags, "--reranker-option")
             cache = Path(reranker_cache) if reranker_cache else work.scores
             how = {"is_asked_for": reranker_cache is not None, "backend": reranker_backend, **options}
             with load_with_scores(reranker, cache=cache, **how) as loaded:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..files import digest
+from ..growing import partial_of
 from ..scoring.checkpoints import catalogue
 from . import inputs
 from .conditions import OFFICIAL, Condition
 from .topics import load_qrels, load_topics
-from .work import partial_of, read_report
+from .work import read_report
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..outputs import append, check_ours, growing, held, read_state, replace, target_of
+from ..growing import followed, growing_folder, partial_of, read_state
+from ..outputs import append, replace, target_of
 from ..scoring.cache import DATA, Store
 
 STATE = "state.json"
@@ -19,10 +21,9 @@ OURS = (STATE, "output", "scores", "first-stage", "candidates.tsv")
 
 
 class Work:
-    """The folder beside an output in which it grows: ``OUTPUT.partial``. One process works in it at a time.
+    """An output of lines that grows in its folder, and the report on it. One process works on it at a time.
 
-    What has been committed is there for good, whatever kills the process; the next one goes on behind it. As a context
-    it lets others go on afterwards, and leaves nothing behind where nothing was done before an error.
+    As a context it lets others go on afterwards, and leaves nothing behind where nothing was done before an error.
 
     Parameters
     ----------
@@ -48,17 +49,15 @@ class Work:
     ------
     FileExistsError
         The output is there.
-    BlockingIOError
-        Another process writes it.
     ValueError
-        It is no file; or it was begun with other settings, or has lost something since.
+        It was begun with other settings, or has lost something since.
+    As `pyserini_rerank.growing.growing_folder`.
     """
 
     def __init__(self, output: str | os.PathLike[str], settings: dict[str, Any], *, overwrite: bool = False) -> None:
         self.output = Path(output)
-        self._target = check_is_new(self.output, overwrite=overwrite)
+        self._target = followed(self.output)
         self.folder = partial_of(self._target)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._state = self.folder / STATE
         self.path = self.folder / "output"
         self.scores = self.folder / "scores"
@@ -66,11 +65,9 @@ class Work:
         self.commits, size = 0, 0
         self.notes: dict[str, Any] = {}
         with ExitStack() as stack:
-            stack.enter_context(held(self._target, self.output))
-            self.folder.mkdir(exist_ok=True)
-            check_ours(self.folder, OURS)
+            check = partial(check_is_new, self.output, overwrite=overwrite)
+            stack.enter_context(growing_folder(self.output, check, OURS))
             try:
-                check_is_new(self.output, overwrite=overwrite)  # another one may have been done with it just now
                 target_of(report_of(self.output))
                 # Without the output the work was finished, and killed before it had tidied up.
                 if self._state.is_file() and self.path.is_file():
@@ -166,17 +163,12 @@ class Work:
 
 def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
     """Check that an output may be written, and give the file that it is behind all links; raises as `Work` does."""
-    target = growing(output)
+    target = followed(output)
     if target.is_dir():
         raise ValueError(f"{output} is a folder: name a file.")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
     return target
-
-
-def partial_of(output: Path) -> Path:
-    """Name the folder in which an output grows."""
-    return output.with_name(f"{output.name}.partial")
 
 
 def report_of(output: Path) -> Path:

@@ -9,8 +9,7 @@ from hashlib import blake2b, file_digest
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
+from ..yaml12 import read_yaml
 from . import bundled
 
 FILES = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -64,7 +63,7 @@ class Checkpoint:
 def catalogue() -> dict[str, Row]:
     """Read the known checkpoints, by hub name."""
     text = files(__package__).joinpath("checkpoints.yaml").read_text(encoding="utf-8")
-    return {name: Row(name=name, **facts) for name, facts in yaml.safe_load(text).items()}
+    return {name: Row(name=name, **facts) for name, facts in read_yaml(text).items()}
 
 
 def of_the_card() -> list[str]:

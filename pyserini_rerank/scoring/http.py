@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from numbers import Integral
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from urllib3 import PoolManager, Retry, Timeout, exceptions
 
+from ..inputs import count_option
 from ..scales import Scale
 from .backend import Batch, Pair, Plan
 
@@ -49,6 +49,7 @@ APIS = {
     # https://docs.cohere.com/reference/rerank; from 0 to 1, there are no raw scores
     "cohere": Api("/v2/rerank", scale="probability"),
 }
+ONE_OR_MORE = "a whole number, 1 or more"
 #: What may be over at the next try: too many requests, and a server that fails or is not up.
 PASSING = (429, 500, 502, 503, 504)
 #: Seconds before the second retry, doubled for each further one, and the most that are waited.
@@ -125,8 +126,9 @@ class HttpBackend:
         self.api = APIS[api]
         self.scale = self.api.scale
         self.url = _checked_url(os.fspath(name)).removesuffix(self.api.path) + self.api.path
-        self.batch_size = _whole("batch_size", self.api.most if batch_size is None else batch_size, 1)
-        self.concurrency, retries = _whole("concurrency", concurrency, 1), _whole("retries", retries, 0)
+        self.batch_size = count_option(self.api.most if batch_size is None else batch_size, "batch_size", ONE_OR_MORE)
+        self.concurrency = count_option(concurrency, "concurrency", ONE_OR_MORE)
+        retries = count_option(retries, "retries", "a whole number, 0 or more", least=0)
         self.timeout = timeout = _seconds("timeout", timeout)
         self.body = {**self.api.extra, **({} if model is None else {"model": model})}
         # The name of the variable is kept and not the key, so that no repr and no traceback can show it.
@@ -239,12 +241,6 @@ class HttpBackend:
         line = " ".join(f"{self.url} {what}".split())
         # Not cut before, or there might be a part of the key.
         return kind((re.sub(_written(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
-
-
-def _whole(option: str, value: Any, least: int) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{option}={value!r}: give a whole number, {least} or more.")
-    return int(value)
 
 
 def _seconds(option: str, value: Any) -> float:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import torch
+
+from ..inputs import count_option
 
 #: A setting of the whole process: how it is read and written, and its values here, of which the first is written.
 Setting = tuple[Callable[[], Any], Callable[[Any], object], tuple[Any, ...]]
@@ -102,9 +103,7 @@ def checked_threads(threads: int | None) -> int | None:
     """Check the option of that name; raises ValueError."""
     if threads is None:
         return None
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
-        raise ValueError(f"threads={threads!r}: give a number of threads, or leave it out.")
-    return int(threads)
+    return count_option(threads, "threads", "a number of threads, or leave it out")
 
 
 def _begin(threads: int, device: torch.device | None) -> None:

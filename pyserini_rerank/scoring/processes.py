@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
-from numbers import Integral
 from typing import IO, Any
 
 import numpy as np
 import orjson
 from tokenizers import Tokenizer
 
+from ..inputs import count_option
 from .tokenizer import Ids, TextTokenizer
 
 NONE: Ids = np.empty(0, dtype=np.int32)
@@ -41,9 +41,7 @@ class TokenizingProcesses:
     """
 
     def __init__(self, tokenizer: Tokenizer, count: Any) -> None:
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-            raise ValueError(f"processes={count!r}: give a number of processes, or leave it out.")
-        self.count = int(count)
+        self.count = count_option(count, "processes", "a number of processes, or leave it out")
         self._file = tokenizer.to_str().encode()
         self._lock = threading.Lock()
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,8 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from ..outputs import append, check_ours, growing, held, read_state, replace
+from ..growing import followed, growing_folder, read_state
+from ..outputs import append, replace
 from .pairs import vocabulary
 from .tokenizer import TextTokenizer
 from .tokens import (
@@ -24,7 +26,6 @@ from .tokens import (
     hashes_of,
     is_source,
     key_of,
-    partial_of,
     record,
     source_of,
 )
@@ -77,22 +78,14 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     ------
     FileExistsError
         The output is there.
-    BlockingIOError
-        Another process writes it.
     ValueError
         The build was begun with other documents or another vocabulary; the documents changed meanwhile; none
         has a text.
+    As `pyserini_rerank.growing.growing_folder`.
     """
-    target = growing(output)
-    _check_is_new(output)
-    folder = partial_of(target)
-    folder.mkdir(parents=True, exist_ok=True)
-    with held(target, output):
-        _check_is_new(output)  # another one may have been done with it just now
-        folder.mkdir(exist_ok=True)
-        check_ours(folder, (META, STATE, ROWS, *FILES))
+    with growing_folder(output, partial(_check_is_new, output), (META, STATE, ROWS, *FILES)) as folder:
         try:
-            return _write(target, folder, documents, tokenizer, name)
+            return _write(followed(output), folder, documents, tokenizer, name)
         except Exception:
             if not any((folder / file).exists() for file in (STATE, META)):
                 shutil.rmtree(folder)  # there is nothing to go on from

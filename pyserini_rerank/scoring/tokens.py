@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import digest
+from ..growing import partial_of
 from .backend import Tokens
 
 FORMAT = 3
@@ -211,11 +212,6 @@ def key_of(docid: str) -> bytes:
 
 def hashes_of(keys: Sequence[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(blake2b(key, digest_size=8).digest() for key in keys), dtype="<u8")
-
-
-def partial_of(folder: Path) -> Path:
-    """Name the folder in which a token index grows."""
-    return folder.with_name(f"{folder.name}.partial")
 
 
 def source_of(place: str | Path, file: str | Path) -> dict[str, Any]:

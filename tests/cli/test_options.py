@@ -26,6 +26,8 @@ def test_what_is_no_option(given):
     assert len(str(error.value).splitlines()) == 1
     with pytest.raises(ValueError, match="--option a=2: the a is given twice"):
         options_of(["a=1", "a=2"], {})
+    with pytest.raises(ValueError, match=r"^--reranker-option api: give NAME=VALUE"):
+        options_of(["api"], {}, "--reranker-option")
 
 
 HTTP = ["--backend", "http", "--option", "retries=0"]
