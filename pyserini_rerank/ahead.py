@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
 
-def ahead[A, B](make: Callable[[A], B], some: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
+def ahead[A, B](make: Callable[[A], B], given: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
     """Make something of each item, in order, in threads while the caller is busy with what came before it.
 
     A single item is made in the caller's own thread. What making raises is raised here, where the result would have
@@ -20,7 +20,7 @@ def ahead[A, B](make: Callable[[A], B], some: Iterable[A], *, threads: int = 1, 
     most : int
         How many are being made or wait while the caller has one: making runs no further ahead.
     """
-    items = iter(some)
+    items = iter(given)
     first = list(islice(items, 2))
     if len(first) < 2:
         yield from map(make, first)

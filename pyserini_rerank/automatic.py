@@ -85,7 +85,9 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     dtype = dtype_name(dtype or dtype_of(None, device))
     # The others compute on the CPU.
     backends = [backend] if backend != AUTO else list(DTYPES) if device.type == "cpu" else ["torch"]
-    alternatives = [(one, own) for one in backends for own in DTYPES.get(one, ()) if dtype in (AUTO, own)]
+    alternatives = [
+        (one, its_dtype) for one in backends for its_dtype in DTYPES.get(one, ()) if dtype in (AUTO, its_dtype)
+    ]
     if not alternatives:
         raise ValueError(f"dtype={dtype!r}: on {device.type} there is no such dtype to choose a backend for.")
     if len(alternatives) == 1:
@@ -109,8 +111,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     given = {**options, **dict(zip(("backend", "dtype"), alternative, strict=True))}
-    own = () if given["backend"] == "torch" else OF_TORCH
-    return {name: value for name, value in given.items() if name not in own}
+    foreign = () if given["backend"] == "torch" else OF_TORCH
+    return {name: value for name, value in given.items() if name not in foreign}
 
 
 def _measured(
@@ -134,7 +136,9 @@ def _measured(
     worth = {alternative: ndcg(owners, scores[alternative], qrels) for alternative in models}
     # Within a round, since others may be at work on the machine in another.
     speed = {
-        alternative: median(first / own for first, own in zip(taken[REFERENCE], taken[alternative], strict=True))
+        alternative: median(
+            first / seconds for first, seconds in zip(taken[REFERENCE], taken[alternative], strict=True)
+        )
         for alternative in models
     }
     figures = "; ".join(
@@ -205,7 +209,7 @@ def questions() -> tuple[list[tuple[str, str]], list[tuple[str, str]], dict[str,
     """
     documents = {docid: " ".join(text.split()[:WORDS]) for docid, text in docstrings.read()}
     words = {docid: set(text.lower().split()) for docid, text in documents.items()}
-    frequency = Counter(word for own in words.values() for word in own)
+    frequency = Counter(word for of_text in words.values() for word in of_text)
     owners, texts, qrels = [], [], {}
     for qid, asked in enumerate(docstrings.questions()):
         weights = {word: math.log(len(words) / frequency[word]) for word in set(asked["question"].lower().split())

@@ -1,4 +1,4 @@
-"""What a reranker has done, and the warnings of what a reader of its scores should know."""
+"""Counts of what a reranker has done, and the warnings that they give rise to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields

@@ -146,8 +146,8 @@ def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
 def _public(name: str, known_as: dict[str, str]) -> str:
     if name in known_as:
         return known_as[name]
-    outer, _, own = name.rpartition(".")
-    return f"{_public(outer, known_as)}.{own}" if outer else name
+    outer, _, last = name.rpartition(".")
+    return f"{_public(outer, known_as)}.{last}" if outer else name
 
 
 def _in_source(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
@@ -176,9 +176,9 @@ def _in_memory(module: ModuleType) -> Iterator[tuple[str, str]]:
         if inspect.isbuiltin(thing) or inspect.isclass(thing):
             yield from _compiled(thing, prefix + name)
         if inspect.isclass(thing):
-            for own in vars(thing):
-                if not own.startswith("_") and inspect.isroutine(getattr(thing, own)):
-                    yield from _compiled(getattr(thing, own), f"{prefix}{name}.{own}")
+            for member in vars(thing):
+                if not member.startswith("_") and inspect.isroutine(getattr(thing, member)):
+                    yield from _compiled(getattr(thing, member), f"{prefix}{name}.{member}")
     yield from _compiled(module, module.__name__)
 
 

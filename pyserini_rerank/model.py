@@ -71,9 +71,14 @@ class ModelReranker(Reranker):
         yield self
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        pairs = [(query, text) for query, some in zip(queries, found, strict=True) for text in some.texts if text]
+        pairs = [
+            (query, text) for query, passages in zip(queries, found, strict=True) for text in passages.texts if text
+        ]
         scores = iter(self._score(pairs, counts))
-        return [np.array([next(scores) if text else np.nan for text in some.texts], dtype=np.float32) for some in found]
+        return [
+            np.array([next(scores) if text else np.nan for text in passages.texts], dtype=np.float32)
+            for passages in found
+        ]
 
     def close(self) -> None:
         """Free the device, once the batches that are being scored are done; further ones are refused."""
@@ -91,10 +96,11 @@ class ModelReranker(Reranker):
         scores = np.full(len(unique), np.nan, dtype=np.float32)
         # Shown on a terminal and in a notebook, once it takes longer than two seconds.
         with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
-            for positions, own in self._run(self._batches(distinct, counts)):
-                if own.shape != positions.shape:
-                    raise ValueError(f"the backend of {self.name} gave {own.shape} scores for {positions.shape} pairs.")
-                scores[positions] = own
+            for positions, of_batch in self._run(self._batches(distinct, counts)):
+                if of_batch.shape != positions.shape:
+                    shapes = f"{of_batch.shape} scores for {positions.shape} pairs"
+                    raise ValueError(f"the backend of {self.name} gave {shapes}.")
+                scores[positions] = of_batch
                 progress.update(len(positions))
         counts.pairs += len(pairs)
         counts.scored += len(unique)

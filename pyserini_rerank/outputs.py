@@ -133,24 +133,24 @@ def held(target: Path, shown: Path, *, wait: bool = False) -> Iterator[None]:
     BlockingIOError
         Another one writes it; the message says who.
     """
-    lock, holder = (target.with_name(f".{target.name}.{kind}") for kind in ("lock", "holder"))
-    own = FileLock(lock)
+    lock_file, holder = (target.with_name(f".{target.name}.{kind}") for kind in ("lock", "holder"))
+    lock = FileLock(lock_file)
     try:
-        own.acquire(blocking=False)
+        lock.acquire(blocking=False)
     except Timeout:
         said = f"{shown} is being written by {_told(holder)}"
         if not wait:
             raise BlockingIOError(f"{said}: wait until that is done, or name another output.") from None
         print(f"{said}: waiting for it.", file=sys.stderr)
-        own.acquire()
+        lock.acquire()
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         replace(holder, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}))
         yield
     finally:
         holder.unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
-        own.release()
+        lock_file.unlink(missing_ok=True)
+        lock.release()
 
 
 def _told(holder: Path) -> str:

@@ -43,7 +43,7 @@ class Passages:
         )
 
     def ranked_scores(self) -> Scores:
-        """Give the first stage's scores to one that needs its order: float32 (n,).
+        """Give the first stage's scores, where its order counts: float32 (n,).
 
         Raises
         ------

@@ -76,7 +76,7 @@ def best_first(scores: NDArray[np.floating[Any]]) -> Positions:
 
 
 def below(scores: Scores, count: int) -> Scores:
-    """Give scores that fall strictly and start below the last of `scores`, which fall: float32 (count,)."""
+    """Give scores that fall strictly, all of them below the last of `scores`, which fall too: float32 (count,)."""
     lowest = float(scores[-1]) if len(scores) else 0.0
     # Two float32 steps at the far end of the tail, and two units of the last printed digit.
     far = min(2 * (abs(lowest) + 2e-6 * count), 0.9 * LARGEST)  # the largest of all has no next one

@@ -120,7 +120,7 @@ def bench(
         raise ValueError(f"--option {twice[0]}: it is given twice, leave one out.")
     # Without --sweep it is one.
     variants = [
-        _given(dict(zip(several, some, strict=True))) for some in product(*(v or [None] for v in several.values()))
+        _given(dict(zip(several, values, strict=True))) for values in product(*(v or [None] for v in several.values()))
     ]
     if sweep and fetched and judged:
         figures = _sweep(model, options, variants, fetched, judged, rounds, plot)
@@ -219,7 +219,7 @@ def _sweep(
     from ..experiments.sweep import sweep
 
     # What differs between the variants tells them apart.
-    told = [name for name in variants[0] if any(some[name] != variants[0][name] for some in variants)]
+    told = [name for name in variants[0] if any(variant[name] != variants[0][name] for variant in variants)]
     with ExitStack() as stack:
         rerankers = []
         for model in models:

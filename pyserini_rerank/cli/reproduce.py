@@ -88,16 +88,16 @@ def reproduce(
 
 def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
     """Run the cells that are missing, and give what kept those from it that could not be run."""
-    for condition, some in groupby(cells, lambda cell: cell.condition):
-        own = [cell for cell in some if cell.report() is None]
-        if not own:
+    for condition, of_condition in groupby(cells, lambda cell: cell.condition):
+        missing = [cell for cell in of_condition if cell.report() is None]
+        if not missing:
             continue
         try:
-            _have_candidates(condition, own[0])
+            _have_candidates(condition, missing[0])
         except FAILURES as error:
             yield f"not run: {condition.name}: {error}"
             continue
-        for cell in own:
+        for cell in missing:
             try:
                 cell.check()
                 _run(cell.command)
@@ -141,9 +141,9 @@ def _shown(words: Sequence[str]) -> str:
 def _print_commands(cells: Sequence["Cell"]) -> None:
     from ..experiments.conditions import OFFICIAL
 
-    for condition, own in groupby(cells, lambda cell: cell.condition):
+    for condition, of_condition in groupby(cells, lambda cell: cell.condition):
         print(f"# {condition.test_set}, {condition.first_stage}")
-        for position, cell in enumerate(own):
+        for position, cell in enumerate(of_condition):
             if not position and "search" in condition.search:
                 print(_shown(condition.search_command(cell.candidates)))
             elif not position and condition.first_stage == OFFICIAL:
@@ -157,8 +157,8 @@ def _print_list(cells: Sequence["Cell"], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    for heading, own in groupby(rows, lambda row: f"{row['test_set']}, {row['first_stage']}: {row['measure']}"):
+    for heading, of_heading in groupby(rows, lambda row: f"{row['test_set']}, {row['first_stage']}: {row['measure']}"):
         print(f"{heading}\n{'published':>9} {'measured':>9}")
-        for row in own:
+        for row in of_heading:
             figures = ("" if row[name] is None else f"{row[name]:.4f}" for name in ("published", "measured"))
             print(*(f"{figure:>9}" for figure in figures), f" {row['state']:7}", row["checkpoint"])

@@ -108,8 +108,8 @@ def rerank(
                 target_of(extra)
         skipped = Skipped() if skip_bad else None
         if run is None:
-            own = {name: settings[name] for name in ("bm25", "index", "topics", "only_judged")}
-            searched = stack.enter_context(Work(work.folder / "first-stage", own))
+            of_search = {name: settings[name] for name in ("bm25", "index", "topics", "only_judged")}
+            searched = stack.enter_context(Work(work.folder / "first-stage", of_search))
             run = searched.path
         if topics:
             queries: Any = read(run, skipped)

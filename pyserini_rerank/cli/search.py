@@ -165,11 +165,11 @@ def _queries(arguments: list[str], topics: str | None) -> dict[str, str]:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--topics", required=True)
     parser.add_argument("--topics-format", default=TopicsFormat.DEFAULT.value)
-    own, _ = parser.parse_known_args(arguments)
-    searched = {str(qid): query for qid, query in get_query_iterator(own.topics, TopicsFormat(own.topics_format))}
+    given, _ = parser.parse_known_args(arguments)
+    searched = {str(qid): query for qid, query in get_query_iterator(given.topics, TopicsFormat(given.topics_format))}
     lacking = [qid for qid in searched if qid not in texts]
     if lacking:
-        raise ValueError(f"{topics} has no text for topic {lacking[0]} of {own.topics}: name the same topics' texts.")
+        raise ValueError(f"{topics} has no text for topic {lacking[0]} of {given.topics}: name the same topics' texts.")
     return {query: texts[qid] for qid, query in searched.items()}
 
 

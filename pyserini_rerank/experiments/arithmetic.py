@@ -36,7 +36,9 @@ def operations(config: Any, length: int) -> int | None:
     if kind == "modernbert":
         # Its feed-forward network has a gate, so three matrices, and in most layers a token sees its neighbours only.
         tokens: int = layers * (4 * hidden**2 + 3 * hidden * config.intermediate_size)
-        windows = [config.sliding_window if some == "sliding_attention" else length for some in config.layer_types]
+        windows = [
+            config.sliding_window if attention == "sliding_attention" else length for attention in config.layer_types
+        ]
         seen = sum(_seen(length, window) for window in windows)
     elif kind in LAST:
         inner: int = config.hidden_dim if kind == "distilbert" else config.intermediate_size

@@ -151,7 +151,7 @@ def measure(
         if peer:
             others, spent = peer.score()
             theirs.append(spent)
-    seconds = {stage: median(some[stage] for some in every) for stage in every[0]}
+    seconds = {stage: median(of_round[stage] for of_round in every) for stage in every[0]}
     memory = _memory(_device(backend))
     figures: dict[str, Any] = {
         "pairs": len(pairs),
@@ -167,7 +167,7 @@ def measure(
     if run and qrels:
         figures["ndcg"] = ndcg(results, qrels)
     if peer:
-        ratios = [other / own["score"] for own, other in zip(every, theirs, strict=True)]
+        ratios = [other / ours["score"] for ours, other in zip(every, theirs, strict=True)]
         figures |= {
             "ratios": ratios,
             "ratio": median(ratios),
@@ -186,7 +186,7 @@ def overlap(groups: Sequence[str], scores: Scores, others: Scores, k: int = 10) 
     names = np.array(groups)
     for name in dict.fromkeys(groups):
         rows = np.flatnonzero(names == name)
-        best = [set(rows[np.argsort(-some[rows], kind="stable")[:k]].tolist()) for some in (scores, others)]
+        best = [set(rows[np.argsort(-scoring[rows], kind="stable")[:k]].tolist()) for scoring in (scores, others)]
         shares.append(len(best[0] & best[1]) / len(best[0]))
     return sum(shares) / len(shares)
 
@@ -195,7 +195,7 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
     """Give what is known of the tokens that a backend reads, and of the arithmetic that they need."""
     if not backend.max_length:  # it does not know what it cuts
         return {}
-    plans = [backend.plan(some) for some in batched(pairs, PIECE)]
+    plans = [backend.plan(piece) for piece in batched(pairs, PIECE)]
     figures = {"cut_share": sum(plan.cut_passages for plan in plans) / len(pairs)}
     # Of others it is not known how they are padded, and late interaction has no row of tokens for each pair.
     one = _first(backend)
@@ -206,7 +206,7 @@ def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str,
     classifier = (
         backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None
     )
-    padded = sum(len(some) * max(some) for some in batches)
+    padded = sum(len(lengths_of_batch) * max(lengths_of_batch) for lengths_of_batch in batches)
     figures |= {
         "tokens_per_pair": sum(lengths) / len(pairs),
         "tokens_per_second": sum(lengths) / seconds["score"],

@@ -143,11 +143,11 @@ def select(
 
 
 def _collection(facts: Mapping[str, Any], folder: Path) -> Collection:
-    """Make a collection of what is written: names are texts, and there may be nothing to say of one."""
+    """Make a collection of what is written. Every name is read as a text, and null stands for no facts."""
     kinds = ("test_sets", "first_stages")
-    written = {kind: {str(name): dict(own or {}) for name, own in facts[kind].items()} for kind in kinds}
-    for own in written["first_stages"].values():
-        shlex.split(own.get("search", ""))  # raises where it is no command
+    written = {kind: {str(name): dict(of_name or {}) for name, of_name in facts[kind].items()} for kind in kinds}
+    for of_stage in written["first_stages"].values():
+        shlex.split(of_stage.get("search", ""))  # raises where it is no command
     return Collection(**{**facts, **written}, folder=folder)
 
 

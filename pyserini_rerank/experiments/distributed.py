@@ -164,7 +164,7 @@ class Cluster:
             self.machines = len(machines)
             self.readers = self._on_each_machine(Reader, reader.terms, reader.open_source)
             facts = [scorer.facts.remote() for scorer in self.scorers]
-            self.facts = _together([self._get(some) for some in facts])
+            self.facts = _together([self._get(waited) for waited in facts])
             self.place: str | None = self._get(self.readers[0].place.remote())
         except BaseException:
             self.ray.shutdown()
@@ -308,9 +308,9 @@ def _within(folder: Path, call: Callable[[], Any]) -> Any:
 def _together(facts: list[dict[str, Any]]) -> dict[str, Any]:
     """Make one provenance of the scorers'."""
     for name in ("fingerprint", "versions"):
-        if any(some[name] != facts[0][name] for some in facts):
+        if any(of_scorer[name] != facts[0][name] for of_scorer in facts):
             raise ValueError(
                 f"the machines of the cluster differ in the {name} of {facts[0]['model']}: make them equal."
             )
-    devices = Counter(some.get("device", "unknown") for some in facts)
+    devices = Counter(of_scorer.get("device", "unknown") for of_scorer in facts)
     return {**facts[0], "device": ", ".join(f"{count} x {device}" for device, count in devices.items())}

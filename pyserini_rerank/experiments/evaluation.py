@@ -80,8 +80,8 @@ def evaluate(run: Run, qrels: Qrels, level: int = 1) -> tuple[Values, Coverage]:
             yield qid, hits
 
     every = per_query(noted(), qrels, level)
-    own = set(qids)
-    values = {measure: {qid: value for qid, value in all_.items() if qid in own} for measure, all_ in every.items()}
+    asked = set(qids)
+    values = {measure: {qid: value for qid, value in all_.items() if qid in asked} for measure, all_ in every.items()}
     return values, coverage(qids, qrels)
 
 
@@ -90,15 +90,15 @@ def per_query(run: Run, qrels: Qrels, level: int = 1) -> Values:
     wanted = measures(level)
     values: Values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
     judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
-    for some in batched(judged, TOGETHER):
-        part = dict(some)
+    for queries in batched(judged, TOGETHER):
+        part = dict(queries)
         for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
             values[str(metric.measure)][metric.query_id] = metric.value
     return values
 
 
 def ranked(hits: Mapping[str, float]) -> dict[str, float]:
-    """Put places in a list where scores are, so that every measure sees the same order.
+    """Replace scores by places, so that every measure sees the same order.
 
     Left to themselves, nDCG and AP put the greater of two docids with equal scores first, and RR the lesser; and
     trec_eval takes scores that are close to each other for equal, as it reads them in float32.
@@ -130,11 +130,11 @@ def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]
         differs).
     """
     rows = []
-    for measure, own in after.items():
-        new = list(own.values())
+    for measure, of_measure in after.items():
+        new = list(of_measure.values())
         row: dict[str, Any] = {"measure": measure, "run": sum(new) / len(new)}
         if before:
-            row |= _beside(new, [before[measure][qid] for qid in own])
+            row |= _beside(new, [before[measure][qid] for qid in of_measure])
         rows.append(row)
     return rows
 

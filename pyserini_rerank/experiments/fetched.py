@@ -50,8 +50,8 @@ class FetchedRun:
         found = dict(zip(self.pairs(), scores.tolist(), strict=True))
         results = {}
         for qid, (query, candidates, passages) in self.queries.items():
-            own = np.array([found.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
-            results[qid] = reranker.to_hits(candidates, Ranking(own), candidates.count)
+            of_query = np.array([found.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
+            results[qid] = reranker.to_hits(candidates, Ranking(of_query), candidates.count)
         return results
 
 
@@ -77,19 +77,19 @@ def fetch(
     """
     start = time.perf_counter()
     hits, asked = {}, []
-    for qid, own in runs.read(run):
+    for qid, of_query in runs.read(run):
         if qid in topics:
             asked.append(qid)
             if qrels is None or qid in qrels:
-                hits[qid] = own
+                hits[qid] = of_query
     if not hits:
         among = "the topics" if qrels is None else "the topics and the judgements"
         raise ValueError(f"no query of the run is among {among}: name those of the run.")
     covered = None if qrels is None else coverage(asked, qrels)
     at = time.perf_counter()
     queries = {}
-    for qid, own in hits.items():
-        candidates = from_hits(own, depth or len(own))
+    for qid, of_query in hits.items():
+        candidates = from_hits(of_query, depth or len(of_query))
         passages = Passages(candidates.docids, read(source, candidates), candidates.first_scores)
         queries[qid] = Fetched(topics[qid], candidates, passages)
     return FetchedRun(queries, at - start, time.perf_counter() - at, covered)

@@ -1,4 +1,4 @@
-"""What an output is made of, told apart by content: it goes on, or is reported on, with the same inputs only.
+"""The inputs of an output, told apart by content. An output goes on, or is reported on, with the same inputs only.
 
 A file that was touched, moved, or written anew with the same content is the same input; one with other content is
 another, whatever its name, size and time.
@@ -23,7 +23,7 @@ CHECKPOINT = (*ALL_FILES, "*.onnx", "*/*.json", "*/*.onnx", "*/*.safetensors", "
 
 
 def of_value(value: Any) -> str:
-    """Tell topics, judgements and the like apart, by what was read of them."""
+    """Tell topics, judgements and the like apart, by their values as they were read."""
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
 
 
@@ -73,7 +73,7 @@ def of_model(name: str) -> str:
 
 
 def of_words(words: Sequence[str]) -> dict[str, str]:
-    """Tell the files and folders apart that words of a command name, but what comes after ``--output``."""
+    """Tell the states of the files and folders apart that a command's words name, except that of ``--output``."""
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     named = {word for before, word in zip(["", *split], split, strict=False) if before != "--output"}
     found = {word: _of_path(Path(word)) for word in sorted(named)}

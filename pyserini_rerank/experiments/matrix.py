@@ -78,7 +78,7 @@ class Cell:
         return report if same and "evaluation" in report else None
 
     def _changed(self, report: Mapping[str, Any]) -> list[str]:
-        """Name the inputs that a report is not of. One that is not here, on this machine, cannot tell."""
+        """Name the inputs that differ from those of a report. An input that is not on this machine counts as equal."""
         where, facts, official = self.condition.collection, self.condition.facts, self.condition.first_stage == OFFICIAL
         test_set, settings = self.condition.test_set, report["settings"]
         qrels = self._state("qrels", where.path(facts.get("qrels", test_set)))
@@ -142,7 +142,7 @@ class Cell:
 
 
 def changed_search(run: Path, words: Sequence[str]) -> str | None:
-    """Say how a first stage's run was made otherwise than by a search, as far as its report tells.
+    """Compare a search with the one that has made a first stage's run: None, or a phrase that says how they differ.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def changed_search(run: Path, words: Sequence[str]) -> str | None:
     then, now = settings.get("inputs", {}), inputs.of_words(arguments)
 
     def without_places(arguments: Sequence[str]) -> list[str | None]:
-        """What is searched with, and the last two words, which name the output, may have been moved."""
+        """Leave out the names of inputs and of the output (the last two words): files may have been moved."""
         return [None if word in then or word in now else word for word in arguments[:-2]]
 
     if settings.get("search") != kind or without_places(settings.get("arguments", ())) != without_places(arguments):

@@ -49,7 +49,7 @@ def fetch(url: str, md5: str, path: Path) -> None:
 
 
 def is_official(path: str | Path) -> bool:
-    """Is a file one of candidates with their texts, by what its first lines hold?"""
+    """Does a file hold candidates with their texts? Its first lines tell."""
     with open_lines(path, archives=True) as lines:
         return four(list(islice(filter(bytes.strip, lines), SNIFFED))) == "texts"
 
@@ -123,9 +123,10 @@ class OfficialCandidates:
         queries = np.array(self._query_of_line)
         offsets = np.array(self._offsets)[np.argsort(queries, kind="stable")]
         with self._plain.open("rb") as file:
-            for qid, own in zip(self.queries, np.split(offsets, np.cumsum(np.bincount(queries))[:-1]), strict=True):
+            of_queries = np.split(offsets, np.cumsum(np.bincount(queries))[:-1])
+            for qid, of_query in zip(self.queries, of_queries, strict=True):
                 hits: dict[str, RunHit] = {}
-                for offset in own.tolist():
+                for offset in of_query.tolist():
                     file.seek(offset)
                     _, docid, _, passage = _parsed(file.readline())
                     if docid in hits:

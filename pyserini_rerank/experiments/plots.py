@@ -149,13 +149,13 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
     axes = figure.subplots()
     lowest, highest = min(relevant + other), max(relevant + other)
     kinds = (relevant, "relevant", GAIN, "-", "//"), (other, "not relevant, or not judged", LOSS, "--", None)
-    for some, name, colour, line, hatch in kinds:
-        if some:
+    for values, name, colour, line, hatch in kinds:
+        if values:
             # Each to its own total: there are many more of the others.
             axes.hist(
-                some, bins=40, range=(lowest, highest), weights=[100 / len(some)] * len(some), histtype="stepfilled",
-                facecolor=(colour, 0.25), edgecolor=colour, linestyle=line, linewidth=1.5, hatch=hatch,
-                label=f"{name} ({len(some):,})",
+                values, bins=40, range=(lowest, highest), weights=[100 / len(values)] * len(values),
+                histtype="stepfilled", facecolor=(colour, 0.25), edgecolor=colour, linestyle=line, linewidth=1.5,
+                hatch=hatch, label=f"{name} ({len(values):,})",
             )  # fmt: skip
     axes.set_xlabel("score")
     axes.set_ylabel("% of them")
@@ -192,7 +192,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
         if sorted(place.first_rank for place in places) != list(range(1, len(places) + 1)):
             raise ValueError(f"query {qid} lacks some of its candidates: search with k as large as the depth.")
     most = max(map(len, traces.values()))
-    own = {qid: qrels[qid] for qid in traces}
+    judged = {qid: qrels[qid] for qid in traces}
     depths = [0, *(depth for depth in DEPTHS if depth < most), most]
     values = []
     for depth in depths:
@@ -202,7 +202,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
             ranked = sorted(order[:depth], key=lambda place: -place.score) + order[depth:]
             # The ranks count: scores of the two stages do not compare.
             run[qid] = {place.docid: -float(rank) for rank, place in enumerate(ranked)}
-        values.append(fmean(per_query(run.items(), own)[MEASURE].values()))
+        values.append(fmean(per_query(run.items(), judged)[MEASURE].values()))
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(depths[1:], values[1:], color=GAIN, marker="o", label="reranked")

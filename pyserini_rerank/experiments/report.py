@@ -67,12 +67,13 @@ def _card(rows: Sequence[Row]) -> list[list[str]]:
         heading += [f"{name} {measure}, published", "measured"]
     lines = [[*heading, "docs/s, published (V100)", "measured"]]
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
-        own = {row["test_set"]: row for row in rows if row["checkpoint"] == checkpoint}
+        by_set = {row["test_set"]: row for row in rows if row["checkpoint"] == checkpoint}
         line = [checkpoint]
         for name in sets:
-            line += [_percent(own[name]["published"]), _percent(own[name]["measured"])] if name in own else ["", ""]
+            row = by_set.get(name)
+            line += [_percent(row["published"]), _percent(row["measured"])] if row else ["", ""]
         # The rate of the longest run says most.
-        longest = max(own.values(), key=lambda row: row["pairs"] or 0)
+        longest = max(by_set.values(), key=lambda row: row["pairs"] or 0)
         rates = longest["docs_per_second_published"], longest["docs_per_second"]
         lines.append([*line, *map(_whole, rates)])
     return lines
@@ -85,10 +86,10 @@ def _plots(rows: Sequence[Row]) -> list[tuple[str, list[plots.Point], str]]:
         return row["test_set"], f"{row['first_stage']}-{row['depth']}", row["measure"]
 
     found = []
-    for (test_set, first_stage, measure), own in groupby(sorted(rows, key=condition), condition):
+    for (test_set, first_stage, measure), of_condition in groupby(sorted(rows, key=condition), condition):
         points = [
             plots.Point(row["checkpoint"], row["docs_per_second"], row["measured"])
-            for row in own
+            for row in of_condition
             if row["docs_per_second"]
         ]
         if points:

@@ -110,12 +110,12 @@ def cut(run: Iterable[tuple[str, list[RunHit]]], topics: Mapping[str, str], dept
     shard: Shard = []
     pairs = count = 0
     for qid, hits in run:
-        own = min(len(hits), depth or len(hits))
-        if shard and (pairs + own > SHARD or count + len(hits) > LINES):
+        scored = min(len(hits), depth or len(hits))
+        if shard and (pairs + scored > SHARD or count + len(hits) > LINES):
             yield shard
             shard, pairs, count = [], 0, 0
         shard.append(Query(qid, topics.get(qid), hits))
-        pairs, count = pairs + own, count + len(hits)
+        pairs, count = pairs + scored, count + len(hits)
     yield shard
 
 
@@ -153,10 +153,10 @@ class Reader:
         kept: Shard = []
         texts: list[list[Any]] = []
         for query in shard:
-            hits, own = self._with_text(query, skipped)
+            hits, of_hits = self._with_text(query, skipped)
             if hits:
                 kept.append(query._replace(hits=hits))
-                texts.append(own)
+                texts.append(of_hits)
         return ShardTexts(kept, texts, skipped.reasons, len(shard))
 
     def _with_text(self, query: Query, skipped: Skipped) -> tuple[list[RunHit], list[Any]]:
@@ -174,8 +174,8 @@ class Reader:
         kept: list[RunHit] = []
         texts: list[Any] = []
         rest = iter(hits)
-        while some := list(islice(rest, depth - len(kept))):
-            for hit, text in zip(some, self._texts(some), strict=True):
+        while next_hits := list(islice(rest, depth - len(kept))):
+            for hit, text in zip(next_hits, self._texts(next_hits), strict=True):
                 if text is not None:
                     kept.append(hit)
                     texts.append(clean(text) if isinstance(text, str) else text)
@@ -204,7 +204,7 @@ class Scorer:
     def score(self, passages: ShardTexts) -> Rescored:
         """Score a shard's pairs, and write its lines."""
         shard, before = passages.shard, self._known()
-        found = [from_hits(query.hits, len(own)) for query, own in zip(shard, passages.texts, strict=True)]
+        found = [from_hits(query.hits, len(of_hits)) for query, of_hits in zip(shard, passages.texts, strict=True)]
         with self.reranker.counting() as counts:
             results = self.reranker.rerank_passages(
                 [text_or_blank(query.text) for query in shard],

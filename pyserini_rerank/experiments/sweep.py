@@ -53,15 +53,15 @@ def sweep(rerankers: Sequence[tuple[Reranker, str]], run: FetchedRun, qrels: Qre
     times: list[list[float]] = [[] for _ in every]
     for _ in range(rounds):
         results = []
-        for (_, reranker), own in zip(every, times, strict=True):
+        for (_, reranker), taken in zip(every, times, strict=True):
             before, start = reranker.counts.pairs, time.perf_counter()
             hits = _rerank(reranker, run)
-            own.append(time.perf_counter() - start)
+            taken.append(time.perf_counter() - start)
             results.append((hits, reranker.counts.pairs - before))
     found = {qid: [one.candidates.hit(i) for i in range(one.candidates.count)] for qid, one in run.queries.items()}
     rows, count = [Row("first stage", ndcg(found, qrels), 0)], len(found)
-    for (name, _), own, (hits, pairs) in zip(every, times, results, strict=True):
-        seconds = median(own)
+    for (name, _), taken, (hits, pairs) in zip(every, times, results, strict=True):
+        seconds = median(taken)
         rows.append(Row(name, ndcg(hits, qrels), round(pairs / count), 1000 * seconds / count, pairs / seconds))
     return rows
 

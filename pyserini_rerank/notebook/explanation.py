@@ -119,8 +119,8 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
         raise ValueError(f"the passage has {len(spans)} words: there have to be two, so that one can be left out.")
     window = min(window, len(spans) // 2)
     rests = [
-        text[: some[0][0]] + text[some[-1][1] :].lstrip()
-        for some in (spans[start : start + window] for start in range(len(spans) - window + 1))
+        text[: left_out[0][0]] + text[left_out[-1][1] :].lstrip()
+        for left_out in (spans[start : start + window] for start in range(len(spans) - window + 1))
     ]
     score, *without = checked_reranker(reranker).score(query, [text, *rests])
     weights = _spread(score - np.array(without), len(spans), window)

@@ -158,8 +158,8 @@ class FirstStage:
                     raise failure
                 unknown = results.keys() - set(qids)
                 if unknown:
-                    some = f"{type(searcher).__name__}.batch_search gave hits for {min(unknown, key=repr)!r}"
-                    raise TypeError(f"{some}, which is no qid that was asked for: its keys have to be the qids.")
+                    said = f"{type(searcher).__name__}.batch_search gave hits for {min(unknown, key=repr)!r}"
+                    raise TypeError(f"{said}, which is no qid that was asked for: its keys have to be the qids.")
             if java:
                 return [from_java(results[qid], depth, documents=documents) for qid in qids]
         return [self._read(results.get(qid, []), call.wanted, depth) for qid in qids]
@@ -296,12 +296,11 @@ def _clear(error: Exception, searcher: Any, query: str) -> Exception:
 def _java_object(searcher: Any) -> str:
     """Name the attribute with the Java object whose batch search has all; empty where Python has a hand in it."""
     kind = type(searcher)
-    own = (
-        kind.__module__.startswith("pyserini.search.lucene") and not attributes_of(searcher).keys() & vars(kind).keys()
-    )
+    patched = attributes_of(searcher).keys() & vars(kind).keys()
+    is_javas = kind.__module__.startswith("pyserini.search.lucene") and not patched
     # Python's own RM3 and Rocchio search again after the Java batch.
     feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
-    return JAVA_OBJECT.get(kind.__name__, "") if own and not feedback else ""
+    return JAVA_OBJECT.get(kind.__name__, "") if is_javas and not feedback else ""
 
 
 def _count_documents(searcher: Any) -> int:

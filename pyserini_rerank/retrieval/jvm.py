@@ -177,8 +177,10 @@ def _require_anserini(started_at: str) -> None:
 def _place(stack: str | None) -> str:
     """Name the last line of a stack that is neither pyjnius's nor the import system's."""
     lines = re.findall(r'^  File "(.+)", line (\d+)', stack or "", re.MULTILINE)
-    own = [f"{file}, line {line}" for file, line in lines if "jnius" not in Path(file).parts and "<frozen" not in file]
-    return own[-1] if own else "an unknown place"
+    places = [
+        f"{file}, line {line}" for file, line in lines if "jnius" not in Path(file).parts and "<frozen" not in file
+    ]
+    return places[-1] if places else "an unknown place"
 
 
 def _silence_vector_warning() -> None:

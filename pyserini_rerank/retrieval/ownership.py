@@ -1,6 +1,6 @@
-"""Whose a searcher is: Java's lock is held over the calls of Pyserini's own searchers, and over nobody else's.
+"""Who wrote a searcher: Java's lock is held while Pyserini's own searchers search, and while no others do.
 
-Other code may have threads that need the lock, for which it would wait for ever: a searcher that reranks has.
+Other searchers may wait for threads of theirs, and those for the lock: a searcher that reranks would wait for ever.
 """
 
 import copy
@@ -29,10 +29,10 @@ def guard(searcher: Any) -> AbstractContextManager[Any]:
 def is_pyserinis(searcher: Any) -> bool:
     """Is a searcher Pyserini's own, with all the searchers that it searches with, and without a reranker?"""
     kinds = type(searcher).__mro__
-    own = [kind for kind in kinds[:-1] if not kind.__module__.startswith("pyserini.")]
-    methods = [name for kind in own for name, value in vars(kind).items() if callable(value) and name[:2] != "__"]
+    foreign = [kind for kind in kinds[:-1] if not kind.__module__.startswith("pyserini.")]
+    methods = [name for kind in foreign for name, value in vars(kind).items() if callable(value) and name[:2] != "__"]
     patched = [name for name, value in attributes_of(searcher).items() if callable(value) and hasattr(kinds[0], name)]
-    return len(own) < len(kinds) - 1 and not methods and not patched and all(map(is_pyserinis, _parts(searcher)))
+    return len(foreign) < len(kinds) - 1 and not methods and not patched and all(map(is_pyserinis, _parts(searcher)))
 
 
 def _parts(searcher: Any) -> list[Any]:

@@ -70,8 +70,8 @@ def folder_of(graph: Path) -> Path:
     """
     if _is_the_wheels(graph):
         return folder()
-    own, above = graph.parent, graph.absolute().parents[1]
-    return above if (above / "config.json").is_file() and not (own / "config.json").is_file() else own
+    beside, above = graph.parent, graph.absolute().parents[1]
+    return above if (above / "config.json").is_file() and not (beside / "config.json").is_file() else beside
 
 
 def convert(source: Path, target: Path) -> None:

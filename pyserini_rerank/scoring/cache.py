@@ -144,9 +144,9 @@ class Store:
         found: dict[bytes, float] = {}
         with self._lock, self._errors():
             for start in range(0, len(keys), MOST_KEYS):
-                some = keys[start : start + MOST_KEYS]
-                marks = ",".join("?" * len(some))
-                rows = self._sqlite.execute(f"SELECT key, record FROM scores WHERE key IN ({marks})", some)
+                asked = keys[start : start + MOST_KEYS]
+                marks = ",".join("?" * len(asked))
+                rows = self._sqlite.execute(f"SELECT key, record FROM scores WHERE key IN ({marks})", asked)
                 found.update((key, self._read(key, record)) for key, record in rows)
         return np.array([found.get(key, np.nan) for key in keys], dtype=np.float32)
 

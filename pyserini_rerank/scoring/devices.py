@@ -35,8 +35,10 @@ def torch_backend(
     **options
         See `TorchBackend`.
     """
-    some = devices_of(device)
-    return TorchBackend(name, device=some[0], **options) if len(some) == 1 else DevicesBackend(name, some, options)
+    devices = devices_of(device)
+    if len(devices) == 1:
+        return TorchBackend(name, device=devices[0], **options)
+    return DevicesBackend(name, devices, options)
 
 
 def devices_of(given: Any) -> list[Any]:
@@ -86,8 +88,9 @@ class DevicesBackend:
 
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
         devices = [str(device_of(device)) for device in devices]
-        own = {key: value for key, value in options.items() if key != "processes"}  # the plans are made here
-        self.others = [_Other(name, device, own) for device in devices[1:]]
+        # The plans are made here.
+        of_others = {key: value for key, value in options.items() if key != "processes"}
+        self.others = [_Other(name, device, of_others) for device in devices[1:]]
         try:
             self.backend = TorchBackend(name, device=devices[0], **options)
             for other in self.others:
@@ -131,8 +134,8 @@ class DevicesBackend:
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch on a device that is free, or wait for one.
 
-        Where the device's process ends meanwhile, others score the batch, and all that come after it; this process's
-        own device is always one of them. Raises as `TorchBackend.run`.
+        Where the device's process ends meanwhile, another device scores the batch, and the lost one gets no further
+        batch. This process's own device is never lost. Raises as `TorchBackend.run`.
         """
         while True:
             one = self._free.get()

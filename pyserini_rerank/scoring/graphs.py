@@ -45,7 +45,7 @@ class Input(NamedTuple):
 
 
 def logits_among(outputs: Sequence[Collection[str]]) -> int:
-    """Tell which of a graph's outputs, each of which may have several names, are the logits: those, or the only one.
+    """Find the logits among a graph's outputs: the output that is called so, or the only one.
 
     Raises
     ------
@@ -150,8 +150,9 @@ class GraphBackend(CheckpointBackend, ABC):
         head = heads.choose(head, labels, str(name))
         self.head = heads.HEADS[head]
         # With its external data, where there is any.
-        own = checkpoints.fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
-        super().__init__(checkpoint, encoder, budget, f"{head} {encoder.max_length} {self.dtype} {self.kind} {own}")
+        of_graph = checkpoints.fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
+        facts = f"{head} {encoder.max_length} {self.dtype} {self.kind} {of_graph}"
+        super().__init__(checkpoint, encoder, budget, facts)
         self._precision = f"as in {graph.name}" if is_graph else self.dtype
 
     @abstractmethod
@@ -213,9 +214,9 @@ class GraphBackend(CheckpointBackend, ABC):
 
     def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
         found = []
-        for some in encoder.together(pairs):
-            rows = self.rows or len(some)
-            found += [self._computed(encoder, some[start : start + rows]) for start in range(0, len(some), rows)]
+        for alike in encoder.together(pairs):
+            rows = self.rows or len(alike)
+            found += [self._computed(encoder, alike[start : start + rows]) for start in range(0, len(alike), rows)]
         return np.concatenate(found)
 
     def _computed(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:

@@ -161,15 +161,17 @@ class HttpBackend:
         for position, (query, _) in enumerate(pairs):
             positions.setdefault(query, []).append(position)
         parts = [
-            (query, some[start : start + self.batch_size])
-            for query, some in positions.items()
-            for start in range(0, len(some), self.batch_size)
+            (query, rows[start : start + self.batch_size])
+            for query, rows in positions.items()
+            for start in range(0, len(rows), self.batch_size)
         ]
         batches = []
         for start in range(0, len(parts), ROUNDS * self.concurrency):
             together = parts[start : start + ROUNDS * self.concurrency]
-            rows = np.array([position for _, some in together for position in some], dtype=np.intp)
-            requests = [Request(query, [str(pairs[position][1]) for position in some]) for query, some in together]
+            rows = np.array([position for _, of_request in together for position in of_request], dtype=np.intp)
+            requests = [
+                Request(query, [str(pairs[position][1]) for position in of_request]) for query, of_request in together
+            ]
             batches.append(Batch(rows, requests))
         return Plan(batches)
 

@@ -43,7 +43,7 @@ class LastLayer(torch.nn.Module, ABC):
         """
         first = hidden[:, 0] if packing is None else hidden[0, packing.first]
         query, key, value = (
-            some.unflatten(-1, self.heads) for some in (self.query(first), self.key(hidden), self.value(hidden))
+            part.unflatten(-1, self.heads) for part in (self.query(first), self.key(hidden), self.value(hidden))
         )
         if packing is None:
             context = scaled_dot_product_attention(
@@ -62,8 +62,8 @@ class BertLastLayer(LastLayer):
     """Of BERT, ELECTRA and RoBERTa."""
 
     def __init__(self, layer: Any) -> None:
-        own = layer.attention.self
-        super().__init__(layer, own, own.query, own.key, own.value)
+        attention = layer.attention.self
+        super().__init__(layer, attention, attention.query, attention.key, attention.value)
 
     def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
         vectors: torch.Tensor = self.layer.feed_forward_chunk(self.layer.attention.output(context, first))
@@ -72,8 +72,8 @@ class BertLastLayer(LastLayer):
 
 class DistilBertLastLayer(LastLayer):
     def __init__(self, layer: Any) -> None:
-        own = layer.attention
-        super().__init__(layer, own, own.q_lin, own.k_lin, own.v_lin)
+        attention = layer.attention
+        super().__init__(layer, attention, attention.q_lin, attention.k_lin, attention.v_lin)
 
     def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
         attended = self.layer.sa_layer_norm(self.layer.attention.out_lin(context) + first)

@@ -44,7 +44,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
             return AutoConfig.for_model(checkpoint.row.type, **facts)
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     config.return_dict = True  # whatever other callers want
-    # An encoder that nothing says otherwise of has one label, as in sentence-transformers.
+    # An encoder has one label, as in sentence-transformers, where none of its files says otherwise.
     said = checkpoint.row.head or {"num_labels", "id2label"} & facts.keys()
     if not said and not any(name.endswith(CLASSIFIER) for name in facts.get("architectures") or ()):
         config.num_labels = 1
@@ -89,15 +89,17 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
     config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
     with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
         weights = _read_weights(checkpoint.folder)
-        own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        body = AutoModel.from_config(config or _sizes(own))  # type: ignore[no-untyped-call]
-        missing, unused = body.load_state_dict(own, strict=False)
-    own = {key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")}
+        of_body = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        body = AutoModel.from_config(config or _sizes(of_body))  # type: ignore[no-untyped-call]
+        missing, unused = body.load_state_dict(of_body, strict=False)
+    of_linear = {
+        key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")
+    }
     # ColBERT's has no bias.
     needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
-    missing = [*(prefix + key for key in missing), *(f"{linear}.{key}" for key in needed if key not in own)]
+    missing = [*(prefix + key for key in missing), *(f"{linear}.{key}" for key in needed if key not in of_linear)]
     _check(checkpoint, missing, unused)
-    return body.to(dtype), linear_of(own["weight"], own["bias"] if "bias" in needed else None)
+    return body.to(dtype), linear_of(of_linear["weight"], of_linear["bias"] if "bias" in needed else None)
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:

@@ -2,8 +2,8 @@
 
 Much of torch's state belongs to a thread: autocast, the default device, the modes of gradients and inference, modes of
 dispatch such as FakeTensorMode, the current stream, the number of threads of OpenMP, and the pool of those, which the
-child of a fork has lost. A thread of one's own has none of the caller's. What belongs to the whole process is put to
-rights while a model is loaded or computed, and put back.
+child of a fork has lost. A thread of one's own has none of the caller's. Settings of the whole process are
+ours while a model is loaded or computes, and then the caller's again.
 """
 
 import os
@@ -22,13 +22,13 @@ from ..inputs import count_option
 Setting = tuple[Callable[[], Any], Callable[[Any], object], tuple[Any, ...]]
 
 
-def _attribute(holder: Any, name: str, *own: Any) -> Setting:
-    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value), own
+def _attribute(holder: Any, name: str, *ours: Any) -> Setting:
+    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value), ours
 
 
 _cuda: Any = torch.backends.cuda
 _mkldnn: Any = torch.backends.mkldnn
-#: Those that change a score, or refuse to compute one.
+#: The settings that change a score, or with which torch refuses to compute one.
 SETTINGS: tuple[Setting, ...] = (
     (torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0,)),
@@ -128,14 +128,14 @@ def _apart[T](compute: Callable[[], T]) -> T:
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Have the process's settings at our values; the last one to leave puts back what the caller has set."""
+    """Set the process's settings to ours; the last thread to leave puts the caller's back."""
     global _inside
     with _lock:
         _inside += 1
-        for number, (read, write, own) in enumerate(SETTINGS):
-            if (value := read()) not in own:
+        for number, (read, write, ours) in enumerate(SETTINGS):
+            if (value := read()) not in ours:
                 _changed[number] = value
-                write(own[0])
+                write(ours[0])
     try:
         yield
     finally:
@@ -147,10 +147,10 @@ def own_settings() -> Iterator[None]:
 
 def _put_back() -> None:
     for number, value in _changed.items():
-        read, write, own = SETTINGS[number]
-        if read() not in own:  # the caller has set it anew meanwhile
+        read, write, ours = SETTINGS[number]
+        if read() not in ours:  # the caller has set it anew meanwhile
             continue
-        write(own[-1])  # of a precision it is that of a wider setting, where the caller's may come from
+        write(ours[-1])  # of a precision it is that of a wider setting, where the caller's may come from
         if read() != value:
             write(value)
     _changed.clear()

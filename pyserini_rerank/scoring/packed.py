@@ -36,7 +36,7 @@ class Packing:
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        self.runs = [(length, len(list(own))) for length, own in groupby(lengths)]
+        self.runs = [(length, len(list(of_length))) for length, of_length in groupby(lengths)]
         self.longest = max(lengths)
         # Older devices have no FlashAttention.
         self.flash = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
@@ -70,9 +70,9 @@ class Packing:
             )  # fmt: skip
         parts, asked, start = [], 0, 0
         for length, count in self.runs:
-            own, stop = 1 if firsts else length, start + count * length
-            queries = query[asked : (asked := asked + count * own)].view(count, own, *shape)
-            keys, values = (some[start:stop].view(count, length, *shape) for some in (key, value))
+            asking, stop = 1 if firsts else length, start + count * length
+            queries = query[asked : (asked := asked + count * asking)].view(count, asking, *shape)
+            keys, values = (part[start:stop].view(count, length, *shape) for part in (key, value))
             mask = None
             if window is not None and window < length - 1:  # else all see all
                 at = torch.arange(length, device=query.device)
@@ -128,7 +128,7 @@ def _attention(
     """Attend as transformers asks an implementation to: (1, heads, tokens, dimension) to (1, tokens, heads, …)."""
     # ModernBERT counts the token itself.
     window = None if sliding_window is None else sliding_window - 1
-    query, key, value = (some[0].transpose(0, 1) for some in (query, key, value))
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     return packing.attend(query, key, value, scaling, window)[None], None
 
 

@@ -104,7 +104,7 @@ class Encoder[E: Encoded](ABC):
         """
         lengths = [pair.length + added for pair in encoded]
         return Plan(
-            batches=[Batch(some, [inputs[i] for i in some.tolist()]) for some in pack(lengths, budget)],
+            batches=[Batch(rows, [inputs[i] for i in rows.tolist()]) for rows in pack(lengths, budget)],
             cut_passages=sum(pair.passage_was_cut for pair in encoded),
             cut_queries=len({query for (query, _), pair in zip(pairs, encoded, strict=True) if pair.query_was_cut}),
             unknown=int(self.mostly_unknown([pair.passage for pair in encoded]).sum()),
@@ -125,7 +125,7 @@ class Encoder[E: Encoded](ABC):
         return ids
 
     def kept(self, ids: Ids, count: int) -> Ids:
-        """Cut a text's tokens to so many."""
+        """Cut a text's tokens to `count` of them."""
         return ids[len(ids) - count :] if self.cuts_left and count < len(ids) else ids[:count]
 
     def mostly_unknown(self, passages: Sequence[Ids]) -> NDArray[np.bool_]:
@@ -207,7 +207,11 @@ class PairEncoder(Encoder[EncodedPair]):
 
     def together(self, pairs: Sequence[EncodedPair]) -> list[Sequence[EncodedPair]]:
         """Tell which pairs may be laid out together."""
-        return [list(some) for _, some in groupby(pairs, lambda pair: pair.length)] if self.of_one_length else [pairs]
+        return (
+            [list(of_length) for _, of_length in groupby(pairs, lambda pair: pair.length)]
+            if self.of_one_length
+            else [pairs]
+        )
 
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Lay pairs end to end: ids and token types, each (tokens,)."""

@@ -141,8 +141,8 @@ class SentenceTransformersBackend:
         return kind(f"sentence-transformers cannot {to} {self.name}: {reason:.300}")
 
     def _checked_length(self, asked: int | None) -> int:
-        own = positions(self.model.model) if self.model.model else None
-        limit: int = own or self.model.max_seq_length
+        known = positions(self.model.model) if self.model.model else None
+        limit: int = known or self.model.max_seq_length
         if asked is not None and not 1 <= asked <= limit:
             raise ValueError(f"max_length is {asked}: {self.name} reads pairs of at most {limit} tokens.")
         length = self.model.max_seq_length

@@ -24,10 +24,10 @@ USUAL_LENGTH = 512
 MODULES, PROMPTS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 TRANSFORMERS = (TRANSFORMER, *(f"sentence_{kind}_config.json" for kind in KINDS))
-#: What the last may say without a change of scores: the first two of how batches are laid out, the others of texts that
-#: are no pairs.
+#: Keys of the last file that change no score: the first two say how batches are laid out, the others how texts that are
+#: no pairs are read.
 HARMLESS = ("unpad_inputs", "module_output_name", "query_length", "document_length", "query_expansion")
-#: What else it may say, since it is honoured or is how every pair is read.
+#: Its other keys: None stands for one that is honoured, and a value for the only one that pairs can be read by.
 READ = {
     "max_seq_length": None,
     "do_lower_case": None,
@@ -78,13 +78,13 @@ def load_settings(checkpoint: Checkpoint) -> Settings:
     """
     row = checkpoint.row
     pretrained = _pretrained(checkpoint)
-    # What has a prompt of the catalogue is read as its authors read it, and not as sentence-transformers does.
+    # A checkpoint of a family has its prompt in the catalogue, and is read as its authors read it.
     saved, prompt = ({}, "") if row.family else _saved(checkpoint)
     if not row.family and not saved and pretrained.chat_template is not None:
         raise _not_read(checkpoint, "a chat_template beside its tokenizer")
     if pretrained.split_special_tokens:
         raise _not_read(checkpoint, "split_special_tokens in its tokenizer_config.json")
-    tokenizer = rust_tokenizer(pretrained)
+    tokenizer: Tokenizer = pretrained.backend_tokenizer
     if getattr(tokenizer.model, "dropout", None):
         raise ValueError(
             f"{checkpoint.name} has dropout in its tokenizer.json, so that a text has other tokens each time: set it "

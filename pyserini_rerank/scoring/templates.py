@@ -100,8 +100,8 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
             distinct = list(dict.fromkeys(fillings))
             tokenized: dict[tuple[str, ...], Tokenized] = {}
             for start in range(0, len(distinct), CHUNK):
-                some = distinct[start : start + CHUNK]
-                tokenized.update(zip(some, self._fill(piece, some), strict=True))
+                chunk = distinct[start : start + CHUNK]
+                tokenized.update(zip(chunk, self._fill(piece, chunk), strict=True))
             columns.append([tokenized[filling] for filling in fillings])
         return [_joined(parts) for parts in zip(*columns, strict=True)]
 
@@ -146,7 +146,8 @@ class TemplateEncoder(Encoder[EncodedPrompt]):
             m = max(room - n, min(m, room // 4))
             n = min(n, room - m)
             dropped = [
-                own[: len(own) - left] if self.cuts_left else own[left:] for own, left in ((query, n), (document, m))
+                positions[: len(positions) - left] if self.cuts_left else positions[left:]
+                for positions, left in ((query, n), (document, m))
             ]
             ids = np.delete(ids, np.concatenate(dropped))
         return EncodedPrompt(ids, prompt.passage, n < len(query), m < len(document))

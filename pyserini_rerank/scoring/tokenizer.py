@@ -45,8 +45,10 @@ class TextTokenizer:
             return _ids(self.tokenizer, texts)
         short = [self._normalized(text) for text in texts]
         plain = iter(_ids(self._short, [text for text in short if text is not None]))
-        others = iter(_ids(self.tokenizer, [text for text, own in zip(texts, short, strict=True) if own is None]))
-        return [next(others) if own is None else next(plain) for own in short]
+        others = iter(
+            _ids(self.tokenizer, [text for text, normalized in zip(texts, short, strict=True) if normalized is None])
+        )
+        return [next(others) if normalized is None else next(plain) for normalized in short]
 
     def _normalized(self, text: str) -> str | None:
         """Normalize a text; None where that takes more than what is done here."""

@@ -65,7 +65,7 @@ class TokenIndex:
         self._check_source()
         maps = [self._map(name) for name in FILES]
         self._documents = maps[0]
-        self._hashes, self._starts = (np.frombuffer(some, dtype="<u8") for some in maps[1:])
+        self._hashes, self._starts = (np.frombuffer(table, dtype="<u8") for table in maps[1:])
         self._dtype = np.dtype(self.meta["dtype"])
 
     def check(self, vocabulary: str | None, name: str) -> None:
@@ -85,10 +85,10 @@ class TokenIndex:
         """
         if vocabulary is None:
             raise ValueError(f"{name} has a backend that takes texts and no tokens: use texts= instead of tokens=.")
-        own = self.meta["vocabulary"]
-        if vocabulary != own:
+        ours = self.meta["vocabulary"]
+        if vocabulary != ours:
             raise ValueError(
-                f"{self.place} has the vocabulary of {self.meta['tokenizer']} ({own[:8]}), and {name} has another "
+                f"{self.place} has the vocabulary of {self.meta['tokenizer']} ({ours[:8]}), and {name} has another "
                 f"({vocabulary[:8]}): build one with `pyserini-rerank index-tokens --tokenizer {name}`."
             )
 

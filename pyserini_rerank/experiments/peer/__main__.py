@@ -41,8 +41,8 @@ def serve() -> Iterator[dict[str, Any]]:
         model_kwargs=settings(asked), trust_remote_code=False,
     )  # fmt: skip
 
-    def predict(some: Any) -> Any:
-        return model.predict(some, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    def predict(given: Any) -> Any:
+        return model.predict(given, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
 
     predict(pairs[: max(batch, len(pairs) // 10)])  # warms up what is slow the first time
     versions = {}

@@ -112,8 +112,10 @@ class Classifier(Family):
 
     @torch.inference_mode()
     def _try(self, device: torch.device) -> None:
-        """Find out whether padding changes a score, whatever the mask says, as in MobileBERT and in FNet; it also shows
-        what does not fit together."""
+        """Try whether padding changes a score although it is masked, as in MobileBERT and in FNet.
+
+        Files that do not fit together fail here, and not in the first search.
+        """
         pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
         with models.reading(f"the model in {folder}", folder):
             alone = torch.cat([self.scores([pair], device) for pair in pairs])
@@ -123,7 +125,7 @@ class Classifier(Family):
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded
         together = [pairs] if self.packs else self.encoder.together(pairs)
-        return torch.cat([self._scores(lay_out(some, device)) for some in together])
+        return torch.cat([self._scores(lay_out(alike, device)) for alike in together])
 
     def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.takes_types:
@@ -145,9 +147,9 @@ class Classifier(Family):
             positions += self.first_position - (before - np.repeat(before[starts], lengths))
             positions[padding] = self.first_position - 1
         found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
-        inputs = {name: to_device(some[None], device) for name, some in found.items()}
+        inputs = {name: to_device(array[None], device) for name, array in found.items()}
         return {**inputs, "packing": Packing(lengths, device)}
 
     def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
         laid = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
-        return {name: to_device(some, device) for name, some in laid}
+        return {name: to_device(array, device) for name, array in laid}

@@ -71,13 +71,13 @@ def encoder_of[E: Encoder[Any]](
     Parameters
     ----------
     body : transformers.PreTrainedModel
-        What has the embeddings and the configuration.
+        The module that has the embeddings and the configuration.
     max_length : int, optional
         By default what the files say.
     make : callable
         Make it of the files' settings and a length.
     most : int, optional
-        A limit that is not the model's, but a graph's of it.
+        A graph's own limit of tokens, beside the model's.
 
     Raises
     ------
