@@ -1,5 +1,6 @@
 """`rerank --ray` on a real cluster of this machine: the bytes are the plain command's, whoever dies on the way."""
 
+import gzip
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ import torch
 import yaml
 from experiment import NAME, WORDS, arguments, run
 from pyserini_rerank import load
-from pyserini_rerank.counts import CutWarning
+from pyserini_rerank.counts import CutWarning, EmptyDocumentWarning, EmptyQueryWarning
 from pyserini_rerank.experiments.distributed import Cluster, RemoteScorer, _together
 from pyserini_rerank.experiments.rescoring import Reader, Terms
 from tiny_checkpoints import build
@@ -166,6 +167,57 @@ def test_a_combination(small, cluster, monkeypatch, one_scorer):
     reports = [json.loads((small / f"{name}.run.json").read_text()) for name in ("plain", "ray")]
     assert reports[0]["model"] == reports[1]["model"] and reports[0]["model"].startswith("cascade(ensemble(")
     assert reports[0]["counts"] == reports[1]["counts"] and reports[0]["counts"]["pairs"] == 4 * 70
+
+
+def official(small: Path, folder: Path) -> list[str]:
+    """The run as MS MARCO gives candidates out: packed, with their texts, in no order; one passage is empty."""
+    texts = {row["id"]: row["contents"] for row in map(json.loads, (small / "docs.jsonl").open())}
+    topics = dict(line.rstrip("\n").split("\t") for line in (small / "topics.tsv").open())
+    found = [(line.split()[0], line.split()[2]) for line in (small / "first.run").open()]
+    random.Random(1).shuffle(found)
+    texts[found[7][1]] = ""
+    lines = (f"{qid}\t{docid}\t{topics[qid]}\t{texts[docid]}\n" for qid, docid in found)
+    (folder / "top1000.tsv.gz").write_bytes(gzip.compress("".join(lines).encode()))
+    return ["rerank", "--run", str(folder / "top1000.tsv.gz"), "--device", "cpu"]
+
+
+def official_with_a_model(small: Path, folder: Path) -> list[str]:
+    return [*official(small, folder), "--model", str(small / NAME)]
+
+
+def official_with_a_cascade_that_scores_all_and_an_option(small: Path, folder: Path) -> list[str]:
+    stages = f"[[{small / NAME}, 100], [{build(OTHER, folder)}, 20]]"
+    return [*official(small, folder), "--model", stages, "--option", "max_length=9"]
+
+
+def a_blank_query_and_windows_of_a_cascade(small: Path, folder: Path) -> list[str]:
+    topics = (small / "topics.tsv").read_text().splitlines()
+    (folder / "topics.tsv").write_text("\n".join([topics[0], "q1\t ", *topics[2:]]))
+    stages = f"[[{small / NAME}, 50], [{build(OTHER, folder)}, 20]]"
+    (folder / "windows.yaml").write_text(f"windows:\n  reranker: {stages}\n  size: 4\n  stride: 2\n")
+    return arguments(small, "", "--topics", "topics.tsv", "--model", "windows.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words_of", "warning"),
+    [
+        pytest.param(official_with_a_model, EmptyDocumentWarning, marks=pytest.mark.stress),
+        (official_with_a_cascade_that_scores_all_and_an_option, CutWarning),
+        (a_blank_query_and_windows_of_a_cascade, EmptyQueryWarning),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyDocumentWarning")
+def test_rarer_commands(words_of, warning, small, cluster, one_scorer, tmp_path, monkeypatch):
+    """In a folder of their own, which the relative paths start from."""
+    monkeypatch.chdir(tmp_path)
+    words = words_of(small, tmp_path)
+    for name, more in (("plain", []), ("ray", ["--ray"])):
+        with pytest.warns(warning):
+            assert run(monkeypatch, *words, "--output", f"{name}.run", *more) == 0
+    assert Path("ray.run").read_bytes() == Path("plain.run").read_bytes()
+    reports = [json.loads(Path(f"{name}.run.json").read_text()) for name in ("plain", "ray")]
+    different = {name for name in reports[0] if reports[0][name] != reports[1].get(name)}
+    assert different <= {"device", "finished", "seconds", "pairs_per_second"}
 
 
 @pytest.mark.stress

@@ -477,6 +477,47 @@ def test_killed_and_started_again_it_writes_the_same_bytes(tmp_path, kills, quer
     assert reports[0]["counts"] == reports[1]["counts"]
 
 
+def test_a_run_that_others_wrote_is_skipped_through_and_goes_on_where_it_was_killed(small, tmp_path, monkeypatch):
+    """Packed, with tabs, Windows' ends of lines and a blank last one; bad lines are on both sides of the kill."""
+    lines = (small / "first.run").read_text().splitlines()
+    lines[30:30] = ["q2 Q0 dx 7 many first"]
+    lines[5:5] = ["q0 Q0 zz 6 95.0 first", "q0 Q0"]
+    lines += ["q9 Q0 d1 1 5.0 first", "q0 Q0 d1 13 0.5 first", ""]
+    (tmp_path / "others.run").write_bytes(
+        gzip.compress("".join(f"{line}\r\n" for line in lines).replace(" ", "\t").encode())
+    )
+    monkeypatch.setattr("pyserini_rerank.experiments.rescoring.SHARD", 30)
+    assert run(monkeypatch, *arguments(small, "clean.run")) == 0
+    words = [*arguments(small, "", "--run", str(tmp_path / "others.run"), "--skip-bad", "--output")]
+    script = (
+        "import os, signal, sys\n"
+        "from pyserini_rerank.experiments import rescoring\n"
+        "rescoring.SHARD = 30  # two queries a shard\n"
+        "plain = rescoring.Work.commit\n"
+        "def commit(self, lines, notes):\n"
+        "    if self.commits:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    plain(self, lines, notes)\n"
+        "rescoring.Work.commit = commit\n"
+        "from pyserini_rerank.cli.main import main\n"
+        f"sys.argv = ['pyserini-rerank', *{[*words, str(tmp_path / 'killed')]!r}]\n"
+        "main()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    half = (tmp_path / "killed.partial" / "output").read_bytes()
+    for name in ("killed", "whole"):
+        assert run(monkeypatch, *words, str(tmp_path / name)) == 0
+        assert (tmp_path / name).read_bytes() == (small / "clean.run").read_bytes()
+        assert json.loads((tmp_path / f"{name}.json").read_text())["skipped"] == {
+            "document without text": 1,
+            "query not among the topics": 1,
+            "correct the line": 2,
+            "sort the run by query": 1,
+        }
+    assert (tmp_path / "whole").read_bytes().startswith(half) and half.count(b"\n") == 24
+
+
 @pytest.fixture(scope="module")
 def bm25(small, lucene_index, queries):
     """What `--bm25` takes, but the output: real queries on a real index, of which only some hits are wanted."""
