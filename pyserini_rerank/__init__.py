@@ -11,7 +11,7 @@ from . import registration
 
 if TYPE_CHECKING:
     from .combining.cascade import Cascade
-    from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
+    from .combining.ensemble import Ensemble, FirstStageScore, Interpolation, ReciprocalRankFusion
     from .combining.segments import Segments
     from .combining.windows import Windows
     from .counts import Counts, CutWarning, EmptyDocumentWarning, EmptyQueryWarning, UnknownTextWarning
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
     from .reranker import Reranker
-    from .retrieval.first_stage import ShortfallWarning
-    from .retrieval.formats import Template
     from .retrieval.hits import Hits, Trace, trace
-    from .retrieval.texts import MissingText
+    from .retrieval.searcher_adapter import ShortfallWarning
     from .scoring.backend import OutOfMemoryWarning
     from .searcher import RerankingSearcher
+    from .texts.formats import Template
+    from .texts.source import MissingText
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ _PUBLIC = {
     "ModelReranker": "model",
     "Cascade": "combining.cascade",
     "Ensemble": "combining.ensemble",
-    "FirstStage": "combining.ensemble",
+    "FirstStageScore": "combining.ensemble",
     "Interpolation": "combining.ensemble",
     "ReciprocalRankFusion": "combining.ensemble",
     "Segments": "combining.segments",
@@ -50,12 +50,12 @@ _PUBLIC = {
     "EmptyQueryWarning": "counts",
     "UnknownTextWarning": "counts",
     "RerankingSearcher": "searcher",
-    "ShortfallWarning": "retrieval.first_stage",
-    "Template": "retrieval.formats",
+    "ShortfallWarning": "retrieval.searcher_adapter",
+    "Template": "texts.formats",
     "Hits": "retrieval.hits",
     "Trace": "retrieval.hits",
     "trace": "retrieval.hits",
-    "MissingText": "retrieval.texts",
+    "MissingText": "texts.source",
     "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
@@ -67,7 +67,7 @@ __all__ = [
     "EmptyQueryWarning",
     "Ensemble",
     "Explanation",
-    "FirstStage",
+    "FirstStageScore",
     "Hits",
     "Interpolation",
     "MissingText",

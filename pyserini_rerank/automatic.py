@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from . import docstrings
-from .experiments.evaluation import MEASURE, per_query
-from .files import made_once
+from .files.cache import made_once
 from .model import ModelReranker
+from .runs.evaluation import MEASURE, per_query
 from .scoring.backend import make_backend
-from .scoring.checkpoints import fingerprint_of, resolve
+from .scoring.backends.devices_backend import devices_of
+from .scoring.checkpoints.checkpoint import fingerprint_of, resolve
 from .scoring.device import describe, device_of, dtype_name, dtype_of
-from .scoring.devices import devices_of
 
 AUTO = "auto"
 #: Of nDCG@10: how much less than torch's in float32 is accepted.

@@ -1,4 +1,4 @@
-"""What a user writes to a reranker: a checkpoint's name, or how several are combined."""
+"""A user's words to a reranker: a checkpoint's name, or how several are combined."""
 
 import inspect
 import os
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
+from .arguments import listed
 from .combining.cascade import Cascade
-from .combining.ensemble import Ensemble, FirstStage, Interpolation, ReciprocalRankFusion
+from .combining.ensemble import Ensemble, FirstStageScore, Interpolation, ReciprocalRankFusion
 from .combining.segments import Segments
 from .combining.windows import Windows
-from .files import read_text
-from .inputs import listed
+from .files.reading import read_text
+from .files.yaml12 import read_yaml
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import make_backend
-from .yaml12 import read_yaml
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -50,11 +50,11 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         `pyserini_rerank.automatic.pick`.
     cache : path, optional
         A folder where scores are kept, and looked up before they are computed; see
-        `pyserini_rerank.scoring.cache.CachedBackend`.
+        `pyserini_rerank.scoring.backends.cached_backend.CachedBackend`.
     **options
-        The backend's own; for torch see `pyserini_rerank.scoring.torch.TorchBackend`: `device` (or several; see
-        `pyserini_rerank.scoring.devices`), `dtype`, `max_length`, `batch_tokens`, `processes`, `threads`, `head`,
-        `known_as`.
+        The backend's own; for torch see `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`: `device` (or
+        several; see `pyserini_rerank.scoring.backends.devices_backend`), `dtype`, `max_length`, `batch_tokens`,
+        `processes`, `threads`, `head`, `known_as`.
 
     Raises
     ------
@@ -117,7 +117,7 @@ class _Maker:
             is_model = "model" in part and all(isinstance(option, str) for option in part)
             return self._model(**part) if is_model else _combined(part, self.make)
         if isinstance(part, str | os.PathLike):
-            return FirstStage() if part == FIRST_STAGE else self._model(part)
+            return FirstStageScore() if part == FIRST_STAGE else self._model(part)
         if isinstance(part, Iterable):
             return Cascade(_numbered(part, self.make))
         kind = type(part).__name__
@@ -136,7 +136,7 @@ class _Maker:
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
         self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
         if self.cache is not None:
-            from .scoring.cache import CachedBackend
+            from .scoring.backends.cached_backend import CachedBackend
 
             self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
         return self.loaded[-1]

@@ -1,23 +1,23 @@
 """The reranker that the others are made of: one checkpoint, in one backend."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from .ahead import ahead
 from .counts import Counts
-from .passages import Passages
+from .passages import Passages, Tokens
+from .prefetch import prefetched
 from .ranking import Scores
 from .reranker import Reranker
-from .retrieval.queries import shown
-from .scoring.backend import Backend, Batch, Pair, Plan, Tokens
+from .retrieval.queries import excerpt
+from .scoring.backend import Backend, Batch, FullBackend, Pair, Plan, complete
 from .scoring.door import Door
 
 #: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
-PIECE = 5_000
+PLANNED_TOGETHER = 5_000
 
 
 class ModelReranker(Reranker):
@@ -33,14 +33,15 @@ class ModelReranker(Reranker):
 
     def __init__(self, backend: Backend, name: str) -> None:
         super().__init__(name)
-        self._door = Door(backend, name)
-        self.max_length = backend.max_length
-        self.scale = getattr(backend, "scale", "logit")
-        self._workers: int = getattr(backend, "workers", 1)
+        full = complete(backend)
+        self._door = Door(full, name)
+        self.max_length = full.max_length
+        self.scale = full.scale
+        self._workers = full.workers
         self._turns = threading.Semaphore(self._workers)
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> FullBackend:
         """What computes the scores; raises RuntimeError once the reranker is closed, and in a fork."""
         return self._door.backend
 
@@ -50,25 +51,22 @@ class ModelReranker(Reranker):
 
     @property
     def vocabulary(self) -> str | None:
-        """The fingerprint of its tokenizer; None where its backend takes texts only."""
-        return getattr(self.backend, "vocabulary", None)
+        return self.backend.vocabulary
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give the ids of texts' tokens, as `Tokens` has them; only where there is a vocabulary."""
         with self._door.entered() as backend:
-            ids: list[bytes] = backend.tokenize(texts)  # type: ignore[attr-defined]
-        return ids
+            return backend.tokenize(texts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         return self._plan([(query, passage)]).cut_passages > 0
 
     @property
     def known_scores(self) -> int:
-        """How many scores came from a cache so far."""
-        return getattr(self.backend, "known", 0)
+        return self.backend.known_scores
 
-    def models(self) -> Iterator["ModelReranker"]:
-        yield self
+    @property
+    def description(self) -> Mapping[str, str]:
+        return self.backend.description
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
         pairs = [
@@ -108,17 +106,17 @@ class ModelReranker(Reranker):
         if len(wrong):
             query, text = distinct[wrong[0]]
             raise FloatingPointError(
-                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query {shown(query)} and "
-                f"the passage {shown(str(text))}: its weights are damaged or too large for this dtype; load it with "
-                "dtype='float32'."
+                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query "
+                f"{excerpt(query)} and the passage {excerpt(str(text))}: its weights are damaged or too large for this "
+                "dtype; load it with dtype='float32'."
             )
         return scores[[unique[pair] for pair in pairs]]
 
     def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
         """Plan the batches of all pairs, piece by piece."""
-        starts = range(0, len(pairs), PIECE)
-        pieces = (pairs[start : start + PIECE] for start in starts)
-        plans = ahead(self._plan, pieces, threads=self._workers, most=self._workers)
+        starts = range(0, len(pairs), PLANNED_TOGETHER)
+        pieces = (pairs[start : start + PLANNED_TOGETHER] for start in starts)
+        plans = prefetched(self._plan, pieces, threads=self._workers, most=self._workers)
         for start, plan in zip(starts, plans, strict=True):
             counts.cut_passages += plan.cut_passages
             counts.cut_queries += plan.cut_queries
@@ -136,4 +134,4 @@ class ModelReranker(Reranker):
         if self._workers == 1:
             return map(run, batches)
         # Another one waits for each worker, so that none waits for the caller.
-        return ahead(run, batches, threads=self._workers, most=2 * self._workers)
+        return prefetched(run, batches, threads=self._workers, most=2 * self._workers)

@@ -7,13 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .ranking import Scores
-from .retrieval.candidates import Candidates
-from .retrieval.texts import Source, read, resolve
 from .scales import Scale
-from .scoring.tokens import TokenIndex
 
 #: The scores of a document's parts, float32 (n,) with n above 0 and on a scale, to the document's own.
 Aggregate = Callable[[Scores, Scale], float]
+
+
+class Tokens(NamedTuple):
+    """A passage that was tokenized before; only backends with a `vocabulary` are given any."""
+
+    ids: bytes
+    """Its tokens' ids in little-endian int32, without special tokens and uncut; a text may have none."""
+    text: int
+    """A hash of its text. Texts with the same tokens ("Flea", "flea") stay different passages, as they are
+    untokenized: the batches, and with them the last bit of every score, are the same either way."""
 
 
 class Parts(NamedTuple):
@@ -95,24 +102,3 @@ def _score_of(text: Any, scores: Iterator[Any], scale: Scale) -> float:
         return float(next(scores))
     of_parts = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
     return float("nan") if np.isnan(of_parts).any() else text.aggregate(of_parts, scale)
-
-
-def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
-    """Read the texts of some queries' candidates."""
-    return [Passages(candidates.docids, read(source, candidates), candidates.first_scores) for candidates in found]
-
-
-def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
-    """Decide where the passages of a searcher's hits come from: texts, or a token index.
-
-    Raises
-    ------
-    TypeError
-        Both are given.
-    As `pyserini_rerank.retrieval.texts.resolve` and `pyserini_rerank.scoring.tokens.TokenIndex`.
-    """
-    if tokens is None:
-        return resolve(texts, searcher)
-    if texts is not None:
-        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
-    return TokenIndex(tokens)

@@ -60,14 +60,14 @@ def set_reranker(
         A depth below 1, a model that cannot be loaded, a text source that does not exist, a token index
         that is damaged, stale, or of another vocabulary. The searcher is then as it was.
     """
-    from .retrieval.first_stage import FirstStage
+    from .retrieval.searcher_adapter import SearcherAdapter
     from .searcher import RerankingSearcher
 
     before = vars(self).get("_reranking")
     if before and before.first_stage.searcher is not self:  # a copy of a searcher comes with the original's
         unset_reranker(self)
         before = None
-    first_stage = before.first_stage if before else FirstStage(self)
+    first_stage = before.first_stage if before else SearcherAdapter(self)
     reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, tokens=tokens, **options)
     before = vars(self).get("_reranking")  # which another thread may have set meanwhile
     vars(self)["_reranking"] = reranking

@@ -3,28 +3,24 @@
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .arguments import listed, whole
 from .counts import Counts
-from .inputs import listed, whole
-from .passages import Passages, open_source, passages
+from .passages import Passages, Tokens
 from .ranking import Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
-from .retrieval.texts import Source
 from .scales import Scale, probabilities
-from .scoring.backend import Tokens
-from .scoring.tokens import TokenIndex
-
-if TYPE_CHECKING:
-    from .model import ModelReranker
+from .texts.opening import open_source
+from .texts.source import Source, passages
 
 #: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
@@ -50,10 +46,13 @@ class Reranker(ABC):
         How many candidates it is made for; None if for any number.
     scale : str
         What its scores are: ``"logit"``, ``"probability"``, or ``"other"``, numbers that only order passages.
+    max_length : int
+        Tokens of a pair beyond which it cuts; 0 where it has parts, or cannot know.
     """
 
     depth: int | None = None
     scale: Scale = "other"
+    max_length: int = 0
 
     def __init__(self, name: str, parts: Sequence["Reranker"] = ()) -> None:
         self.name = name
@@ -98,11 +97,30 @@ class Reranker(ABC):
         return np.where([text == "" for text in passages.texts], np.float32(np.nan), scores)
 
     def leaves(self) -> Iterator["Reranker"]:
-        """Give the rerankers that read passages, of which it is made; itself, where it is made of none."""
+        """Give the rerankers that read passages: itself, or where it has parts, theirs."""
         if not self.parts:
             yield self
         for part in self.parts:
             yield from part.leaves()
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The fingerprint of its tokenizer; None where it takes texts only."""
+        return None
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        """Give the ids of texts' tokens, as `Tokens` has them; only where there is a vocabulary."""
+        raise TypeError(f"{self.name} takes texts and no tokens.")
+
+    @property
+    def known_scores(self) -> int:
+        """How many scores came from a cache so far."""
+        return sum(part.known_scores for part in self.parts)
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """What a report says of where the scores were computed: device, dtype and the like."""
+        return {}
 
     @property
     def scales_of_parts(self) -> set[Scale]:
@@ -177,7 +195,7 @@ class Reranker(ABC):
         k : int, optional
             How many to return; all by default.
         texts : optional
-            See `pyserini_rerank.retrieval.texts.resolve`.
+            See `pyserini_rerank.texts.opening.resolve`.
         tokens : path, optional
             A token index of the documents, instead of texts.
 
@@ -197,7 +215,7 @@ class Reranker(ABC):
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
             source = open_source(texts, tokens, None)
-            self.check(source)
+            source.check(self)
             return self.rerank_candidates([text_or_blank(query)], [candidates], source, k, counts)[0]
 
     def rerank_candidates(
@@ -232,11 +250,6 @@ class Reranker(ABC):
                 hits.append(candidates.rescored(hit, score))
         return Hits(hits, traces, min(k, ranking.scored))
 
-    def models(self) -> Iterator["ModelReranker"]:
-        """Give the checkpoints that it scores with."""
-        for part in self.parts:
-            yield from part.models()
-
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         """Is a passage too long, so that its score is not of all of it?"""
         return any(part.cuts(query, passage) for part in self.parts)
@@ -248,18 +261,6 @@ class Reranker(ABC):
         known = prints and all(prints)
         return blake2b(" ".join([self.name, *prints]).encode(), digest_size=16).hexdigest() if known else ""
 
-    def check(self, source: Source) -> None:
-        """Check that a source's passages are ones that all who read passages can: texts always are.
-
-        Raises
-        ------
-        ValueError
-            It is a token index of another vocabulary, or one of them reads no tokens.
-        """
-        if isinstance(source, TokenIndex):
-            for leaf in self.leaves():
-                source.check(getattr(leaf, "vocabulary", None), leaf.name)
-
     @contextmanager
     def counting(self) -> Iterator[Counts]:
         """Count what one call scores; afterwards add it to `counts`, and warn once of each trouble."""
@@ -268,7 +269,7 @@ class Reranker(ABC):
         with self._lock:
             before = Counts(**vars(self.counts))
             self.counts.add(counts)
-        limits = " or ".join(f"{length:,}" for length in sorted({model.max_length for model in self.models()}))
+        limits = " or ".join(f"{length:,}" for length in sorted({leaf.max_length for leaf in self.leaves()}))
         for kind, text in counts.troubles(before, self.name, limits):
             warnings.warn(f"{text} Further ones are counted in reranker.counts.", kind, stacklevel=4)
 

@@ -4,15 +4,17 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .ahead import ahead
-from .inputs import listed, whole
+from .arguments import listed, whole
 from .loading import load_models
-from .passages import Passages, open_source, passages
+from .passages import Passages
+from .prefetch import prefetched
 from .reranker import SHARD
 from .retrieval.candidates import Candidates
-from .retrieval.first_stage import FirstStage
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
+from .retrieval.searcher_adapter import SearcherAdapter
+from .texts.opening import open_source
+from .texts.source import passages
 
 #: How many candidates are rescored where nobody says.
 DEPTH = 100
@@ -53,9 +55,9 @@ class RerankingSearcher:
         How many candidates the first stage is asked for; all of them are rescored. By default what the first stage
         of a cascade takes, else 100.
     texts : optional
-        See `pyserini_rerank.retrieval.texts.resolve`.
+        See `pyserini_rerank.texts.opening.resolve`.
     tokens : path, optional
-        A token index of the documents, instead of texts; see `pyserini_rerank.scoring.tokens.TokenIndex`.
+        A token index of the documents, instead of texts; see `pyserini_rerank.texts.token_index.TokenIndex`.
     **options
         Passed on to `load` where `reranker` is a name or a folder.
 
@@ -77,11 +79,11 @@ class RerankingSearcher:
         **options: Any,
     ) -> None:
         depth = None if depth is None else whole(depth, "depth", least=1)
-        self.first_stage = searcher if isinstance(searcher, FirstStage) else FirstStage(searcher)
+        self.first_stage = searcher if isinstance(searcher, SearcherAdapter) else SearcherAdapter(searcher)
         self.texts = open_source(texts, tokens, self.first_stage.searcher)
         self.reranker, self._loaded = load_models(reranker, **options)
         try:
-            self.reranker.check(self.texts)
+            self.texts.check(self.reranker)
         except BaseException:
             self.close()
             raise
@@ -164,7 +166,7 @@ class RerankingSearcher:
         found: list[int] = []
         cut = shards(queries, call.wanted)
         with self.reranker.counting() as counts:
-            fetched = ahead(fetch, cut) if stage.prefetches else map(fetch, cut)
+            fetched = prefetched(fetch, cut) if stage.prefetches else map(fetch, cut)
             for shard, (candidates, texts) in zip(cut, fetched, strict=True):
                 found += [of_query.count for of_query in candidates]
                 hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, texts, call.k, counts)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyserini_rerank
 from pyserini.search.lucene import LuceneSearcher
-from pyserini_rerank.retrieval.documents import IndexedDocuments
-from pyserini_rerank.scoring.token_writer import write
+from pyserini_rerank.texts.index_documents import IndexedDocuments
+from pyserini_rerank.texts.token_writer import write
 from rounds import asked, indexed, take_turns
 
 BASE = "the tokenizer alone, pairs in memory"

@@ -8,7 +8,7 @@ import tempfile
 
 import pyserini_rerank  # noqa: F401  (starts Java)
 from pyserini.search.lucene import LuceneSearcher
-from pyserini_rerank.retrieval.first_stage import FirstStage
+from pyserini_rerank.retrieval.searcher_adapter import SearcherAdapter
 from rounds import asked, indexed, take_turns
 
 K = 1000
@@ -30,7 +30,7 @@ def main(count: int = 90, rounds: int = 5) -> None:
             return sum(len([hit.lucene_document.get("raw") for hit in hits]) for hits in found.values())
 
         def bulk() -> int:
-            stage = FirstStage(searcher)
+            stage = SearcherAdapter(searcher)
             call = stage.prepare("batch_search", K, (queries, qids), {"k": K, "threads": THREADS})
             shards = [range(start, min(start + 20, len(queries))) for start in range(0, len(queries), 20)]
             found = [some for shard in shards for some in stage.batch_search(call, shard, K)]

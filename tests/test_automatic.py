@@ -10,10 +10,11 @@ import pyserini_rerank
 import pytest
 import tiny_checkpoints
 from pyserini_rerank import automatic
-from pyserini_rerank.experiments.evaluation import per_query
-from pyserini_rerank.experiments.provenance import provenance
-from pyserini_rerank.scoring import backend, bundled
-from pyserini_rerank.scoring.openvino import OpenVinoBackend
+from pyserini_rerank.runs.evaluation import per_query
+from pyserini_rerank.runs.provenance import provenance
+from pyserini_rerank.scoring import backend
+from pyserini_rerank.scoring.backends.openvino_backend import OpenVinoBackend
+from pyserini_rerank.scoring.checkpoints.checkpoint import bundled
 
 NAME = "cross-encoder/ms-marco-MiniLM-L-2-v2"
 
@@ -69,7 +70,7 @@ def machine(asked, cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     # However busy the machine is, whatever survives its warm-up is measured.
     monkeypatch.setattr(automatic, "HOPELESS", math.inf)
-    monkeypatch.delitem(sys.modules, "pyserini_rerank.scoring.onnx", raising=False)
+    monkeypatch.delitem(sys.modules, "pyserini_rerank.scoring.backends.onnx_backend", raising=False)
 
 
 def test_it_picks_within_the_bar_and_says_so(folder, asked, capsys):

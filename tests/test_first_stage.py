@@ -460,7 +460,7 @@ def test_a_batch_in_bulk_equals_searches_one_by_one(
     searcher = make_searcher(kind)
     dense = kind in ("hnsw", "flat")
     searcher.set_reranker(hashing, depth=20, texts=documents if dense else None)
-    from pyserini_rerank.retrieval.first_stage import _java_object
+    from pyserini_rerank.retrieval.searcher_adapter import _java_object
 
     assert _java_object(searcher._reranking.first_stage._plain()), "this is about the bulk path"
     batch = [vector_query(query) for query in queries] if dense else queries

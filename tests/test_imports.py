@@ -198,7 +198,7 @@ def test_the_check_of_import_statements_sees_them(tmp_path, monkeypatch):
     assert within(set(imports(path)), NEVER["retrieval"]) == [
         "pyserini_rerank.cli",
         "pyserini_rerank.scoring",
-        "pyserini_rerank.scoring.heads",
+        "pyserini_rerank.scoring.checkpoints.heads",
         "torch.nn",
         "transformers",
     ]

@@ -9,7 +9,7 @@ import pyserini_rerank
 import pytest
 from collection import HashBackend
 from pyserini_rerank import load
-from pyserini_rerank.experiments.provenance import provenance
+from pyserini_rerank.runs.provenance import provenance
 from tiny_checkpoints import build
 
 TEXTS = ["the flea lives long", "berlin is a city", "a cat and a dog"]
@@ -58,7 +58,7 @@ def test_what_is_written_is_made(written: str, name: str, form: str, models: lis
 
 def test_options_reach_every_checkpoint_and_its_own_count_more(models: list[str]) -> None:
     with load([(models[0], 3), ({"model": models[1], "max_length": 32}, 2)], device="cpu", max_length=64) as cascade:
-        assert [model.max_length for model in cascade.models()] == [64, 32]
+        assert [model.max_length for model in cascade.leaves()] == [64, 32]
         with pytest.warns(pyserini_rerank.CutWarning, match="were cut to 32 or 64 tokens"):
             cascade.score("flea", [text + " cat" * 100 for text in TEXTS])
 
@@ -74,14 +74,14 @@ def test_all_share_a_cache(models: list[str], tmp_path: Path) -> None:
     written = {"ensemble": [(model, 1) for model in models]}
     with load(written, device="cpu", cache=tmp_path) as first:
         scores = first.score("flea", TEXTS)
-        assert [model.known_scores for model in first.models()] == [0, 0]
+        assert [model.known_scores for model in first.leaves()] == [0, 0]
         # Others of the same process may have it open as well.
         with load(models[0], device="cpu", cache=tmp_path) as alone:
             alone.score("flea", TEXTS)
             assert alone.known_scores == 3
     with load(written, device="cpu", cache=tmp_path) as again:
         assert np.array_equal(again.score("flea", TEXTS), scores)
-        assert [model.known_scores for model in again.models()] == [3, 3]
+        assert [model.known_scores for model in again.leaves()] == [3, 3]
 
 
 def test_whatever_changes_the_scores_changes_the_fingerprint(models: list[str]) -> None:
@@ -201,7 +201,7 @@ def test_a_long_combination_may_be_written_in_a_line(models: list[str]) -> None:
     parts = ", ".join(f"[{{model: {models[0]}, max_length: {length}}}, 1]" for length in range(20, 40))
     assert len(parts) > 1000
     with load(f"{{ensemble: [{parts}]}}", device="cpu") as reranker:
-        assert len(list(reranker.models())) == 20
+        assert len(list(reranker.leaves())) == 20
 
 
 @pytest.mark.parametrize(

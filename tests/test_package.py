@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 #: No dependencies: where they are missing, an error says what to install.
 ASKED_FOR = ["ir_datasets", "sentence-transformers"]
-DATA = ("py.typed", "scoring/checkpoints.yaml", "experiments/conditions.yaml", "experiments/report.html")
+DATA = ("py.typed", "scoring/checkpoints/catalogue.yaml", "experiments/conditions.yaml", "experiments/report.html")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_installed_package_works(built):
         "import sys\n"
         "import pyserini_rerank\n"
         "from pyserini_rerank.experiments.conditions import load_conditions\n"
-        "from pyserini_rerank.scoring.checkpoints import of_the_card\n"
+        "from pyserini_rerank.scoring.checkpoints.catalogue import of_the_card\n"
         "print(pyserini_rerank.__file__, pyserini_rerank.__version__, len(of_the_card()), len(load_conditions()))\n"
     )
     done = subprocess.run(

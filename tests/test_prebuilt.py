@@ -17,8 +17,8 @@ import pytest
 from collection import HashBackend, WordEncoder, docids, expected, listed, run_indexer
 from pyserini_rerank import ModelReranker
 from pyserini_rerank.cli.main import main
-from pyserini_rerank.experiments.runs import read
-from pyserini_rerank.experiments.topics import load_qrels, load_topics
+from pyserini_rerank.runs.run_file import read
+from pyserini_rerank.runs.topics import load_qrels, load_topics
 from tiny_checkpoints import build
 
 PLAIN, IMPACT = "msmarco-v1-passage", "msmarco-v1-passage.splade-v3"

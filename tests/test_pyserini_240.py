@@ -310,7 +310,7 @@ for part in ("topics", "qrels"):
 (evaluation / "qrels" / "dl19.txt").write_text("q1 0 flea 3\\nq2 0 people 2\\n")
 Path("topics.trec").write_text("<top>\\n<num> Number: 7\\n<title> a flea\\n<desc> Description:\\nx\\n</top>\\n")
 from pyserini_rerank.cli.main import app
-from pyserini_rerank.experiments.topics import load_qrels, load_topics
+from pyserini_rerank.runs.topics import load_qrels, load_topics
 
 tell(topics=load_topics("dl19-passage"), qrels=load_qrels("dl19-passage"), trec=load_topics("topics.trec"))
 app(["reproduce", "--test-set", "dl19-passage", "--first-stage", "bm25", "--model", "bundled", "--device", "cpu",

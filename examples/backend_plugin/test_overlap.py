@@ -1,6 +1,6 @@
 """That the backend keeps the contract of all backends."""
 
-from pyserini_rerank.scoring.contract import BackendContract
+from pyserini_rerank.testing import BackendContract
 from pyserini_rerank_overlap import OverlapBackend
 
 

@@ -15,8 +15,8 @@ from .options import Options, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..experiments.fetched import FetchedRun
-    from ..experiments.topics import Qrels
+    from ..benchmarks.fetched_run import FetchedRun
+    from ..runs.topics import Qrels
 
 Name = str | None
 Names = list[str] | None
@@ -86,8 +86,8 @@ def bench(
     its YAML: '{model: NAME, max_length: 128}'.
     """
     from ..experiments import plots
-    from ..experiments.topics import load_qrels
-    from ..outputs import check_apart, replace, target_of
+    from ..files.writing import check_apart, replace, target_of
+    from ..runs.topics import load_qrels
 
     several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
     how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
@@ -151,8 +151,8 @@ def _check(run: Path | None, of_run: dict[str, Any], of_pairs: dict[str, Any]) -
 def _fetched(
     run: Path, topics: str, index: str | None, collection: Path | None, depth: int | None, qrels: "Qrels | None"
 ) -> "FetchedRun":
-    from ..experiments.fetched import fetch
-    from ..experiments.topics import load_topics
+    from ..benchmarks.fetched_run import fetch
+    from ..runs.topics import load_topics
     from .rerank import source_of
 
     source = source_of(index, collection, None)
@@ -168,9 +168,9 @@ def _time(
     from rich.table import Table
 
     from .. import load
-    from ..experiments import benchmark, workload
-    from ..experiments.peer import Peer
-    from ..experiments.provenance import provenance
+    from ..benchmarks import throughput, workload
+    from ..benchmarks.peer import Peer
+    from ..runs.provenance import provenance
 
     if run:
         pairs = run.pairs()
@@ -180,8 +180,8 @@ def _time(
         reranker = stack.enter_context(load(model, **options))
         peer = None
         if against is not None:
-            peer = stack.enter_context(Peer(benchmark.backend_of(reranker), pairs, **against))
-        figures = benchmark.measure(reranker, pairs, rounds, peer=peer, run=run, qrels=qrels)
+            peer = stack.enter_context(Peer(throughput.backend_of(reranker), pairs, **against))
+        figures = throughput.measure(reranker, pairs, rounds, peer=peer, run=run, qrels=qrels)
         facts = provenance(reranker)
     where = [facts[name] for name in ("device", "dtype") if name in facts]
     if "batch_tokens" in facts:
@@ -213,10 +213,10 @@ def _sweep(
     from rich.table import Table
 
     from .. import load
+    from ..benchmarks.sweep import sweep
     from ..experiments import plots
-    from ..experiments.evaluation import MEASURE
-    from ..experiments.provenance import provenance
-    from ..experiments.sweep import sweep
+    from ..runs.evaluation import MEASURE
+    from ..runs.provenance import provenance
 
     # What differs between the variants tells them apart.
     told = [name for name in variants[0] if any(variant[name] != variants[0][name] for variant in variants)]

@@ -16,11 +16,11 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check all scores, and say how many there are and how large the cache is."""
-    from ..scoring.cache import DATA, Store
+    from ..scoring.score_store import DATA, ScoreStore
 
     if not (folder / DATA).is_file():
         raise FileNotFoundError(f"{folder} is no score cache: name the folder that was given as --cache.")
-    store = Store(folder)
+    store = ScoreStore(folder)
     store.verify()
     scores, size = len(store), (folder / DATA).stat().st_size
     store.close()
@@ -33,6 +33,6 @@ def info(
 @app.command()
 def clear(folder: Folder) -> None:
     """Delete a score cache and its folder."""
-    from ..scoring.cache import clear as clear_cache
+    from ..scoring.score_store import clear as clear_cache
 
     clear_cache(folder)

@@ -37,7 +37,7 @@ def demo(
 
     from .. import docstrings
     from ..counts import CutWarning
-    from ..experiments.provenance import provenance
+    from ..runs.provenance import provenance
 
     warnings.simplefilter("ignore", CutWarning)  # said below, once and for all
     console = Console(highlight=False, soft_wrap=True)
@@ -100,7 +100,7 @@ def _show_evaluation(
 ) -> None:
     from rich.table import Table
 
-    from ..experiments.evaluation import per_query
+    from ..runs.evaluation import per_query
 
     qrels = {qid: dict.fromkeys(docids, 1) for qid, docids in answers.items()}
     figures = {}

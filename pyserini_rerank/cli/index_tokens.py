@@ -20,11 +20,11 @@ def index_tokens(
     """
     from rich.console import Console
 
-    from ..experiments.collections import CollectedDocuments
-    from ..retrieval.documents import IndexedDocuments
-    from ..scoring.checkpoints import resolve
-    from ..scoring.settings import load_settings
-    from ..scoring.token_writer import Documents, write
+    from ..scoring.checkpoints.checkpoint import resolve
+    from ..scoring.checkpoints.settings import load_settings
+    from ..texts.collection import CollectedDocuments
+    from ..texts.index_documents import IndexedDocuments
+    from ..texts.token_writer import Documents, write
 
     one_of("the documents", {"--index": index, "--collection": collection})
     documents: Documents = CollectedDocuments(collection) if collection else IndexedDocuments(str(index))

@@ -10,7 +10,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the known checkpoints: those of the model card with its figures, and others."""
-    from ..scoring.checkpoints import catalogue, of_the_card
+    from ..scoring.checkpoints.catalogue import catalogue, of_the_card
 
     rows, card = catalogue(), of_the_card()
     if as_json:

@@ -52,7 +52,7 @@ def load_with_scores(model: str, *, cache: Path, is_asked_for: bool, **options: 
     asked for. Raises as `pyserini_rerank.load`.
     """
     from .. import load
-    from ..scoring.cache import NoFingerprintError
+    from ..scoring.backends.cached_backend import NoFingerprintError
 
     try:
         return load(model, cache=cache, **options)

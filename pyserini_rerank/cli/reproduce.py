@@ -49,9 +49,9 @@ def reproduce(
     from ..experiments import report
     from ..experiments.conditions import OFFICIAL, load_conditions, select
     from ..experiments.matrix import Cell
-    from ..files import cache_folder
-    from ..outputs import held
-    from ..scoring.checkpoints import of_the_card
+    from ..files.cache import cache_folder
+    from ..files.writing import held
+    from ..scoring.checkpoints.catalogue import of_the_card
 
     chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
     options = {"dtype": dtype, "device": device, "cache": cache}
@@ -109,7 +109,7 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
     """Fetch the official candidates, or run the first stage, where they are not there."""
     from ..experiments.conditions import OFFICIAL
     from ..experiments.matrix import check_search
-    from ..experiments.official import fetch
+    from ..runs.official_candidates import fetch
 
     if condition.first_stage == OFFICIAL:
         fetch(**condition.facts[OFFICIAL], path=cell.candidates)

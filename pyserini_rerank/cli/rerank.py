@@ -14,8 +14,9 @@ from .options import Options, load_with_scores, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..experiments.topics import Qrels
-    from ..retrieval.texts import Source
+    from ..runs import input_states
+    from ..runs.topics import Qrels
+    from ..texts.source import Source
 
 Number = int | None
 Text = str | None
@@ -54,22 +55,22 @@ def rerank(
 
     It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
     """
-    from ..experiments import inputs, plots
-    from ..experiments.distributed import Cluster
-    from ..experiments.evaluation import coverage
-    from ..experiments.first_stage_run import BM25, TopicSearcher, search_topics
-    from ..experiments.official import OfficialCandidates, is_official
-    from ..experiments.provenance import provenance
-    from ..experiments.rescoring import Reader, Scorer, Terms, cut, in_turn, rerank_run
-    from ..experiments.runs import Skipped, read
-    from ..experiments.topics import load_qrels, load_topics
-    from ..experiments.work import Work, check_is_new, report_of
-    from ..files import at_rest, digest
-    from ..growing import partial_of
-    from ..outputs import check_apart, target_of
+    from ..experiments import plots
+    from ..files.growing import partial_of
+    from ..files.reading import at_rest, digest
+    from ..files.writing import check_apart, target_of
+    from ..runs.bm25_run import BM25, TopicSearcher, search_topics
+    from ..runs.evaluation import coverage
+    from ..runs.official_candidates import OfficialCandidates, is_official
+    from ..runs.provenance import provenance
+    from ..runs.ray_cluster import Cluster
+    from ..runs.rescoring import Reader, RerankSettings, Scorer, cut, in_turn, rerank_run
+    from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
+    from ..runs.run_file import Skipped, read
+    from ..runs.topics import load_qrels, load_topics
 
     one_of("the first stage", {"--run": run, "--bm25": bm25})
-    terms = Terms(depth or (1000 if bm25 else None), tag, skip_bad)
+    terms = RerankSettings(depth or (1000 if bm25 else None), tag, skip_bad)
     stage = None
     if bm25:
         if index is None:
@@ -95,21 +96,21 @@ def rerank(
         judged = load_qrels(qrels) if qrels else {}
         options = options_of(option, {"device": device, "dtype": dtype, "max_length": max_length})
         settings = {
-            **{"run": run and digest(run), "topics": inputs.of_value(topics_by_qid) if topics else None},
-            **{"texts": inputs.of_texts(index, collection, tokens), "model": inputs.of_model(model)},
+            **{"run": run and digest(run), "topics": input_states.of_value(topics_by_qid) if topics else None},
+            **{"texts": input_states.of_texts(index, collection, tokens), "model": input_states.of_model(model)},
             **{"backend": backend, **options, "depth": depth, "tag": tag, "skip_bad": skip_bad},
-            "only_judged": inputs.of_value(judged) if only_judged else None,
+            "only_judged": input_states.of_value(judged) if only_judged else None,
             "bm25": stage and str(stage),
-            "index": stage and inputs.of_index(stage.index),
+            "index": stage and input_states.of_index(stage.index),
         }
-        work = stack.enter_context(Work(output, settings, overwrite=overwrite))
+        work = stack.enter_context(ResumableOutput(output, settings, overwrite=overwrite))
         for extra in (per_query, plot):
             if extra:
                 target_of(extra)
         skipped = Skipped() if skip_bad else None
         if run is None:
             of_search = {name: settings[name] for name in ("bm25", "index", "topics", "only_judged")}
-            searched = stack.enter_context(Work(work.folder / "first-stage", of_search))
+            searched = stack.enter_context(ResumableOutput(work.folder / "first-stage", of_search))
             run = searched.path
         if topics:
             queries: Any = read(run, skipped)
@@ -130,17 +131,17 @@ def rerank(
                 if stage:
                     search_topics(searched, topics_by_qid, stage.depth, partial(cluster.search, stage))
                 report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
-                place = cluster.place
+                location = cluster.location
         else:
             with loaded(cache=scores) as reranker:
                 if reader.source:
-                    reranker.check(reader.source)
+                    reader.source.check(reranker)
                 if stage:
                     search = TopicSearcher(stage.depth, stage.open).search
                     search_topics(searched, topics_by_qid, stage.depth, partial(map, search))
                 rescore = in_turn(reader, Scorer(terms, reranker))
                 report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
-                place = reader.place()
+                location = reader.location()
         if not (report["counts"]["pairs"] or report["counts"]["empty_queries"]):
             work.abandon()
             lack = "is among the topics and the judgements: name those of the run."
@@ -150,12 +151,12 @@ def rerank(
         report["run"] = str(stage or named)
         if stage:
             report["first_stage"] = str(stage)
-        report["texts"] = place or f"the lines of {named}"
+        report["texts"] = location or f"the lines of {named}"
         report["skipped"] |= skipped.reasons if skipped else {}
         if qrels:
             before = None if official else run
             report["evaluation"] = _evaluate(work.path, before, qrels, judged, level, per_query, plot)
-            report["evaluation"]["state"] = inputs.of_value(judged)
+            report["evaluation"]["state"] = input_states.of_value(judged)
         _show(work.finish(report), output, as_json)
 
 
@@ -174,12 +175,11 @@ def _check(official: bool, topics: str | None, texts: dict[str, object], of_orde
 
 def source_of(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
     """Open the source of texts that the command names, if it does."""
-    from ..experiments.collections import Collection
-    from ..passages import open_source
-    from ..retrieval.texts import Function
+    from ..texts.collection import Collection
+    from ..texts.opening import CallableTexts, open_source
 
     if collection:
-        return Function(Collection(collection).get, str(collection))
+        return CallableTexts(Collection(collection).get, str(collection))
     return open_source(index, tokens, None) if index or tokens else None
 
 
@@ -188,8 +188,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Evaluate the output, beside the run where that has an order; and write the query table and the plot."""
     from ..experiments import plots
-    from ..experiments.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
-    from ..outputs import replace
+    from ..files.writing import replace
+    from ..runs.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
 
     after, coverage = evaluate(read_run(output), qrels, level)
     # What the output has, the run has as well.
@@ -217,7 +217,7 @@ def _show(report: dict[str, Any], output: Path, as_json: bool) -> None:
 def _show_evaluation(console: "Console", evaluation: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from ..experiments.evaluation import Coverage
+    from ..runs.evaluation import Coverage
 
     console.print(str(Coverage(*(evaluation[name] for name in Coverage._fields))))
     rows = evaluation["measures"]

@@ -15,6 +15,7 @@ from .options import HELP, load_with_scores, options_of
 
 if TYPE_CHECKING:
     from ..reranker import Reranker
+    from ..runs import input_states
 
 #: The command's searchers by kind: those that it makes itself, not those that a searcher makes for its texts.
 KINDS = {
@@ -51,24 +52,23 @@ def search(
     The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
     was interrupted searches again, and computes only the scores that it had not got to.
     """
-    from ..experiments import inputs
-    from ..experiments.provenance import provenance
-    from ..experiments.work import Work, check_is_new, report_of
-    from ..growing import partial_of
-    from ..outputs import check_apart
+    from ..files.growing import partial_of
+    from ..files.writing import check_apart
+    from ..runs.provenance import provenance
+    from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
     from ..searcher import DEPTH
 
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
     output = _output(context.args)
-    states = inputs.of_words(context.args)
+    states = input_states.of_words(context.args)
     check_apart(
         {"--output": output, "the report on it": report_of(output)},
         {name: name for name in states},
         growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
     )
     settings = {"search": kind, "arguments": context.args, "inputs": states}
-    with Work(output, settings, overwrite=overwrite) as work:
+    with ResumableOutput(output, settings, overwrite=overwrite) as work:
         arguments = _with_output(context.args, work.path)
         start = time.perf_counter()
         report: dict[str, Any] = {}
@@ -159,7 +159,7 @@ def _queries(arguments: list[str], topics: str | None) -> dict[str, str]:
         return {}
     from pyserini.query_iterator import TopicsFormat, get_query_iterator
 
-    from ..experiments.topics import load_topics
+    from ..runs.topics import load_topics
 
     texts = load_topics(topics)
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..inputs import whole
+from ..arguments import whole
 from ..ranking import Scores
 from ..scales import Scale, check_probabilities, probabilities
 

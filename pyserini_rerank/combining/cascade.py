@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..arguments import whole
 from ..counts import Counts
-from ..inputs import whole
-from ..passages import Passages
+from ..passages import Passages, Tokens
 from ..ranking import Positions, Ranking
 from ..reranker import Reranker
-from ..scoring.backend import Tokens
 from .combination import Combination, numbered
 
 

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from ..arguments import listed
 from ..counts import Counts
-from ..inputs import listed
 from ..passages import Passages
 from ..ranking import Ranking, Scores
 from ..reranker import Reranker, checked_reranker

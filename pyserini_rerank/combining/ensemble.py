@@ -111,7 +111,7 @@ class Ensemble(Combination):
         return Ranking(total, order[placed[order] & ~scored[order]])
 
 
-class FirstStage(Combination):
+class FirstStageScore(Combination):
     """The first stage's own scores, to be weighed against a model's."""
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class Interpolation(Ensemble):
     def __init__(self, reranker: Reranker, alpha: float = 0.5, normalise: str | None = "min-max") -> None:
         if not (isinstance(alpha, numbers.Real) and 0 <= alpha <= 1):
             raise ValueError(f"alpha is {alpha!r}: give the reranker's weight, from 0 to 1.")
-        super().__init__([(reranker, alpha), (FirstStage(), 1 - alpha)], normalise)
+        super().__init__([(reranker, alpha), (FirstStageScore(), 1 - alpha)], normalise)
 
 
 class ReciprocalRankFusion(Ensemble):
@@ -167,4 +167,4 @@ class ReciprocalRankFusion(Ensemble):
     """
 
     def __init__(self, reranker: Reranker) -> None:
-        super().__init__([(reranker, 1), (FirstStage(), 1)], "reciprocal-rank")
+        super().__init__([(reranker, 1), (FirstStageScore(), 1)], "reciprocal-rank")

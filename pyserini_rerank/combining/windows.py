@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..arguments import whole
 from ..counts import Counts
-from ..inputs import whole
-from ..passages import Parts, Passages
+from ..passages import Parts, Passages, Tokens
 from ..ranking import Ranking
 from ..reranker import Reranker, checked_reranker
 from ..scales import Scale
-from ..scoring.backend import Tokens
 from .aggregates import PartsAggregate
 from .combination import Combination
 
@@ -55,7 +54,7 @@ class Windows(Combination):
         self.aggregate = PartsAggregate(aggregate)
         self.aggregate.check(reranker.scales_of_parts, reranker.name)
         self.scale = self.aggregate.scale(reranker.scale)
-        vocabularies = {getattr(leaf, "vocabulary", None): leaf.name for leaf in self.leaves()}
+        vocabularies = {leaf.vocabulary: leaf.name for leaf in self.leaves()}
         if None in vocabularies or len(vocabularies) != 1:
             raise ValueError(
                 f"windows are cut by tokens, and {' and '.join(vocabularies.values()) or reranker.name} "
@@ -70,7 +69,7 @@ class Windows(Combination):
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         flat = [text for passages in found for text in passages.flat().texts]
         texts = list(dict.fromkeys(text for text in flat if isinstance(text, str)))
-        ids = dict(zip(texts, next(self.models()).tokenize(texts), strict=True))
+        ids = dict(zip(texts, next(self.leaves()).tokenize(texts), strict=True))
 
         def cut(text: Any) -> Any:
             """Cut a document into windows, and one in parts into those of its parts; one without text has none."""
@@ -84,7 +83,7 @@ class Windows(Combination):
         return self.reranker.rankings(queries, windows, counts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        ids = passage.ids if isinstance(passage, Tokens) else next(self.models()).tokenize([passage])[0]
+        ids = passage.ids if isinstance(passage, Tokens) else next(self.leaves()).tokenize([passage])[0]
         windows = self._windows(ids)
         left_out = self.aggregate.name == "first" and len(ids) > len(windows[0].ids)
         return left_out or any(self.reranker.cuts(query, window) for window in windows)

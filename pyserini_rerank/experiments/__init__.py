@@ -1,1 +1,1 @@
-"""Runs, topics, collections, evaluation, and experiments that can be interrupted."""
+"""Experiments over several systems, and the matrix of `reproduce` with its report."""

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..files import read_text
-from ..scoring.checkpoints import catalogue
-from ..yaml12 import read_yaml
+from ..files.reading import read_text
+from ..files.yaml12 import read_yaml
+from ..scoring.checkpoints.catalogue import catalogue
 
 #: The first stage of the model card: MS MARCO's own candidates.
 OFFICIAL = "official"

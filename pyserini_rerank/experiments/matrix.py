@@ -7,13 +7,13 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..files import digest
-from ..growing import partial_of
-from ..scoring.checkpoints import catalogue
-from . import inputs
+from ..files.growing import partial_of
+from ..files.reading import digest
+from ..runs import input_states
+from ..runs.resumable_output import read_report
+from ..runs.topics import load_qrels, load_topics
+from ..scoring.checkpoints.catalogue import catalogue
 from .conditions import OFFICIAL, Condition
-from .topics import load_qrels, load_topics
-from .work import read_report
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def changed_search(run: Path, words: Sequence[str]) -> str | None:
         return None
     settings = report["settings"]
     _, kind, *arguments = words
-    then, now = settings.get("inputs", {}), inputs.of_words(arguments)
+    then, now = settings.get("inputs", {}), input_states.of_words(arguments)
 
     def without_places(arguments: Sequence[str]) -> list[str | None]:
         """Leave out the names of inputs and of the output (the last two words): files may have been moved."""
@@ -176,13 +176,13 @@ def check_search(run: Path, words: Sequence[str]) -> None:
 def _state_of(kind: str, name: str) -> str | None:
     try:
         if kind == "qrels":
-            return inputs.of_value(load_qrels(name))
+            return input_states.of_value(load_qrels(name))
         if kind == "topics":
-            return inputs.of_value(load_topics(name))
+            return input_states.of_value(load_topics(name))
         if kind == "model":
-            return inputs.of_model(name)
+            return input_states.of_model(name)
         if os.path.isdir(name):
-            return inputs.of_index(name)
+            return input_states.of_index(name)
         return digest(name) if os.path.isfile(name) else None
     except (OSError, ValueError):  # a run of it would say why
         return None

@@ -11,15 +11,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..inputs import listed, mapped
-from ..outputs import replace
+from ..arguments import listed, mapped
+from ..files.writing import replace
 from ..retrieval.hits import Hits, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .evaluation import Run
-    from .topics import Qrels
+    from ..runs.evaluation import Run
+    from ..runs.topics import Qrels
 
 #: Readable on white and on black, and distinguishable by colour-blind people; nothing rests on colour alone.
 GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
@@ -183,7 +183,7 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     TypeError
         They are no mapping, or not lists that a reranked search returned.
     """
-    from .evaluation import MEASURE, per_query
+    from ..runs.evaluation import MEASURE, per_query
 
     traces = {qid: trace(hits) for qid, hits in mapped(results, "results").items() if qid in qrels}
     if not any(traces.values()):

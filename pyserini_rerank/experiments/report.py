@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..outputs import replace
+from ..files.writing import replace
 from . import plots
 from .conditions import OFFICIAL
 

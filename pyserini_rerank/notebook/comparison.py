@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ..inputs import mapped, whole
+from ..arguments import mapped, whole
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
 from ..retrieval.queries import query_text
-from ..retrieval.texts import read, resolve
-from ..scoring.tokens import TokenIndex
 from ..searcher import RerankingSearcher
-from .html import DOWN, RELEVANT, TERM, UP, element, tinted
+from ..texts.opening import resolve
+from ..texts.source import read
+from .markup import DOWN, RELEVANT, TERM, UP, element, tinted
 from .words import split_at_terms, visible
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def compare(
     )
     passages = read(reranking.texts, candidates)
     texts: Sequence[Any] = passages
-    if isinstance(reranking.texts, TokenIndex):  # it has no text to show
+    if not all(isinstance(passage, str) for passage in passages):  # tokens, which are no text to show
         texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
     reranker = reranking.reranker
     rows = []

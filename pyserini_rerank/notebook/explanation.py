@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs import whole
+from ..arguments import whole
 from ..reranker import Reranker, checked_reranker
-from ..retrieval.texts import clean
-from .html import DOWN, UP, element, tinted
-from .words import PIECE, visible
+from ..texts.source import clean
+from .markup import DOWN, UP, element, tinted
+from .words import SPACED_WORD, visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -56,7 +56,7 @@ class Explanation:
         """Cut the text into its words, each with the space before it, its weight, and that on a scale from -1 to 1."""
         scale = max(abs(weight) for _, weight in self.words) or 1.0
         parts, end = [], 0
-        for match, (_, weight) in zip(PIECE.finditer(self.text), self.words, strict=True):
+        for match, (_, weight) in zip(SPACED_WORD.finditer(self.text), self.words, strict=True):
             parts.append((self.text[end : match.start()], weight, match[0], weight / scale))
             end = match.end()
         return parts
@@ -114,7 +114,7 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
     if not isinstance(text, str):
         raise TypeError(f"the passage is a {type(text).__name__}, not a string.")
     text = clean(text)
-    spans = [match.span() for match in PIECE.finditer(text)]
+    spans = [match.span() for match in SPACED_WORD.finditer(text)]
     if len(spans) < 2:
         raise ValueError(f"the passage has {len(spans)} words: there have to be two, so that one can be left out.")
     window = min(window, len(spans) // 2)

@@ -10,7 +10,7 @@ from ..retrieval.jvm import JAVA_LOCK
 # Chinese and Japanese put no space between words: there every character is one.
 _CHARACTER = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 #: What a window counts: whatever stands between spaces.
-PIECE = re.compile(rf"[{_CHARACTER}]|[^\s{_CHARACTER}]+")
+SPACED_WORD = re.compile(rf"[{_CHARACTER}]|[^\s{_CHARACTER}]+")
 _WORD = re.compile(rf"[{_CHARACTER}]|[^\W{_CHARACTER}]+(?:['’][^\W{_CHARACTER}]+)*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

@@ -1,1 +1,1 @@
-"""Everything that touches Pyserini and Java; nothing here touches a model."""
+"""Everything that touches Pyserini's searchers and Java; nothing here touches a model."""

@@ -69,7 +69,7 @@ def text_or_blank(query: Any) -> str:
         query.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the query {shown(query)} holds half of a surrogate pair at character {error.start}: "
+            f"the query {excerpt(query)} holds half of a surrogate pair at character {error.start}: "
             "clean it with query.encode('utf-8', 'replace').decode()."
         ) from None
     return query if query.strip() else ""
@@ -109,6 +109,6 @@ def _no_language(query: str, searcher: Any) -> str:
     return ""
 
 
-def shown(text: str) -> str:
+def excerpt(text: str) -> str:
     """Show the beginning of a text in an error, in ASCII."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")

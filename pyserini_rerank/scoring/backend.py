@@ -5,32 +5,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Tokens(NamedTuple):
-    """A passage that was tokenized before; only backends with a `vocabulary` are given any."""
-
-    ids: bytes
-    """Its tokens' ids in little-endian int32, without special tokens and uncut; a text may have none."""
-    text: int
-    """A hash of its text. Texts with the same tokens ("Flea", "flea") stay different passages, as they are
-    untokenized: the batches, and with them the last bit of every score, are the same either way."""
-
+from ..passages import Tokens
+from ..scales import Scale
 
 #: A query and a passage.
 Pair = tuple[str, str | Tokens]
 
 GROUP = "pyserini_rerank.backends"
+#: The package's own backends: a module of `backends`, and the callable there that makes one.
 BUILT_IN = {
-    "torch": "pyserini_rerank.scoring.devices:torch_backend",
-    "sentence-transformers": "pyserini_rerank.scoring.sentence_transformers:SentenceTransformersBackend",
-    "onnx": "pyserini_rerank.scoring.onnx:OnnxBackend",
-    "openvino": "pyserini_rerank.scoring.openvino:OpenVinoBackend",
-    "http": "pyserini_rerank.scoring.http:HttpBackend",
+    "torch": ("devices_backend", "torch_backend"),
+    "sentence-transformers": ("sentence_transformers_backend", "SentenceTransformersBackend"),
+    "onnx": ("onnx_backend", "OnnxBackend"),
+    "openvino": ("openvino_backend", "OpenVinoBackend"),
+    "http": ("http_backend", "HttpBackend"),
 }
 
 
@@ -54,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """The batches of some pairs, and what had to be done to fit them in."""
+    """The batches of some pairs, and how many of their texts were cut or are unknown."""
 
     batches: Sequence[Batch]
     cut_passages: int = 0
@@ -66,31 +59,90 @@ class Plan:
 class Backend(Protocol):
     """Computes the scores of pairs, in batches that it plans itself.
 
-    A backend is made by a callable ``make(name, **options)``, which is what an entry point of the
-    group ``pyserini_rerank.backends`` names. One that takes passages as `Tokens` has two more members:
-    `vocabulary`, the fingerprint of its tokenizer, as `pyserini_rerank.scoring.pairs.vocabulary` gives it, and
-    ``tokenize(texts)``, which gives the `ids` of each text. One that scores several batches at once has `workers`:
-    how many calls of `run` may be under way, of as many threads; 1 where there is none. One whose scores are not raw
-    logits has a `scale`: see `pyserini_rerank.scales`.
+    A backend is made by a callable ``make(name, **options)``, which an entry point of the group
+    ``pyserini_rerank.backends`` names. It may have members of `FullBackend` as well.
 
-    `pyserini_rerank.scoring.contract` tests that a backend does what is asked of it here.
+    `pyserini_rerank.testing` has the tests that a backend has to pass.
     """
 
-    max_length: int
-    """Tokens of a pair beyond which it is cut; 0 where the backend cannot know."""
-    fingerprint: str
-    """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
+    @property
+    def max_length(self) -> int:
+        """Tokens of a pair beyond which it is cut; 0 where the backend cannot know."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be
         repeated to the bit; it may be called from several threads at once."""
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch: float32 (n,), raw logits, higher is better; called by no more threads at a time than it
-        has `workers`."""
+        """Score a batch: float32 (n,), higher is better; called by no more threads at a time than it has `workers`."""
 
     def close(self) -> None:
         """Free the device."""
+
+
+@runtime_checkable
+class FullBackend(Backend, Protocol):
+    """A backend with all members. `complete` fills in those that a backend has left out."""
+
+    @property
+    def scale(self) -> Scale:
+        """What its scores are: see `pyserini_rerank.scales`; ``"logit"`` where it is left out."""
+
+    @property
+    def workers(self) -> int:
+        """How many calls of `run` may be under way, of as many threads; 1 where it is left out."""
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The fingerprint of its tokenizer, as `pyserini_rerank.scoring.encoding.encoder.vocabulary` gives it; None,
+        or left out, where it takes no passages as `Tokens`."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        """Give each text's `Tokens.ids`; only called where there is a vocabulary."""
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """What a report says of where the scores were computed: device, dtype and the like."""
+
+    @property
+    def known_scores(self) -> int:
+        """How many scores came from a cache so far."""
+
+
+def complete(backend: Backend) -> FullBackend:
+    """Give a backend the members of `FullBackend` that it has left out."""
+    return backend if isinstance(backend, FullBackend) else cast(FullBackend, _Completed(backend))
+
+
+class TextBackend:
+    """The further members of a backend that takes texts alone and runs one batch at a time."""
+
+    scale: Scale = "logit"
+    workers: int = 1
+    vocabulary: str | None = None
+    known_scores: int = 0
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        return {}
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        raise TypeError("this backend takes texts and no tokens.")
+
+
+class _Completed(TextBackend):
+    """A backend with its own members, and the defaults of the others."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __getattribute__(self, name: str) -> Any:
+        backend = object.__getattribute__(self, "_backend") if name != "_backend" else None
+        return getattr(backend, name) if hasattr(backend, name) else object.__getattribute__(self, name)
 
 
 def create(name: str) -> Callable[..., Backend]:
@@ -102,8 +154,8 @@ def create(name: str) -> Callable[..., Backend]:
         There is no backend of that name.
     """
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+        module, attribute = BUILT_IN[name]
+        return getattr(import_module(f".backends.{module}", __package__), attribute)  # type: ignore[no-any-return]
     installed = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in installed:
         raise ValueError(f"there is no backend {name!r}: there are {', '.join(sorted({*BUILT_IN, *installed}))}.")
@@ -141,5 +193,4 @@ def make_backend(backend: str, name: Any, options: Mapping[str, Any]) -> Backend
     if unknown or missing:
         said = f"has no option {unknown[0]!r}" if unknown else f"needs the option {missing[0]!r}"
         raise TypeError(f"the backend {backend!r} {said}: there are {', '.join(options_there) or 'none'}.")
-    made: Backend = maker(name, **options)
-    return made
+    return maker(name, **options)

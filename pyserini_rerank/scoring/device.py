@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..inputs import count_option
+from ..arguments import count_option
 
 #: Tokens of a batch, with the padding where there is any. On a CPU few, so that activations stay in its caches
 #: (2,048 was 1.48 times as fast as sentence-transformers' 32 pairs on MiniLM-L-12); on a GPU many.

@@ -11,7 +11,7 @@ import pytest
 from pyserini_rerank import docstrings
 from pyserini_rerank.cli import main as app_module
 from pyserini_rerank.cli.main import app, main
-from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
+from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
 from typer.testing import CliRunner
 
 
@@ -96,8 +96,8 @@ def test_a_terminal_that_lacks_characters(name, tmp_path):
         "from pyserini_rerank.cli import main\n"
         "from rich.console import Console\n"
         "from rich.table import Table\n"
-        "from pyserini_rerank.outputs import replace\n"
-        "from pyserini_rerank.files import read_text\n"
+        "from pyserini_rerank.files.writing import replace\n"
+        "from pyserini_rerank.files.reading import read_text\n"
         "def show():\n"
         "    table = Table(title='wahr \\u2713 \\u2581'); table.add_column('ü'); table.add_row('\\udcff'); "
         "Console().print(table)\n"

@@ -7,8 +7,8 @@ import sys
 import pytest
 from collection import Bge, docids
 from pyserini_rerank.cli.main import main
-from pyserini_rerank.experiments.runs import read
-from pyserini_rerank.scoring.torch import TorchBackend
+from pyserini_rerank.runs.run_file import read
+from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from tiny_checkpoints import build
 
 QIDS = ["a", "b", "c"]

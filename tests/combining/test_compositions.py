@@ -14,7 +14,7 @@ from pyserini_rerank import (
     Cascade,
     Counts,
     Ensemble,
-    FirstStage,
+    FirstStageScore,
     Interpolation,
     ModelReranker,
     ReciprocalRankFusion,
@@ -109,7 +109,7 @@ def ranked(spec: Any, query: str, docids: list[str], documents: list[Any], first
     count = len(documents)
     if kind in (one, other):
         return [score_of(document, kind, query) if document else NAN for document in documents], []
-    if kind is FirstStage:
+    if kind is FirstStageScore:
         return [score if document else NAN for document, score in zip(documents, first, strict=True)], []
     if kind is Windows:
         inner, _, _, aggregate = arguments
@@ -141,9 +141,11 @@ def ranked(spec: Any, query: str, docids: list[str], documents: list[Any], first
         return spread, [head[place] for place in behind] + left
     if kind is Interpolation:
         inner, alpha, how = arguments
-        return ranked((Ensemble, [(inner, alpha), ((FirstStage,), 1 - alpha)], how), query, docids, documents, first)
+        return ranked(
+            (Ensemble, [(inner, alpha), ((FirstStageScore,), 1 - alpha)], how), query, docids, documents, first
+        )
     if kind is ReciprocalRankFusion:
-        weighted = [(arguments[0], 1), ((FirstStage,), 1)]
+        weighted = [(arguments[0], 1), ((FirstStageScore,), 1)]
         return ranked((Ensemble, weighted, "reciprocal-rank"), query, docids, documents, first)
     weighted, how = arguments
     parts = [ranked(part, query, docids, documents, first) for part, _ in weighted]
@@ -166,7 +168,7 @@ def ranked(spec: Any, query: str, docids: list[str], documents: list[Any], first
 def sums_on_a_path(spec: Any) -> int:
     """How often probabilities would be added on the way to a checkpoint: more than once is not defined."""
     kind, *arguments = spec
-    if kind in (one, other, FirstStage):
+    if kind in (one, other, FirstStageScore):
         return 0
     parts = [part for part, _ in arguments[0]] if kind in (Cascade, Ensemble) else arguments[:1]
     return max(map(sums_on_a_path, parts)) + (kind in (Windows, Segments) and arguments[-1] == "sum")
@@ -177,7 +179,7 @@ def asked(spec: Any) -> int | None:
     kind, *arguments = spec
     if kind is Cascade:
         return arguments[0][0][1]
-    if kind in (one, other, FirstStage):
+    if kind in (one, other, FirstStageScore):
         return None
     parts = [part for part, _ in arguments[0]] if kind is Ensemble else arguments[:1]
     return max((depth for depth in map(asked, parts) if depth), default=None)
@@ -385,7 +387,7 @@ def without_scores(count: int) -> tuple[list[Hit], dict[str, str]]:
     [
         Interpolation,
         ReciprocalRankFusion,
-        lambda model: Ensemble([(model, 1), (FirstStage(), 1)]),
+        lambda model: Ensemble([(model, 1), (FirstStageScore(), 1)]),
         lambda model: Cascade([(model, 5)]),
         lambda model: Windows(Interpolation(model)),
         lambda model: Segments(Cascade([(ReciprocalRankFusion(model), 30)])),

@@ -25,8 +25,8 @@ from pyserini_rerank import (
     load,
     trace,
 )
-from pyserini_rerank.experiments.collections import CollectedDocuments
-from pyserini_rerank.scoring.token_writer import write
+from pyserini_rerank.texts.collection import CollectedDocuments
+from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build
 
 NAMES = ["cross-encoder/ms-marco-TinyBERT-L-2-v2", "cross-encoder/ms-marco-MiniLM-L-2-v2"]
@@ -185,8 +185,8 @@ def test_the_second_time_all_scores_are_known(
     for known in (0, wanted[1].scored):
         with cached(combination, folders, tmp_path) as reranker:
             assert search(reranker) == wanted
-            assert sum(model.known_scores for model in reranker.models()) == known
-        monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+            assert sum(model.known_scores for model in reranker.leaves()) == known
+        monkeypatch.setattr("pyserini_rerank.scoring.backends.torch_backend.TorchBackend.run", None)
 
 
 @pytest.mark.parametrize("combination", ["windows of a cascade", "segments of windows"])
@@ -201,7 +201,7 @@ def test_threads_that_share_a_cache(
         searcher.set_reranker(reranker, depth=15)
         assert threaded(4, lambda query: bits(searcher.search(query, 10)), [*queries] * 4) == wanted * 4
         assert reranker.counts.scored == 4 * one.counts.scored
-        assert len(next(reranker.models()).backend.store) == one.counts.scored, "each once"
+        assert len(next(reranker.leaves()).backend.store) == one.counts.scored, "each once"
         searcher.unset_reranker()
 
 

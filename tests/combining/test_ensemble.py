@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from collection import HashBackend, docids, hashed
-from pyserini_rerank import Ensemble, FirstStage, Interpolation, ModelReranker, ReciprocalRankFusion
+from pyserini_rerank import Ensemble, FirstStageScore, Interpolation, ModelReranker, ReciprocalRankFusion
 
 
 def other(query: str, text: str) -> float:
@@ -119,7 +119,7 @@ def test_the_first_stage_is_not_there_for_bare_texts(hashing: Any) -> None:
     with pytest.raises(TypeError, match=r"takes the first stage's scores into account: use rerank\(query, hits\)"):
         Interpolation(hashing).score("q", ["text"])
     with pytest.raises(TypeError, match=r"use rerank\(query, hits\)"):
-        Ensemble([(hashing, 1), (FirstStage(), 1)]).predict([("q", "text")])
+        Ensemble([(hashing, 1), (FirstStageScore(), 1)]).predict([("q", "text")])
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_windows_of_all_queries_are_packed_together(folder: str) -> None:
 def test_tokens_that_were_made_before_give_the_same_bits(
     tiny: Any, folder: str, tmp_path: Any, searcher: Any, make_searcher: Any, query: str, lucene_index: str
 ) -> None:
-    from pyserini_rerank.retrieval.documents import IndexedDocuments
-    from pyserini_rerank.scoring import token_writer
+    from pyserini_rerank.texts import token_writer
+    from pyserini_rerank.texts.index_documents import IndexedDocuments
 
     token_writer.write(tmp_path / "tokens", IndexedDocuments(lucene_index), tiny.backend.encoder.tokenizer, folder)
     windows = Windows(tiny, 16, 8)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from pyserini_rerank.cli.main import main
-from pyserini_rerank.experiments import inputs
 from pyserini_rerank.experiments.conditions import load_conditions, select
-from pyserini_rerank.experiments.evaluation import per_query, read_run
-from pyserini_rerank.experiments.topics import load_qrels
-from pyserini_rerank.scoring.checkpoints import catalogue, of_the_card
-from pyserini_rerank.scoring.torch import TorchBackend
+from pyserini_rerank.runs import input_states
+from pyserini_rerank.runs.evaluation import per_query, read_run
+from pyserini_rerank.runs.topics import load_qrels
+from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
+from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
 from tiny_checkpoints import build
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
@@ -184,7 +184,7 @@ def test_it_runs_what_is_missing_and_reports(small, reproduce, tmp_path, monkeyp
     assert page.count("<svg") == 2 and (tmp_path / "runs" / "quality.small.official-1000.svg").exists()
 
     # What is there is not run again, nor fetched.
-    monkeypatch.setattr("pyserini_rerank.scoring.torch.TorchBackend.run", None)
+    monkeypatch.setattr("pyserini_rerank.scoring.backends.torch_backend.TorchBackend.run", None)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.run*")}
     code, again, _ = reproduce(*words, "--first-stage", "official", "--first-stage", "at-hand", "--json")
     assert code == 0 and json.loads(again) == rows
@@ -251,7 +251,7 @@ def test_a_first_stage_of_another_search_is_refused(small, reproduce, tmp_path):
     run.write_text((tmp_path / "first.run").read_text())
     arguments = ["--index", "nowhere", "--bm25", "--k1", "0.9", "--b", "0.4", "--topics", str(tmp_path / "topics.tsv")]
     arguments = ["lucene", *arguments, "--hits", "1000", "--output", str(run)]
-    topics = inputs.of_words(arguments)
+    topics = input_states.of_words(arguments)
     assert list(topics) == [str(tmp_path / "topics.tsv")]
     settings = {"search": "lucene", "arguments": arguments[1:], "inputs": topics}
     Path(f"{run}.json").write_text(json.dumps({"settings": settings}))

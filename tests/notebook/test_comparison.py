@@ -27,7 +27,7 @@ from pyserini_rerank import (
     compare,
 )
 from pyserini_rerank.notebook.comparison import Comparison
-from pyserini_rerank.notebook.html import RELEVANT
+from pyserini_rerank.notebook.markup import RELEVANT
 from pyserini_rerank.notebook.words import split_at_terms
 from pyserini_rerank.scoring.backend import Plan
 from rich.console import Console
@@ -289,8 +289,8 @@ def test_an_ensemble_cuts_what_any_of_it_cuts(tricky: Any, tiny: Reranker) -> No
 @pytest.mark.parametrize("by", ["texts", "tokens"])
 def test_segments_of_a_searcher_without_texts(by: str, tmp_path: Path, tiny: Reranker) -> None:
     """A document is shown by its best segment, whose text goes by the docid of the segment."""
-    from pyserini_rerank.retrieval.documents import IndexedDocuments
-    from pyserini_rerank.scoring.token_writer import write
+    from pyserini_rerank.texts.index_documents import IndexedDocuments
+    from pyserini_rerank.texts.token_writer import write
 
     texts = {"D1#0": "the cat", "D2#0": "the dog", "D1#1": "a flea of the cat", "D3": "no segment"}
 
@@ -378,8 +378,8 @@ def test_grades_have_a_colour_that_grows_with_them(tricky: Any) -> None:
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
 def test_tokens_instead_of_texts(tmp_path: Path, tricky: Any, tiny: Reranker) -> None:
     """A token index has no texts: what is shown is what the hits store."""
-    from pyserini_rerank.retrieval.documents import IndexedDocuments
-    from pyserini_rerank.scoring.token_writer import write
+    from pyserini_rerank.texts.index_documents import IndexedDocuments
+    from pyserini_rerank.texts.token_writer import write
 
     write(tmp_path / "tokens", IndexedDocuments(tricky.index_dir), tiny.backend.encoder.tokenizer, "bundled")
     by_text = compare(RerankingSearcher(tricky, tiny), "flea")

@@ -234,9 +234,9 @@ def lab(colour: Any, seen: Any = None) -> np.ndarray:
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_colours_differ_for_colour_blind_people(blindness: str) -> None:
     """By 20 in L*a*b*, where 2 is what an eye can just tell."""
-    from pyserini_rerank.notebook import html
+    from pyserini_rerank.notebook import markup
 
-    tints = [tuple(c / 255 for c in colour) for colour in (html.UP, html.DOWN)]
+    tints = [tuple(c / 255 for c in colour) for colour in (markup.UP, markup.DOWN)]
     for one, other in [*combinations((plots.GAIN, plots.LOSS), 2), *combinations(tints, 2)]:
         assert np.linalg.norm(lab(one, BLINDNESS[blindness]) - lab(other, BLINDNESS[blindness])) > 20, (one, other)
 

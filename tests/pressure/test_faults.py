@@ -26,12 +26,13 @@ import torch
 from collection import build_lucene_index, listed
 from experiment import arguments, run, write_experiment
 from pyserini_rerank import MissingText, Reranker
-from pyserini_rerank.experiments import collections, work
-from pyserini_rerank.experiments.work import Work
+from pyserini_rerank.runs import resumable_output
+from pyserini_rerank.runs.resumable_output import ResumableOutput
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
-from pyserini_rerank.scoring.cache import DATA, Store
-from pyserini_rerank.scoring.token_writer import STATE
-from pyserini_rerank.scoring.torch import TorchBackend
+from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
+from pyserini_rerank.scoring.score_store import DATA, ScoreStore
+from pyserini_rerank.texts import collection
+from pyserini_rerank.texts.token_writer import STATE
 from tiny_checkpoints import build, weights_file
 
 TINY = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -166,7 +167,7 @@ def small_disk() -> Iterator[Any]:
 
 
 def test_a_full_disk_under_a_score_cache(tmp_path: Path, small_disk: Any) -> None:
-    store = Store(tmp_path)
+    store = ScoreStore(tmp_path)
     keys = [number.to_bytes(16) for number in range(4000)]
     store.put(dict.fromkeys(keys[:10], 1.5))
     small_disk((tmp_path / f"{DATA}-wal").stat().st_size + 5000)
@@ -185,7 +186,7 @@ def test_a_full_disk_under_index_tokens(
     tmp_path: Path, experiment: Path, small_disk: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """What was committed is kept, and the same command goes on to the same bytes."""
-    monkeypatch.setattr(collections, "MOST_BYTES", 5000)  # for several commits
+    monkeypatch.setattr(collection, "MOST_BYTES", 5000)  # for several commits
     words = ["index-tokens", "--collection", str(experiment / "docs.jsonl"), "--tokenizer", str(experiment / TINY)]
     assert run(monkeypatch, *words, "--output", str(tmp_path / "whole")) == 0
     capsys.readouterr()
@@ -208,10 +209,10 @@ def test_a_full_disk_under_index_tokens(
 def test_files_of_another_time(year: int, tmp_path: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was interrupted goes on to the same bytes, whenever its files say that they were written."""
     assert run(monkeypatch, *arguments(experiment, "whole.run")) == 0
-    finish = Work.finish
-    monkeypatch.setattr(Work, "finish", lambda self, report: (_ for _ in ()).throw(KeyboardInterrupt))
+    finish = ResumableOutput.finish
+    monkeypatch.setattr(ResumableOutput, "finish", lambda self, report: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(monkeypatch, *arguments(experiment, "other.run")) == 130
-    monkeypatch.setattr(Work, "finish", finish)
+    monkeypatch.setattr(ResumableOutput, "finish", finish)
     partial = tmp_path / "other.run.partial"
     when = time.time() + year * 365 * 86_400
     for path in (partial, *partial.rglob("*")):
@@ -237,7 +238,7 @@ def test_a_clock_that_jumps(tmp_path: Path, experiment: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", jumping)
         patch.setattr(time, "time_ns", lambda: int(jumping() * 1e9))
-        patch.setattr(work, "datetime", Jumping)
+        patch.setattr(resumable_output, "datetime", Jumping)
         assert run(patch, *arguments(experiment, "jumped.run")) == 0
     assert (tmp_path / "jumped.run").read_bytes() == (tmp_path / "whole.run").read_bytes()
     finished = datetime.fromisoformat(json.loads((tmp_path / "jumped.run.json").read_text())["finished"])

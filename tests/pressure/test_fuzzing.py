@@ -31,15 +31,15 @@ import orjson
 import pyserini_rerank
 import pytest
 from collection import HashBackend
-from pyserini_rerank.experiments.collections import CollectedDocuments, Collection
-from pyserini_rerank.experiments.official import OfficialCandidates
-from pyserini_rerank.experiments.runs import read
-from pyserini_rerank.experiments.topics import load_qrels, load_topics
-from pyserini_rerank.retrieval.texts import MissingText
-from pyserini_rerank.scoring import http
-from pyserini_rerank.scoring.cache import DATA, Store
-from pyserini_rerank.scoring.token_writer import write
-from pyserini_rerank.scoring.tokens import TokenIndex
+from pyserini_rerank.runs.official_candidates import OfficialCandidates
+from pyserini_rerank.runs.run_file import read
+from pyserini_rerank.runs.topics import load_qrels, load_topics
+from pyserini_rerank.scoring.backends import http_backend
+from pyserini_rerank.scoring.score_store import DATA, ScoreStore
+from pyserini_rerank.texts.collection import CollectedDocuments, Collection
+from pyserini_rerank.texts.source import MissingText
+from pyserini_rerank.texts.token_index import TokenIndex
+from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build
 from tokenizers import Tokenizer
 
@@ -448,7 +448,7 @@ def tokens(folder: Path, request: pytest.FixtureRequest) -> Reader:
         (folder / "index" / name).write_bytes(data)
         try:
             index = TokenIndex(folder / "index")
-            index.check(vocabulary, TINY)
+            index.check_vocabulary(vocabulary, TINY)
             return index.get(list(texts))
         finally:
             (folder / "index" / name).write_bytes(whole[name])
@@ -463,7 +463,7 @@ def tokens(folder: Path, request: pytest.FixtureRequest) -> Reader:
 def cache(folder: Path, request: pytest.FixtureRequest) -> Reader:
     chance = Random(2)
     keys = [chance.randbytes(16) for _ in range(900)]
-    store = Store(folder / "scores")
+    store = ScoreStore(folder / "scores")
     for start in range(0, 900, 100):
         store.put({key: number / 8 for number, key in enumerate(keys[start : start + 100], start)})
     store.close()
@@ -474,7 +474,7 @@ def cache(folder: Path, request: pytest.FixtureRequest) -> Reader:
         shutil.rmtree(folder / "scores")
         (folder / "scores").mkdir()
         (folder / "scores" / name).write_bytes(data)
-        store = Store(folder / "scores")
+        store = ScoreStore(folder / "scores")
         try:
             before = store.get(keys)
             store.put({b"a new one, of 16": 0.5})
@@ -624,7 +624,7 @@ def limit(seconds: float, log: Any) -> Iterator[None]:
 def test_damaged_input(
     make: Any, thousands: int, tmp_path: Path, log: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "BACKOFF", 0)
+    monkeypatch.setattr(http_backend, "BACKOFF", 0)
     reader = make(tmp_path, request)
     for name, data in reader.whole.items():
         assert reader.may_be(name, data, reader.read(name, data)), "undamaged"

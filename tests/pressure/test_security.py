@@ -21,10 +21,10 @@ import pytest
 import torch
 from package_index import skip_or_fail
 from pyserini_rerank.experiments.conditions import load_conditions
-from pyserini_rerank.experiments.official import OfficialCandidates
-from pyserini_rerank.experiments.provenance import provenance
-from pyserini_rerank.scoring.token_writer import write
-from pyserini_rerank.scoring.tokens import META, TokenIndex, checksum_of
+from pyserini_rerank.runs.official_candidates import OfficialCandidates
+from pyserini_rerank.runs.provenance import provenance
+from pyserini_rerank.texts.token_index import META, TokenIndex, checksum_of
+from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build, read_weights, weights_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig
@@ -213,7 +213,7 @@ def test_an_archive_whose_checksum_is_wrong(tmp_path: Path) -> None:
 
 def test_a_token_index_reads_its_own_files_only(tmp_path: Path) -> None:
     """Whatever its meta.json calls them, with a checksum that is right."""
-    from pyserini_rerank.experiments.collections import CollectedDocuments
+    from pyserini_rerank.texts.collection import CollectedDocuments
 
     (tmp_path / "docs.tsv").write_text("d1\tthe flea\n")
     tokenizer = Tokenizer.from_file(str(build(TINY, tmp_path) / "tokenizer.json"))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from collection import HashBackend
 from pyserini_rerank.scoring.backend import Batch, Plan
-from pyserini_rerank.scoring.contract import BackendContract
-from pyserini_rerank.scoring.sentence_transformers import SentenceTransformersBackend
-from pyserini_rerank.scoring.torch import TorchBackend
+from pyserini_rerank.scoring.backends.sentence_transformers_backend import SentenceTransformersBackend
+from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
+from pyserini_rerank.testing import BackendContract
 from tiny_checkpoints import build
 
 ONE_LABEL = "cross-encoder/ms-marco-MiniLM-L-2-v2"

@@ -16,8 +16,9 @@ import pytest
 from collection import HashBackend
 from pyserini_rerank.model import ModelReranker
 from pyserini_rerank.scoring.backend import create
-from pyserini_rerank.scoring.cache import CachedBackend, Store
-from pyserini_rerank.scoring.contract import PAIRS
+from pyserini_rerank.scoring.backends.cached_backend import CachedBackend
+from pyserini_rerank.scoring.score_store import ScoreStore
+from pyserini_rerank.testing import PAIRS
 from tiny_checkpoints import build
 
 NAME = "cross-encoder/ms-marco-MiniLM-L-2-v2"
@@ -151,7 +152,7 @@ def test_a_backend_and_a_store_that_are_closed_say_so_themselves(folder, tmp_pat
         backend.run(batch)
     with pytest.raises(RuntimeError, match="the processes that tokenize are closed"):
         backend.encoder.processes(["flea"])
-    store = Store(tmp_path)
+    store = ScoreStore(tmp_path)
     store.close()
     store.close()
     with pytest.raises(RuntimeError, match="the score cache .* is closed"):

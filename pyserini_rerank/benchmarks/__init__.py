@@ -1,0 +1,1 @@
+"""How fast a checkpoint is, and what it costs beside others."""

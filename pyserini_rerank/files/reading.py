@@ -1,0 +1,218 @@
+"""Files that come in: opened whatever they are packed in, read once or over and over, and told apart; and the cache."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import Any
+
+#: What compressed files begin with, and what reads them.
+COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    **{b"BZh%d%b" % (level, block): bz2.open for level in range(1, 10) for block in (b"1AY&SY", b"\x17rE8P\x90")},
+    b"\xfd7zXZ\x00": lzma.open,
+}
+#: What others begin with that hold no lines.
+OTHERS = {
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\x04\x22\x4d\x18": "compressed by lz4",
+    b"\x1f\x9d": "compressed by compress",
+    b"PK\x03\x04": "a ZIP archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"PAR1": "a Parquet file",
+    b"SQLite format 3\0": "an SQLite file",
+}
+#: A byte order mark is no part of a text.
+BOM = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: Bytes from which it is seen what a file is; tar's own mark is 257 bytes behind its beginning.
+HEAD, TAR = 512, slice(257, 262)
+BUFFER = 2**18
+
+
+@contextmanager
+def open_lines(path: str | Path, *, archives: bool = False) -> Iterator[Any]:
+    """Open a file of lines, compressed by gzip, bzip2 or xz or not, whatever its name; a pipe is read as it comes.
+
+    Parameters
+    ----------
+    path : path
+    archives : bool
+        Of a tar archive, read its first file. It is read as it streams by, and nothing is unpacked under a name that
+        the archive chooses.
+
+    Raises
+    ------
+    ValueError
+        It is none of these, or its text is in UTF-16; (when reading) what is compressed is damaged.
+    """
+    with ExitStack() as stack:
+        file: Any = stack.enter_context(open(path, "rb"))
+        try:
+            head = file.read(HEAD)
+            unpack = next((unpack for magic, unpack in COMPRESSED.items() if head.startswith(magic)), None)
+            if unpack:
+                file = stack.enter_context(unpack(_from_start(head, file)))
+                head = file.read(HEAD)
+            archive = None
+            if archives and head[TAR] == b"ustar":
+                archive, unpacked = file, _from_start(head, file)
+                members = stack.enter_context(tarfile.open(fileobj=unpacked, mode="r|"))
+                file = next((members.extractfile(member) for member in members if member.isfile()), None)
+                if file is None:
+                    raise ValueError(f"{path} is an archive without a file: fetch it again.")
+                head = file.read(HEAD)
+            _check(path, head)
+            lines = _from_start(head, file, len(BOM) if head.startswith(BOM) else 0)
+            yield lines
+            if archive and not lines.read(1):  # all of it was wanted: on to the checksum, which is at the end
+                while unpacked.read(BUFFER):
+                    pass
+        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
+            raise _damaged(path, error) from None
+        except OSError as error:
+            if error.errno is None:  # bzip2's own
+                raise _damaged(path, error) from None
+            raise
+
+
+def lines_of(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of a file, each with its number, from 1, and without its end.
+
+    A line of nothing but white space is none, wherever it stands.
+
+    Raises
+    ------
+    As `open_lines`.
+    """
+    with open_lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, line.rstrip(b"\r\n")
+
+
+def read_text(path: str | Path) -> str:
+    """Read all of a text.
+
+    Raises
+    ------
+    ValueError
+        As `open_lines`; it is no UTF-8.
+    """
+    with open_lines(path) as lines:
+        data: bytes = lines.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no UTF-8: write it anew.") from None
+
+
+def is_input(path: str | Path) -> bool:
+    """Is there something to read: a file or a pipe?"""
+    return os.path.exists(path) and not os.path.isdir(path)
+
+
+@contextmanager
+def at_rest(path: Path) -> Iterator[Path]:
+    """Give a file that can be read over and over: itself, or a copy of what can be read only once, such as a pipe.
+
+    Raises
+    ------
+    ValueError
+        It is a device.
+    """
+    if path.is_file() or not is_input(path):
+        yield path
+        return
+    if path.is_block_device() or path.is_char_device():
+        raise ValueError(f"{path} is a device: name a file, or a pipe.")
+    with tempfile.TemporaryDirectory(prefix="pyserini-rerank-") as folder:
+        copy = Path(folder, path.name)
+        with path.open("rb") as pipe, copy.open("wb") as file:
+            shutil.copyfileobj(pipe, file, BUFFER)
+        try:
+            yield copy
+        except ValueError as error:
+            if str(copy) not in str(error):
+                raise
+            raise ValueError(str(error).replace(str(copy), str(path))) from None
+
+
+def refuse_packed(path: Path, why: str) -> None:
+    """Check that a file is read as it lies on the disk; raises ValueError, which says `why` it has to be."""
+    if not is_input(path):
+        return
+    if not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device, and {why}: write it to a file.")
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if any(map(head.startswith, COMPRESSED)):
+        raise ValueError(f"{path} is compressed, and {why}: unpack it.")
+    _check(path, head)
+
+
+def is_packed(path: Path) -> bool:
+    """Has a file to be unpacked before its lines can be read from the middle?"""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return head[TAR] == b"ustar" or any(map(head.startswith, COMPRESSED))
+
+
+def digest(path: str | Path) -> str:
+    """Hash the content of a file."""
+    with open(path, "rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+
+
+class _Again(io.RawIOBase):
+    """A stream whose beginning has been read, from the beginning."""
+
+    def __init__(self, head: bytes, rest: Any) -> None:
+        self.head, self.rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.head:
+            count = min(len(buffer), len(self.head))
+            buffer[:count], self.head = self.head[:count], self.head[count:]
+            return count
+        data = self.rest.read1(len(buffer)) if hasattr(self.rest, "read1") else self.rest.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _from_start(head: bytes, file: Any, skip: int = 0) -> Any:
+    """Give a stream from its beginning again, of which the head has been read."""
+    if type(file) is io.BufferedReader and file.seekable():  # a file on the disk, which can say where it is
+        file.seek(skip)
+        return file
+    return io.BufferedReader(_Again(head[skip:], file), BUFFER)
+
+
+def _check(path: str | Path, head: bytes) -> None:
+    kind = next((kind for magic, kind in OTHERS.items() if head.startswith(magic)), None)
+    if kind is None and any(map(head.startswith, COMPRESSED)):
+        kind = "compressed twice"
+    if kind is None and head[TAR] == b"ustar":
+        kind = "an archive"
+    if kind:
+        raise ValueError(f"{path} is {kind}, which is not read here: unpack it, or write it as text.")
+    # Without a mark every other byte is a zero, where the text is not all of another script.
+    if head.startswith(UTF16) or (len(head) >= 4 and (head[1:4:2] == b"\0\0" or head[:3:2] == b"\0\0")):
+        raise ValueError(f"{path} is in UTF-16 or no text: write it in UTF-8.")
+
+
+def _damaged(path: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is damaged ({' '.join(str(error).split())}): fetch or write it again.")

@@ -1,0 +1,1 @@
+"""Runs, topics and judgements: read, reranked, evaluated, and written so that they can be interrupted."""

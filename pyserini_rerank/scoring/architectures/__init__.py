@@ -1,0 +1,1 @@
+"""The kinds of checkpoints that the torch backend reads, a file each."""

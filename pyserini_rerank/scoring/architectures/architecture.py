@@ -1,0 +1,142 @@
+"""What a kind of checkpoint knows: how its files are read, what its tokens are, and what its score is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from ...arguments import whole
+from ...scales import Scale
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.settings import Settings, load_settings
+from ..encoding.encoder import Encoder
+
+
+class Architecture(ABC):
+    """A checkpoint that is read as its authors meant it.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of the model's body; its head is in float32.
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    encoder : Encoder
+    facts : str
+        What of the catalogue or the options changes the scores.
+    """
+
+    model: torch.nn.Module
+    encoder: Encoder[Any]
+    facts: str
+    #: What its scores are.
+    scale: Scale = "logit"
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None) -> None:
+        body = self._load(checkpoint, dtype)
+        self.encoder = encoder_of(checkpoint, body, max_length, self._encoder)
+
+    @abstractmethod
+    def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+        """Load the model, and give what has the embeddings and the configuration."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the model to the device that it runs on."""
+        self.model.to(device).eval()
+
+    @abstractmethod
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> Encoder[Any]:
+        """Make what turns pairs into tokens."""
+
+    @abstractmethod
+    def scores(self, pairs: Sequence[Any], device: torch.device) -> torch.Tensor:
+        """Score pairs that the encoder has made: float32 (n,), on the device."""
+
+
+def encoder_of[E: Encoder[Any]](
+    checkpoint: Checkpoint,
+    body: Any,
+    max_length: int | None,
+    make: Callable[[Checkpoint, Settings, int], E],
+    most: int | None = None,
+) -> E:
+    """Make what turns pairs into a checkpoint's tokens.
+
+    Parameters
+    ----------
+    body : transformers.PreTrainedModel
+        The module that has the embeddings and the configuration.
+    max_length : int, optional
+        By default what the files say.
+    make : callable
+        Make it of the files' settings and a length.
+    most : int, optional
+        A graph's own limit of tokens, beside the model's.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        There is no tokenizer, or it is another model's; the model does not read pairs of `max_length` tokens.
+    """
+    if max_length is not None:
+        max_length = whole(max_length, "max_length")
+    limit = min(filter(None, (positions(body), most)), default=None)
+    settings = load_settings(checkpoint)
+    check_vocabulary(settings.tokenizer, body, checkpoint.name)
+    length = min(settings.max_length, limit or settings.max_length) if max_length is None else max_length
+    encoder = make(checkpoint, settings, length)
+    least = encoder.least
+    if length < least or (limit and length > limit):
+        reads = f"{least} to {limit}" if limit else f"at least {least}"
+        raise ValueError(f"max_length is {length}: {checkpoint.name} reads pairs of {reads} tokens.")
+    return encoder
+
+
+def check_vocabulary(tokenizer: Tokenizer, body: Any, name: str) -> None:
+    """Check that a model has all tokens of a tokenizer; raises ValueError."""
+    vocabulary = body.config.vocab_size
+    if max(tokenizer.get_vocab().values()) >= vocabulary:  # on a GPU it would end the process's use of it
+        raise ValueError(
+            f"the tokenizer of {name} has tokens that its model lacks, beyond {vocabulary:,}: one of the two is "
+            "damaged, or another checkpoint's."
+        )
+
+
+def first_position(body: Any) -> int:
+    """Give the position of a sequence's first token: of RoBERTa and its kind the one after that of padding."""
+    padding = getattr(position_table(body), "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
+
+
+def position_table(body: Any) -> torch.nn.Module | None:
+    """Find the embeddings of an encoder's absolute positions; None where it has none."""
+    tables = (getattr(module, "position_embeddings", None) for module in body.modules())
+    return next((table for table in tables if isinstance(table, torch.nn.Module)), None)
+
+
+def positions(body: Any) -> int | None:
+    """Give the number of tokens that a model has positions for; None where they are relative ones, without a limit."""
+    # XLNet's is -1; T5 has none.
+    most: int = getattr(body.config, "max_position_embeddings", None) or 0
+    return most - first_position(body) if most > 0 else None
+
+
+def ids_of(tokenizer: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:
+    """Find the ids of a checkpoint's special tokens and answers.
+
+    Raises
+    ------
+    ValueError
+        The tokenizer does not have one: it is not the checkpoint's.
+    """
+    ids = {token: tokenizer.token_to_id(token) for token in tokens}
+    lacking = [token for token, number in ids.items() if number is None]
+    if lacking:
+        raise ValueError(f"the tokenizer of {name} has no {lacking[0]!r}: copy that of its authors into the folder.")
+    return [number for number in ids.values() if number is not None]

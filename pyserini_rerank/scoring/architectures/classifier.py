@@ -1,0 +1,155 @@
+"""Sequence classifiers: BERT, ELECTRA, XLM-R, ModernBERT and the like, with one label or two."""
+
+import inspect
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification
+from transformers.modeling_layers import GenericForSequenceClassification
+
+from ..checkpoints import heads, models
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.settings import Settings
+from ..device import same, to_device
+from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
+from .architecture import Architecture, first_position
+from .onednn_linear import prepack, prepacks
+from .varlen import PackedSequences, prepare
+
+
+class FirstToken(torch.nn.Module):
+    """An encoder with a Linear layer on its first token's vector: a head that transformers has no class for."""
+
+    def __init__(self, body: torch.nn.Module, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = linear
+
+    def forward(self, **inputs: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.linear(self.body(**inputs).last_hidden_state[:, 0]))
+
+
+def pair_encoder(_: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
+    """Make what turns pairs into a classifier's tokens."""
+    facts = ("prompt", "cuts_left", "pads_left", "takes_types")
+    return PairEncoder(settings.tokenizer, max_length, **{name: getattr(settings, name) for name in facts})
+
+
+class Classifier(Architecture):
+    """Query and passage go through the model as one sequence; the score is read off the labels' logits.
+
+    Parameters
+    ----------
+    head : str, optional
+        See `pyserini_rerank.scoring.checkpoints.heads`.
+    packs : bool
+        Have the model take pairs end to end where it can; without, it stays as transformers has it.
+    """
+
+    model: Any
+    encoder: PairEncoder
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: torch.dtype,
+        max_length: int | None,
+        head: str | None = None,
+        *,
+        packs: bool = True,
+    ) -> None:
+        self.facts = head or checkpoint.row.head or ""
+        self.checkpoint = checkpoint
+        super().__init__(checkpoint, dtype, max_length)
+        self.packs = packs and prepare(self.body)
+
+    def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+        if checkpoint.row.body:
+            body, linear = models.load_body(checkpoint, dtype)
+            self.model, labels = FirstToken(body, linear), linear.out_features
+        else:
+            self.model = models.load_model(AutoModelForSequenceClassification, checkpoint, dtype)
+            if isinstance(self.model, GenericForSequenceClassification):
+                raise ValueError(
+                    f"{checkpoint.name} is a language model with a classifier's head, and nothing says which prompt it "
+                    "was trained with: use backend='sentence-transformers', which reads prompts from the files."
+                )
+            body, labels = self.model.base_model, self.model.config.num_labels
+            for module in self.model.children():
+                if module is not body:
+                    models.in_float32(module)
+        self.facts = heads.choose(self.facts or None, labels, checkpoint.name)
+        self.head = heads.HEADS[self.facts]
+        self.takes_types, self.takes_mask = (
+            name in inspect.signature(body.forward).parameters for name in (TYPES, MASK)
+        )
+        self.kinds = getattr(body.config, "type_vocab_size", 0)  # none of DeBERTa, which is given them all the same
+        self.pad_id = getattr(body.config, "pad_token_id", None) or 0
+        self.first_position = first_position(body)
+        self.body = body
+        return body
+
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
+        self.takes_types = self.takes_types and settings.takes_types
+        encoder = pair_encoder(checkpoint, settings, max_length)
+        if self.takes_types and self.kinds and encoder.types.max() >= self.kinds:
+            raise ValueError(
+                f"the tokenizer of {checkpoint.name} tells more kinds of tokens apart ({TYPES}) than its model, which "
+                f"knows {self.kinds}: leave {TYPES} out of model_input_names in its tokenizer_config.json."
+            )
+        return encoder
+
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
+        if not self.packs:
+            self._try(device)
+        elif device.type == "cpu" and prepacks(self.body.dtype):
+            prepack(self.body)
+
+    @torch.inference_mode()
+    def _try(self, device: torch.device) -> None:
+        """Try whether padding changes a score although it is masked, as in MobileBERT and in FNet.
+
+        Files that do not fit together fail here, and not in the first search.
+        """
+        pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
+        with models.reading(f"the model in {folder}", folder):
+            alone = torch.cat([self.scores([pair], device) for pair in pairs])
+            together = self.scores(pairs, device)
+        self.encoder.of_one_length |= not same(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
+
+    def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
+        lay_out = self._packed if self.packs else self._padded
+        together = [pairs] if self.packs else self.encoder.together(pairs)
+        return torch.cat([self._scores(lay_out(alike, device)) for alike in together])
+
+    def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
+        if not self.takes_types:
+            del inputs[TYPES]
+        if not self.takes_mask:
+            inputs.pop(MASK, None)
+        scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
+        return scores
+
+    def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
+        lengths = [pair.length for pair in pairs]
+        starts = np.cumsum([0, *lengths[:-1]])
+        positions = np.arange(sum(lengths)) - np.repeat(starts, lengths)
+        ids, types = self.encoder.join(pairs)
+        if self.first_position:
+            # Such a model counts what is no padding, and "<pad>" may stand in a text.
+            padding = ids == self.first_position - 1
+            before = np.cumsum(padding) - padding
+            positions += self.first_position - (before - np.repeat(before[starts], lengths))
+            positions[padding] = self.first_position - 1
+        found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
+        inputs = {name: to_device(array[None], device) for name, array in found.items()}
+        return {**inputs, "packing": PackedSequences(lengths, device)}
+
+    def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
+        laid = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
+        return {name: to_device(array, device) for name, array in laid}

@@ -1,0 +1,63 @@
+"""The kinds of checkpoints that the torch backend reads, a file each."""
+
+import torch
+
+from ..checkpoints import models
+from ..checkpoints.catalogue import catalogue
+from ..checkpoints.checkpoint import Checkpoint
+from .architecture import Architecture
+from .classifier import Classifier
+from .late_interaction import LateInteraction
+from .prompted import Decoder, Seq2Seq
+
+FAMILIES: dict[str, type[Architecture]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "late": LateInteraction}
+#: How the names of the classes end that these are saved from; what no name says is a classifier.
+ARCHITECTURES = {"ForConditionalGeneration": "seq2seq", "ForCausalLM": "decoder", "HF_ColBERT": "late"}
+
+
+def family_of(checkpoint: Checkpoint) -> str | None:
+    """Tell a checkpoint's family; None for a classifier.
+
+    Raises
+    ------
+    ValueError
+        It is of another family than the catalogue says, or of one that has to be known.
+    """
+    row, architecture = checkpoint.row, models.architecture(checkpoint)
+    family = next((kind for ending, kind in ARCHITECTURES.items() if architecture.endswith(ending)), None)
+    if family and not row.family:
+        example = next(name for name, known in catalogue().items() if known.family == family)
+        raise ValueError(
+            f"{checkpoint.name} is a {architecture}, and nothing says how its authors score with it: "
+            f"name a checkpoint of the catalogue that is used alike, such as known_as={example!r}."
+        )
+    if row.family != family:
+        raise ValueError(
+            f"{checkpoint.name} is a {architecture or 'checkpoint of an unknown class'}, and cannot be read as "
+            f"{row.name}, which is of the family {row.family}: pass another known_as=."
+        )
+    return family
+
+
+def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Architecture:
+    """Load a checkpoint as its family does.
+
+    Parameters
+    ----------
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
+    head : str, optional
+        See `pyserini_rerank.scoring.checkpoints.heads`; of classifiers only.
+
+    Raises
+    ------
+    ValueError
+        As `family_of`; a head for what has none; a `max_length` that the model does not have.
+    As `pyserini_rerank.scoring.checkpoints.models.load_model` and `load_tokenizer`.
+    """
+    family = family_of(checkpoint)
+    if family is None:
+        return Classifier(checkpoint, dtype, max_length, head)
+    if head is not None:
+        raise ValueError(f"head={head!r} is for sequence classifiers, and {checkpoint.name} is none: leave it out.")
+    return FAMILIES[family](checkpoint, dtype, max_length)

@@ -1,0 +1,1 @@
+"""What computes scores, one file a backend."""

@@ -1,0 +1,100 @@
+"""Scores that were computed before, kept on disk.
+
+Do not use it to hide a slow first run: a look-up costs about as much as tokenizing. It pays when the
+same pairs come again: another depth, another first stage, an experiment that was interrupted.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend import Backend, Batch, Pair, Plan, complete
+from ..score_store import ScoreStore
+
+
+class NoFingerprintError(ValueError):
+    """Nothing stands for what changes a backend's scores."""
+
+
+class CachedBackend:
+    """A backend that looks scores up before it computes them: has the interface of the one that it wraps.
+
+    The batches are those of the backend below. One of which all scores are known is not run; of the others
+    every row is run again, so that no score depends on what was known, but the known ones are kept: a run
+    that was interrupted goes on to the same bits. Several processes may share a cache.
+
+    Parameters
+    ----------
+    backend : Backend
+        It has to have a `fingerprint`, which stands for all that changes its scores.
+    folder : path
+        Where the scores are kept; made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The backend has no fingerprint, or the cache is damaged.
+    OSError
+        The folder cannot be written.
+    """
+
+    def __init__(self, backend: Backend, folder: str | os.PathLike[str]) -> None:
+        if not backend.fingerprint:
+            raise NoFingerprintError(
+                f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached: leave the cache out, "
+                "or, with the http backend, pass fingerprint=, your name for the model behind the URL."
+            )
+        self.backend = full = complete(backend)
+        self.max_length = backend.max_length
+        self.fingerprint = backend.fingerprint
+        self.vocabulary, self.scale, self.workers = full.vocabulary, full.scale, full.workers
+        self.store = ScoreStore(folder)
+        #: How many scores were known.
+        self.known_scores = 0
+        self._lock = threading.Lock()
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        return self.backend.description
+
+    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+        return self.backend.tokenize(texts)
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        plan = self.backend.plan(pairs)
+        salt = blake2b(self.fingerprint.encode()).digest()
+        keys = [_key(salt, pair) for pair in pairs]
+        batches = [Batch(batch.positions, ([keys[i] for i in batch.positions], batch)) for batch in plan.batches]
+        return Plan(batches, plan.cut_passages, plan.cut_queries, plan.unknown)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        keys, inner = batch.inputs
+        known = self.store.get(keys)
+        lacking = np.isnan(known)
+        with self._lock:
+            self.known_scores += len(keys) - int(np.count_nonzero(lacking))
+        if not lacking.any():
+            return known
+        scores = np.where(lacking, self.backend.run(inner), known)
+        new = lacking & np.isfinite(scores)
+        self.store.put({key: float(score) for key, score, keep in zip(keys, scores, new, strict=True) if keep})
+        return scores
+
+    def close(self) -> None:
+        self.store.close()
+        self.backend.close()
+
+
+def _key(salt: bytes, pair: Pair) -> bytes:
+    """Hash a pair to 128 bits; the salt is a hash of the fingerprint. Tokens have keys of a kind of their own."""
+    query, passage = pair[0].encode(), pair[1]
+    if isinstance(passage, str):
+        kind, content = b"", passage.encode()
+    else:
+        kind, content = b"tokens", passage.text.to_bytes(4) + passage.ids
+    data = b"%d %b%b" % (len(query), query, content)
+    return blake2b(data, digest_size=16, key=salt, person=kind).digest()

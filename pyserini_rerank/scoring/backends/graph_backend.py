@@ -1,0 +1,267 @@
+"""What the backends share that run a sequence classifier as a graph, on the CPU: ONNX Runtime and OpenVINO."""
+
+import os
+import shutil
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModel
+
+from ...files.cache import made_once
+from ..architectures.architecture import encoder_of
+from ..architectures.classifier import Classifier, pair_encoder
+from ..architectures.last_layer import shorten
+from ..architectures.registry import family_of
+from ..backend import Batch
+from ..checkpoints import bundled, heads, models
+from ..checkpoints.checkpoint import CONFIG, Checkpoint, fingerprint, fingerprint_of, resolve
+from ..device import budget_of, describe, dtype_name
+from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, EncodedPair
+from ..isolation import checked_threads, load_isolated
+from .checkpoint_backend import CheckpointBackend
+
+CPU = torch.device("cpu")
+#: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
+INT8 = "int8"
+#: What an export's configuration says of it.
+PADDING_COUNTS = "padding_counts"
+#: What exporters call the output that is wanted.
+LOGITS = "logits"
+
+
+class Input(NamedTuple):
+    """An input of a graph."""
+
+    name: str
+    shape: Sequence[int | None]
+    """None where any number will do."""
+    dtype: Any
+    """NumPy's."""
+
+
+def logits_among(outputs: Sequence[Collection[str]]) -> int:
+    """Find the logits among a graph's outputs: the output that is called so, or the only one.
+
+    Raises
+    ------
+    ValueError
+        There are others, and none is called so.
+    """
+    called = [number for number, names in enumerate(outputs) if LOGITS in names]
+    if not called and len(outputs) > 1:
+        raise ValueError(f"its outputs are {', '.join(min(names) for names in outputs)}, and none is called {LOGITS}")
+    return called[0] if called else 0
+
+
+class Logits(torch.nn.Module):
+    """A classifier as a function of named tensors: int64 (n, length) each, to logits (n, labels)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        return logits
+
+
+class GraphBackend(CheckpointBackend, ABC):
+    """Scores pairs with a sequence classifier's graph; a checkpoint is exported on first use, into the user's cache.
+
+    Parameters
+    ----------
+    name : str or path
+        See `pyserini_rerank.load`; or the path of an ``.onnx`` file that lies beside its ``config.json`` and
+        tokenizer, or one folder below, as in ``onnx/model.onnx``.
+    dtype : str
+        One of the backend's `dtypes`; ``"int8"`` is for checkpoints alone.
+    threads : int, optional
+        Threads that compute; by default as many as torch has when it is loaded. On a machine that others use fewer may
+        be faster.
+    max_length, batch_tokens, head, known_as
+        As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
+
+    Raises
+    ------
+    OSError
+        There is no such file or folder, it holds no checkpoint, or the hub cannot be reached.
+    ValueError
+        It is no sequence classifier, cannot be read, or needs `head`; an option is out of range.
+    """
+
+    #: Its name, and that of the file that it exports to.
+    kind: str
+    file: str
+    dtypes: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        *,
+        dtype: str | torch.dtype = "float32",
+        max_length: int | None = None,
+        batch_tokens: int | str = "auto",
+        threads: int | None = None,
+        head: str | None = None,
+        known_as: str | None = None,
+    ) -> None:
+        dtype = dtype_name(dtype)
+        self.threads = checked_threads(threads) or torch.get_num_threads()
+        if dtype not in self.dtypes:
+            raise ValueError(f"dtype={dtype!r}: this backend has {', '.join(self.dtypes)}.")
+        self.dtype = dtype
+        budget, given = budget_of(batch_tokens, CPU), Path(name).expanduser()
+        is_graph = given.suffix == ".onnx"
+        if is_graph and dtype == INT8:
+            raise ValueError(f"dtype='int8' is for checkpoints, and the file {name} is run as it is: leave dtype out.")
+        if is_graph and not given.is_file():
+            raise FileNotFoundError(f"the file {name} is not there: name an .onnx file, a checkpoint or its folder.")
+        checkpoint = resolve(bundled.folder_of(given) if is_graph else name, known_as)
+        if family_of(checkpoint):
+            raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
+        head = head or checkpoint.row.head
+        graph = given if is_graph else load_isolated(lambda: self._exported(checkpoint, head))
+        self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
+        self.pad_id = getattr(self.config, "pad_token_id", None) or 0
+        with models.reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
+            body = load_isolated(lambda: _without_weights(self.config))
+        with models.reading(f"the graph {graph}", graph):
+            self.inputs, self.compute = self._open(graph)
+        if foreign := sorted({given.name for given in self.inputs} - set(INPUTS)):
+            raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is none of a sequence classifier.")
+        # Most graphs take any number of pairs of any length, but one may have been exported with a fixed one.
+        self.rows, self.columns = (_fixed(given.shape[axis] for given in self.inputs) for axis in (0, 1))
+        encoder = encoder_of(checkpoint, body, max_length, pair_encoder, self.columns)
+        if MASK not in {given.name for given in self.inputs}:
+            if self.columns:
+                raise ValueError(f"the graph {graph} has one length and no {MASK}: padding would count as text.")
+            encoder.of_one_length = True
+        encoder.of_one_length |= getattr(self.config, PADDING_COUNTS, False)
+        with models.reading(f"the graph {graph}", graph):
+            labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
+        head = heads.choose(head, labels, str(name))
+        self.head = heads.HEADS[head]
+        # With its external data, where there is any.
+        of_graph = fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
+        facts = f"{head} {encoder.max_length} {self.dtype} {self.kind} {of_graph}"
+        super().__init__(checkpoint, encoder, budget, facts)
+        self._precision = f"as in {graph.name}" if is_graph else self.dtype
+
+    @abstractmethod
+    def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
+        """Write a model as a graph of any batch and any length; `inputs` is an example of both."""
+
+    @abstractmethod
+    def _quantize(self, graph: Path, file: Path) -> None:
+        """Write a graph again, with the weights of its matrix products in int8."""
+
+    @abstractmethod
+    def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
+        """Read a graph: its inputs, and what gives the logits of their arrays."""
+
+    def _exported(self, checkpoint: Checkpoint, head: str | None) -> Path:
+        def make(folder: Path) -> None:
+            classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
+            classifier.to(CPU)
+            # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
+            classifier.body.set_attn_implementation("eager")
+            shorten(classifier.body)
+            classifier.body.config.use_cache = False
+            arrays = classifier.encoder.pad(classifier.encoder.encode(EXAMPLE), classifier.pad_id)
+            inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
+            if not classifier.takes_types:
+                del inputs["token_type_ids"]
+            with warnings.catch_warnings():  # of the exporters, about transformers' code and their own
+                warnings.simplefilter("ignore")
+                try:
+                    self._export(Logits(classifier.model).eval(), inputs, folder / self.file)
+                except ImportError:
+                    raise
+                except Exception as error:
+                    reason = " ".join(str(error).split())
+                    raise ValueError(
+                        f"{checkpoint.name} cannot be exported, so use backend='torch': {type(error).__name__}: "
+                        f"{reason:.200}"
+                    ) from None
+            # It is the body's, with the sizes that a checkpoint's own may leave out.
+            setattr(classifier.body.config, PADDING_COUNTS, classifier.encoder.of_one_length)
+            classifier.body.config.save_pretrained(folder)
+
+        def quantize(folder: Path) -> None:
+            self._quantize(floats / self.file, folder / self.file)
+            shutil.copy(floats / "config.json", folder)
+
+        floats = made_once(f"{self.kind}-{fingerprint_of(checkpoint, self.kind)}", make)
+        return (made_once(f"{floats.name}-{INT8}", quantize) if self.dtype == INT8 else floats) / self.file
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
+        return {"backend": self.kind, **describe(CPU, self._precision, self.budget, self.threads)}
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch: float32 (n,)."""
+        scores: NDArray[np.float32] = self.head(self._logits(self.encoder, batch.inputs))
+        return scores
+
+    def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+        found = []
+        for alike in encoder.together(pairs):
+            rows = self.rows or len(alike)
+            found += [self._computed(encoder, alike[start : start + rows]) for start in range(0, len(alike), rows)]
+        return np.concatenate(found)
+
+    def _computed(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+        """Compute the logits of pairs that go through the graph together: float32 (n, labels)."""
+        laid = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
+        n, longest = laid["input_ids"].shape
+        # A graph of fixed sizes is given the last pair again, and padding.
+        rows, columns = (0, (self.rows or n) - n), (0, (self.columns or longest) - longest)
+        arrays = {}
+        for name, _, dtype in self.inputs:
+            longer = np.pad(laid[name], ((0, 0), columns), constant_values=self.pad_id if name == INPUTS[0] else 0)
+            arrays[name] = np.pad(longer, (rows, (0, 0)), mode="edge").astype(dtype, copy=False)
+        return np.asarray(self.compute(arrays), dtype=np.float32).reshape(self.rows or n, -1)[:n]
+
+    def close(self) -> None:
+        """Give the graph's memory back."""
+        self.__dict__.pop("compute", None)  # it may have been closed before
+
+
+def _fixed(sizes: Iterable[int | None]) -> int | None:
+    return next(filter(None, sizes), None)
+
+
+def _without_weights(config: Any) -> Any:
+    """Make the encoder of a configuration, whose weights take no memory and are none."""
+    with torch.device("meta"):
+        return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+
+
+def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Quantize weights, symmetric about 0: floats are the integers times their group's scale.
+
+    Parameters
+    ----------
+    floats : float32 (rows, columns)
+    group : int
+        So many columns share a scale; it divides them.
+
+    Returns
+    -------
+    int8 (rows, groups, group), float32 (rows, groups, 1)
+    """
+    grouped = floats.reshape(len(floats), -1, group)
+    scales: NDArray[np.float32] = np.divide(np.abs(grouped).max(axis=2, keepdims=True), 127, dtype=np.float32)
+    scales[scales == 0] = 1  # of a group of zeros
+    return np.rint(grouped / scales).astype(np.int8), scales

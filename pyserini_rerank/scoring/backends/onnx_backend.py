@@ -1,0 +1,98 @@
+"""The onnx backend: ONNX Runtime on the CPU."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .graph_backend import INT8, GraphBackend, Input, Logits, logits_among, quantized
+
+NEEDS = "this backend needs {}: `pip install 'pyserini-rerank[onnx]'`."
+
+try:
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+except ImportError as error:
+    raise ImportError(NEEDS.format(error.name)) from None
+
+#: What ONNX Runtime calls otherwise than NumPy does.
+DTYPES = {"float": "float32", "double": "float64"}
+#: Of the operations that are ONNX Runtime's own.
+DOMAIN = "com.microsoft"
+#: How many columns of a weight, or activations of a token, share a scale in int8: a power of 2, from 16.
+GROUP = 32
+
+
+class OnnxBackend(GraphBackend):
+    """Scores pairs in ONNX Runtime: see `pyserini_rerank.scoring.backends.graph_backend.GraphBackend`.
+
+    In int8 the activations that the weights are multiplied by are quantized, too.
+    """
+
+    kind, file, dtypes = "onnx", "model.onnx", ("float32", INT8)
+
+    def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
+        try:  # torch exports with it, and it takes a second to import
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            raise ImportError(NEEDS.format(error.name)) from None
+        sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
+        torch.onnx.export(
+            model, kwargs=dict(inputs), f=file, dynamo=True, verbose=False, dynamic_shapes=dict.fromkeys(inputs, sizes),
+            input_names=list(inputs), output_names=["logits"],
+        )  # fmt: skip
+
+    def _quantize(self, graph: Path, file: Path) -> None:
+        model = onnx.load(graph)
+        _compress(model.graph)
+        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        # A file of its own for the weights, since one graph file holds 2 GiB at most.
+        onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
+
+    def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        inputs = [
+            # A size that varies has a name.
+            Input(given.name, [size if isinstance(size, int) else None for size in given.shape], _dtype(given.type))
+            for given in session.get_inputs()
+        ]
+        names = [given.name for given in session.get_outputs()]
+        logits = names[logits_among([{name} for name in names])]
+        return inputs, lambda arrays: session.run([logits], arrays)[0]
+
+
+def _dtype(kind: str) -> np.dtype[Any]:
+    """Give NumPy's dtype of an input, such as ``tensor(int64)``."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(DTYPES.get(name, name))
+
+
+def _compress(graph: onnx.GraphProto) -> None:
+    """Have a graph's products with constant weights computed by ONNX Runtime's own operation for quantized ones.
+
+    Source of its form: the description of com.microsoft.MatMulNBits in ONNX Runtime's ContribOperators.md; integers are
+    stored with 128 added, and accuracy level 4 stands for activations in int8.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights:
+            continue
+        tensor = weights[node.input[1]]
+        columns, rows = tensor.dims
+        floats = np.pad(numpy_helper.to_array(tensor).T, ((0, 0), (0, -columns % GROUP)))
+        integers, scales = quantized(floats, GROUP)
+        arrays = (integers.view(np.uint8) ^ 128, scales[:, :, 0])
+        names = [f"{node.name}.int8", f"{node.name}.scales"]
+        graph.initializer.extend(map(numpy_helper.from_array, arrays, names))
+        attributes = {"K": columns, "N": rows, "bits": 8, "block_size": GROUP, "accuracy_level": 4}
+        inputs = [node.input[0], *names]
+        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain=DOMAIN, **attributes))
+    used = {name for node in graph.node for name in node.input}
+    for name in weights.keys() - used:
+        graph.initializer.remove(weights[name])

@@ -1,0 +1,198 @@
+"""The sentence-transformers backend: any CrossEncoder, as that library loads and calls it."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from ...arguments import whole
+from ..architectures.architecture import check_vocabulary, position_table, positions
+from ..backend import Batch, Pair, Plan, TextBackend
+from ..checkpoints import bundled, heads
+from ..checkpoints.checkpoint import ADAPTER, fingerprint
+from ..checkpoints.settings import rust_tokenizer
+from ..device import budget_of, describe, device_of, dtype_of, same
+from ..encoding.pair_encoder import EXAMPLE, PairEncoder
+from ..isolation import IsolatedThreads, checked_threads, load_isolated
+
+try:
+    from sentence_transformers import CrossEncoder
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "this backend needs sentence-transformers: `pip install sentence-transformers`."
+    ) from None
+
+
+class SentenceTransformersBackend(TextBackend):
+    """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its prompts.
+
+    Use it for what the torch backend refuses to read, such as adapters, chat templates, and checkpoints of more
+    modules than a transformer. Pairs are tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the
+    head is in bfloat16, too.
+
+    Parameters
+    ----------
+    name : str or path
+        What `CrossEncoder` takes, or ``"bundled"``.
+    device, dtype, batch_tokens, threads
+        As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
+    max_length : int, optional
+        Tokens of a pair beyond which it is cut; by default what the checkpoint says.
+    prompt_name : str, optional
+        Which of the checkpoint's prompts goes before the query; by default the one that it names itself.
+
+    Raises
+    ------
+    OSError
+        There is no such checkpoint, or the hub cannot be reached.
+    ValueError
+        It has more than two labels, lacks weights, or cannot be loaded; the device is not there; an option is
+        out of range; it has no such prompt.
+
+    References
+    ----------
+    https://sbert.net/docs/package_reference/cross_encoder/model.html
+    """
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        max_length: int | None = None,
+        batch_tokens: int | str = "auto",
+        threads: int | None = None,
+        prompt_name: str | None = None,
+    ) -> None:
+        self.name = os.fspath(name)
+        self.device = device_of(device)
+        self.dtype = dtype_of(dtype, self.device)
+        self.budget = budget_of(batch_tokens, self.device)
+        given = Path(name).expanduser()
+        self._source = str(bundled.folder() if self.name == bundled.NAME else given if given.is_dir() else self.name)
+        self._threads = IsolatedThreads(1, checked_threads(threads), self.device)
+        if max_length is not None:
+            max_length = whole(max_length, "max_length")
+        try:
+            self.model = load_isolated(
+                lambda: CrossEncoder(
+                    self._source,
+                    device="cpu",
+                    max_length=max_length,
+                    model_kwargs={"dtype": self.dtype},
+                    default_prompt_name=prompt_name,
+                    trust_remote_code=False,
+                ).eval()
+            )
+            rust = rust_tokenizer(self.model.tokenizer)
+        except ImportError as error:
+            raise ImportError(" ".join(str(error).split())) from None
+        except Exception as error:  # of any kind: see models.reading
+            raise self._unable("load", error) from None
+        # transformers marks the weights that it has read; it fills the others with random numbers.
+        weights = self.model.model.named_parameters() if self.model.model else ()
+        missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]
+        if missing:
+            raise ValueError(f"{self.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder.")
+        self._threads(self.model.to, self.device)
+        labels = self.model.num_labels
+        if labels not in heads.LABELS.values():
+            raise ValueError(f"{self.name} has {labels} labels: a reranker has one, or two of which the second counts.")
+        self.head = heads.HEADS["logit" if labels == 1 else "margin"]
+        self.max_length = self._checked_length(max_length)
+        # Whatever the files say, a score does not depend on the padding that the batch's longest pair asks for: no
+        # token sees it, and none is moved to other positions by it.
+        if "attention_mask" not in (names := self.model.tokenizer.model_input_names):
+            self.model.tokenizer.model_input_names = [*names, "attention_mask"]
+        if self.model.model and position_table(self.model.model):
+            self.model.tokenizer.padding_side = "right"
+        # A copy: sentence-transformers sets truncation and padding of its own in other threads.
+        tokenizer = Tokenizer.from_str(rust.to_str())
+        if self.model.model:
+            check_vocabulary(tokenizer, self.model.model, self.name)
+        self.encoder = PairEncoder(tokenizer, self.max_length)
+        # What the prompt and a chat template add is as long for every pair, and learnt from a short one.
+        try:
+            tokens = self._tokens_of("a", "a")
+        except Exception as error:  # such as a tokenizer that knows nothing to pad with
+            raise self._unable("tokenize for", error) from None
+        self.added = tokens - self.encoder.encode([("a", "a")])[0].length
+        self.encoder.max_length -= self.added
+        if self.encoder.max_length < self.encoder.special + 2:
+            least = self.encoder.special + self.added + 2
+            raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
+        #: Pairs that go through the model together, at most; one where padding counts all the same.
+        self.most: int | None = None
+        try:
+            together, alone = (self._computed(EXAMPLE, most) for most in (len(EXAMPLE), 1))
+        except Exception as error:  # modules that do not fit together are noticed by no one else
+            raise self._unable("score with", error) from None
+        if not same(alone, together, self.dtype):
+            self.most = 1
+
+    def _unable(self, to: str, error: Exception) -> Exception:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        reason = " ".join(str(error).split())
+        return kind(f"sentence-transformers cannot {to} {self.name}: {reason:.300}")
+
+    def _checked_length(self, asked: int | None) -> int:
+        known = positions(self.model.model) if self.model.model else None
+        limit: int = known or self.model.max_seq_length
+        if asked is not None and not 1 <= asked <= limit:
+            raise ValueError(f"max_length is {asked}: {self.name} reads pairs of at most {limit} tokens.")
+        length = self.model.max_seq_length
+        # That library takes RoBERTa's 514 positions for as many tokens.
+        self.model.max_seq_length = checked = limit if length is None else min(int(length), limit)
+        return checked
+
+    def _tokens_of(self, query: str, passage: str) -> int:
+        prompt = self.model.prompts.get(self.model.default_prompt_name)
+        return self._threads(
+            lambda: int(self.model.preprocess([(query, passage)], prompt=prompt)["input_ids"].shape[-1])
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the folder's files, or of the hub's name and commit, and of max_length, dtype and prompt."""
+        facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
+        if Path(self._source, ADAPTER).is_file():
+            return ""  # its model is elsewhere
+        folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
+        if folder.is_dir():
+            return fingerprint(facts, folder, (path for path in folder.rglob("*") if path.is_file()))
+        return fingerprint(f"{facts} {self.name}@{commit}", folder, ()) if commit else ""
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What a report says of where the scores were computed."""
+        return {
+            "backend": "sentence-transformers",
+            **describe(self.device, self.dtype, self.budget, self._threads.threads),
+        }
+
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        """Count the pairs' tokens and put those of similar length together."""
+        return self.encoder.plan(pairs, self.encoder.encode(pairs), pairs, self.budget, self.added)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Score a batch: float32 (n,), without the activation that the checkpoint records."""
+        return self._computed(batch.inputs, self.most or len(batch.inputs))
+
+    def _computed(self, pairs: Sequence[Pair], most: int) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._threads(
+            self.model.predict, pairs, batch_size=most, activation_fn=torch.nn.Identity(), show_progress_bar=False
+        )
+        return self.head(logits.reshape(len(pairs), -1))  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Give the model's memory back, once what is under way is done."""
+        self._threads.close()
+        self.__dict__.pop("model", None)  # it may have been closed before
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""The known checkpoints, and a checkpoint's files to a model."""

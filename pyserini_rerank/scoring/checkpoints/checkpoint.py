@@ -1,0 +1,157 @@
+"""A checkpoint's files: finding them, and telling them apart."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+from . import bundled
+from .catalogue import Row, catalogue, row_of
+from .hub import fetch
+
+FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+SAFETENSORS, BIN = "*.safetensors", "*.bin"
+ALL_FILES = (*FILES, SAFETENSORS, BIN)
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+#: One of these is the tokenizer; a vocab.json is none without the merges.txt beside it.
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model",
+    "tokenizer.model",
+)  # fmt: skip
+#: How an adapter and its model become a checkpoint.
+MERGE = (
+    "merge the two with peft, and save that: `AutoPeftModelForSequenceClassification.from_pretrained(...)"
+    ".merge_and_unload()`"
+)
+#: What changes the scores where a repository has it.
+SETTINGS = (
+    CONFIG, "tokenizer_config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json",
+    ADAPTER,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files, and how to read them."""
+
+    name: str
+    folder: Path
+    row: Row
+
+
+def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkpoint:
+    """Find a checkpoint's files and its row of the catalogue; fetch the files from the hub if need be.
+
+    Parameters
+    ----------
+    name : str or path
+        A hub name, a folder, or ``"bundled"``.
+    known_as : str, optional
+        Which row a folder holds, where its path does not end like the hub name.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder, or it is no checkpoint.
+    ConnectionError
+        The hub cannot be reached, and its cache does not have the checkpoint.
+    ValueError
+        `known_as` names no row.
+    """
+    text = os.fspath(name)
+    if known_as is not None and row_of(known_as) is None:
+        raise ValueError(f"known_as={known_as!r} is not in the catalogue: `pyserini-rerank models` lists it.")
+    if text == bundled.NAME:
+        return Checkpoint(text, bundled.folder(), catalogue()[bundled.CHECKPOINT])
+    folder = Path(text).expanduser()
+    is_path = isinstance(name, os.PathLike) or folder.exists() or text.startswith((".", "~", os.sep))
+    if is_path and not (folder / CONFIG).is_file():
+        state = "a file" if folder.exists() else "not there"
+        if folder.is_dir():
+            state = f"no checkpoint (it has no {CONFIG})"
+        if (folder / ADAPTER).is_file():
+            state = f"an adapter without its model ({ADAPTER} alone; {MERGE})"
+        raise FileNotFoundError(f"the folder {text} is {state}: name a folder with a checkpoint, or a hub name.")
+    if not is_path:
+        folder = _fetch_checkpoint(text)
+    names = [known_as] if known_as else [text, *_names(folder)]
+    return Checkpoint(text, folder, next(filter(None, map(row_of, names)), Row(text)))
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Name a folder as the hub would: by its path as it is written, and where that is a link, by those it leads to."""
+    paths = [Path(os.path.abspath(folder))]
+    while paths[-1].is_symlink():
+        paths.append(Path(os.path.abspath(paths[-1].parent / paths[-1].readlink())))
+    for path in (*paths, folder.resolve()):
+        yield "/".join(path.parts[-2:])
+        # The hub's own cache has models--organisation--name/snapshots/<commit>.
+        home = path.parent.parent.name
+        if path.parent.name == "snapshots" and home.startswith("models--"):
+            yield home.removeprefix("models--").replace("--", "/")
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """Name the files of a checkpoint's weights, as transformers chooses them; some may not be there.
+
+    Raises
+    ------
+    ValueError
+        The index of their parts cannot be read.
+    """
+    for whole in (folder / "model.safetensors", folder / "pytorch_model.bin"):
+        if whole.is_file():
+            return [whole]
+        index = whole.with_name(f"{whole.name}.index.json")
+        if index.is_file():
+            try:
+                return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise ValueError(f"{index} cannot be read: {type(error).__name__}: {error}") from None
+    return []
+
+
+def lacks_tokenizer(folder: Path) -> str:
+    """Name what a folder's tokenizer lacks; empty where it is whole."""
+    there = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if there == ["vocab.json"] and not (folder / "merges.txt").is_file():
+        return "merges.txt"
+    return "" if there else "tokenizer.json"
+
+
+def lacks_weights(folder: Path) -> str:
+    """Name what a folder's weights lack; empty where they are whole."""
+    files = weights_of(folder)
+    return next((file.name for file in files if not file.is_file()), "") if files else "model.safetensors"
+
+
+def fingerprint_of(checkpoint: Checkpoint, facts: str) -> str:
+    """Hash a checkpoint's files, how they are read, and what else changes its scores."""
+    # A folder is read otherwise with known_as= than without.
+    row, folder = checkpoint.row, checkpoint.folder
+    files = (path for pattern in ALL_FILES for path in folder.glob(pattern))
+    return fingerprint(f"{facts} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
+
+
+def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
+    """Hash a checkpoint's files, and what else changes its scores."""
+    digest = blake2b(facts.encode(), digest_size=16)
+    for path in sorted(files):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(file_digest(file, blake2b).digest())
+    return digest.hexdigest()
+
+
+def _fetch_checkpoint(name: str) -> Path:
+    row = row_of(name)
+
+    def lacks(folder: Path) -> str:
+        if not (folder / CONFIG).is_file():
+            return CONFIG
+        return lacks_weights(folder) or ("" if row and row.tokenizer else lacks_tokenizer(folder))
+
+    # The old checkpoints have no safetensors; the others are spared a second copy of their weights.
+    return fetch(name, lacks, (*FILES, SAFETENSORS), (*FILES, BIN), settings=SETTINGS)

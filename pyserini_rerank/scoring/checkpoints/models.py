@@ -1,0 +1,224 @@
+"""A checkpoint's files to a model."""
+
+import json
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, DistilBertConfig
+from transformers.utils import logging
+
+from .checkpoint import ADAPTER, CONFIG, MERGE, Checkpoint, lacks_weights, weights_of
+
+#: How the names of classifiers' classes end.
+CLASSIFIER = "ForSequenceClassification"
+#: Names of what a configuration counts, and the most that a model may have of it.
+COUNTS, MOST = ("heads", "labels", "layers"), 1000
+
+
+def architecture(checkpoint: Checkpoint) -> str:
+    """Give the class that a checkpoint was saved from; empty where its configuration does not say."""
+    return str((_facts(checkpoint).get("architectures") or [""])[0])
+
+
+def load_config(checkpoint: Checkpoint) -> Any:
+    """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read, or needs its authors' own code.
+    """
+    facts = _facts(checkpoint)
+    if "auto_map" in facts and facts.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{checkpoint.name} needs its authors' own code (auto_map in its {CONFIG}), which is not run: use a "
+            "checkpoint that transformers knows by itself."
+        )
+    with reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
+        if checkpoint.row.type and "model_type" not in facts:
+            return AutoConfig.for_model(checkpoint.row.type, **facts)
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    config.return_dict = True  # whatever other callers want
+    # An encoder has one label, as in sentence-transformers, where none of its files says otherwise.
+    said = checkpoint.row.head or {"num_labels", "id2label"} & facts.keys()
+    if not said and not any(name.endswith(CLASSIFIER) for name in facts.get("architectures") or ()):
+        config.num_labels = 1
+    return config
+
+
+def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """Load a checkpoint's model with one of transformers' Auto classes.
+
+    Raises
+    ------
+    ValueError
+        A file is damaged. Weights are missing, which transformers would fill with random numbers, or are not
+        those of the configuration: transformers would do without the layers that it leaves out.
+    OSError
+        There is no file of weights.
+    """
+    config = load_config(checkpoint)
+    _check_files(checkpoint)
+    with reading(f"the weights in {checkpoint.folder}", checkpoint.folder), _quiet(), _shapes():
+        model, info = auto.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
+            weights_only=True,
+        )
+    _check(checkpoint, info["missing_keys"], info["unexpected_keys"])
+    return model
+
+
+def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn.Linear]:
+    """Load an encoder and the Linear layer on its vectors, where transformers has no class for the two.
+
+    The row's `body` says which keys are whose. Raises as `load_model` does.
+    """
+    _check_files(checkpoint)
+    body_facts = checkpoint.row.body or {}
+    prefix, linear = body_facts["prefix"], body_facts["linear"]
+    # BERT_Cat's configuration is of a type of its own.
+    config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
+    with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
+        weights = _read_weights(checkpoint.folder)
+        of_body = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        body = AutoModel.from_config(config or _sizes(of_body))  # type: ignore[no-untyped-call]
+        missing, unused = body.load_state_dict(of_body, strict=False)
+    of_linear = {
+        key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")
+    }
+    # ColBERT's has no bias.
+    needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
+    missing = [*(prefix + key for key in missing), *(f"{linear}.{key}" for key in needed if key not in of_linear)]
+    _check(checkpoint, missing, unused)
+    return body.to(dtype), linear_of(of_linear["weight"], of_linear["bias"] if "bias" in needed else None)
+
+
+def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
+    """Make a Linear layer of its weights, in float32 whatever comes in."""
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
+    in_float32(layer)
+    return layer
+
+
+def in_float32(module: torch.nn.Module) -> None:
+    """Have a module compute in float32 whatever comes in."""
+    module.float().register_forward_pre_hook(lambda _, inputs: tuple(value.float() for value in inputs))
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    path = checkpoint.folder / CONFIG
+    with reading(str(path), path):
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+        for name, value in facts.items():
+            # Such a number is damage, and making a model of it would take for ever.
+            if name.endswith(COUNTS) and isinstance(value, int) and not 0 <= value <= MOST:
+                raise ValueError(f"{name} is {value}")
+    return facts
+
+
+@contextmanager
+def reading(what: str, path: Path) -> Iterator[None]:
+    """Name the files in whatever a library stumbles over in them.
+
+    That may be an exception of any kind: KeyError for a name that is unknown, ZeroDivisionError for a size, the
+    plain Exception of tokenizers.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except pickle.UnpicklingError:  # torch's own message asks the reader to trust the file
+        raise ValueError(f"{what} cannot be read: a .bin is damaged, or holds code, which is not run.") from None
+    except Exception as error:
+        if isinstance(error, OSError) and str(path) in str(error):  # what is lacking
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{what} cannot be read: {type(error).__name__}: {reason:.200}") from None
+
+
+@contextmanager
+def _shapes() -> Iterator[None]:
+    """Say what transformers leaves to its log. To let it go on (`ignore_mismatched_sizes`) would take any memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" in str(error):
+            raise ValueError("their shapes are not those of config.json") from None
+        raise
+
+
+def _check_files(checkpoint: Checkpoint) -> None:
+    """Check that the weights are whole, and all that there is to the model."""
+    name, folder = checkpoint.name, checkpoint.folder
+    if (folder / ADAPTER).is_file():
+        raise ValueError(
+            f"{name} has an adapter ({ADAPTER}) beside its weights, which this backend does not read: {MERGE}; or use "
+            "backend='sentence-transformers', which needs peft."
+        )
+    if _facts(checkpoint).get("quantization_config"):
+        raise ValueError(
+            f"{name} has quantized weights (quantization_config in its {CONFIG}), which are not read: name the "
+            "checkpoint that it was made of."
+        )
+    if lacking := lacks_weights(folder):
+        graph = next(folder.rglob("*.onnx"), None)
+        instead = f", or name its graph for backend='onnx' or 'openvino': {graph}" if graph else ""
+        raise FileNotFoundError(f"{name} has no {lacking}: copy the file of weights into {folder}{instead}.")
+
+
+def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]) -> None:
+    """Check that the weights are those of the configuration."""
+    if missing := sorted(missing):
+        raise ValueError(
+            f"{checkpoint.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder, "
+            "or is damaged, or is one that needs known_as=."
+        )
+    # Others that a model has no use for are common, and harmless.
+    if foreign := sorted(key for key in unused if ".layer." in key or ".layers." in key):
+        raise ValueError(
+            f"{checkpoint.name} has weights that its {CONFIG} has no place for, such as {foreign[0]}: one of the two "
+            "is damaged, or another checkpoint's."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing a progress bar and reporting on keys, which are checked here."""
+    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = {}
+    for file in weights_of(folder):
+        safe = file.suffix == ".safetensors"
+        weights |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+    return weights
+
+
+def _sizes(weights: dict[str, torch.Tensor]) -> Any:
+    """Read a DistilBERT's sizes off its weights: BERT_Cat's configuration, of a type of its own, has none."""
+    vocabulary, dim = weights["embeddings.word_embeddings.weight"].shape
+    return DistilBertConfig(
+        vocab_size=vocabulary,
+        dim=dim,
+        hidden_dim=next(value.shape[0] for key, value in weights.items() if key.endswith("ffn.lin1.weight")),
+        n_layers=len({key.split(".")[2] for key in weights if key.startswith("transformer.layer.")}),
+    )

@@ -1,0 +1,187 @@
+"""What a checkpoint's files say of its inputs: how texts become tokens, where pairs are cut, what goes before a query.
+
+Whatever transformers or sentence-transformers reads in them is honoured here or refused by name: a file that is passed
+over gives other scores without a word.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer, Sequence
+from transformers import AutoTokenizer, BertTokenizer
+
+from .checkpoint import TOKENIZER_FILES, Checkpoint, lacks_tokenizer
+from .hub import fetch
+from .models import reading
+
+#: Tokens of a pair beyond which it is cut unless more is asked for.
+USUAL_LENGTH = 512
+
+#: What sentence-transformers saves of a CrossEncoder: its parts, its prompts, and how its transformer is read, which
+#: was called after the architecture once.
+MODULES, PROMPTS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+TRANSFORMERS = (TRANSFORMER, *(f"sentence_{kind}_config.json" for kind in KINDS))
+#: Keys of the last file that change no score: the first two say how batches are laid out, the others how texts that are
+#: no pairs are read.
+HARMLESS = ("unpad_inputs", "module_output_name", "query_length", "document_length", "query_expansion")
+#: Its other keys: None stands for one that is honoured, and a value for the only one that pairs can be read by.
+READ = {
+    "max_seq_length": None,
+    "do_lower_case": None,
+    "transformer_task": "sequence-classification",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a checkpoint's pairs are read.
+
+    Attributes
+    ----------
+    tokenizer
+        The Rust tokenizer.
+    max_length : int
+        Tokens of a pair beyond which it is cut unless more is asked for; the model may have fewer positions.
+    takes_types : bool
+        The model is told which tokens are the query's and which the passage's.
+    cuts_left : bool
+        What is too long loses its first tokens, and not its last.
+    pads_left : bool
+        The model's last token counts, so that nothing may come after it.
+    prompt : str
+        It goes before every query.
+    """
+
+    tokenizer: Tokenizer
+    max_length: int
+    takes_types: bool = True
+    cuts_left: bool = False
+    pads_left: bool = False
+    prompt: str = ""
+
+
+def load_settings(checkpoint: Checkpoint) -> Settings:
+    """Read a checkpoint's tokenizer, and all that its files say of it; the catalogue knows better where it speaks.
+
+    Raises
+    ------
+    FileNotFoundError
+        The checkpoint has no tokenizer.
+    ConnectionError
+        It is another checkpoint's, which is not there.
+    ValueError
+        A file is damaged, or asks for what is not done here.
+    """
+    row = checkpoint.row
+    pretrained = _pretrained(checkpoint)
+    # A checkpoint of a family has its prompt in the catalogue, and is read as its authors read it.
+    saved, prompt = ({}, "") if row.family else _saved(checkpoint)
+    if not row.family and not saved and pretrained.chat_template is not None:
+        raise _not_read(checkpoint, "a chat_template beside its tokenizer")
+    if pretrained.split_special_tokens:
+        raise _not_read(checkpoint, "split_special_tokens in its tokenizer_config.json")
+    tokenizer: Tokenizer = pretrained.backend_tokenizer
+    if getattr(tokenizer.model, "dropout", None):
+        raise ValueError(
+            f"{checkpoint.name} has dropout in its tokenizer.json, so that a text has other tokens each time: set it "
+            "to null."
+        )
+    if row.lower_case:
+        tokenizer.normalizer = BertNormalizer(lowercase=True)
+    elif saved.get("do_lower_case"):
+        tokenizer.normalizer = _lowering(tokenizer.normalizer)
+    return Settings(
+        tokenizer,
+        max_length=saved.get("max_seq_length") or int(min(pretrained.model_max_length, USUAL_LENGTH)),
+        takes_types="token_type_ids" in pretrained.model_input_names,
+        cuts_left=pretrained.truncation_side == "left",
+        pads_left=pretrained.padding_side == "left",
+        prompt=prompt,
+    )
+
+
+def _pretrained(checkpoint: Checkpoint) -> Any:
+    """Load a checkpoint's tokenizer as transformers does."""
+    row, source = checkpoint.row, checkpoint.folder
+    if lacking := lacks_tokenizer(source):
+        if row.tokenizer is None:
+            none = lacking if lacking == "merges.txt" else f"none of {', '.join(TOKENIZER_FILES)}"
+            raise FileNotFoundError(f"{checkpoint.name} has no tokenizer ({none}): copy its files into the folder.")
+        # Not left to transformers, which makes up a vocabulary of five tokens if it cannot be fetched.
+        source = fetch(row.tokenizer, lacks_tokenizer, TOKENIZER_FILES)
+    # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
+    auto = BertTokenizer if row.body or row.type else AutoTokenizer
+    with reading(f"the tokenizer in {source}", source):
+        pretrained = auto.from_pretrained(source, trust_remote_code=False)
+        for name, kind in (("model_max_length", int | float), ("model_input_names", list | tuple)):
+            if not isinstance(value := getattr(pretrained, name), kind):
+                raise ValueError(f"{name} is {value!r}")
+        rust_tokenizer(pretrained)  # or it is refused
+    return pretrained
+
+
+def rust_tokenizer(pretrained: Any) -> Tokenizer:
+    """Give the tokenizer in Rust beneath one of transformers'; raises ValueError where that is written in Python."""
+    if not pretrained.is_fast:
+        raise ValueError(
+            f"{type(pretrained).__name__} is written in Python, and only what a tokenizer.json holds is read here: use "
+            "another checkpoint"
+        )
+    tokenizer: Tokenizer = pretrained.backend_tokenizer
+    return tokenizer
+
+
+def _saved(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """Read what sentence-transformers saved of a CrossEncoder: how its transformer is read, and its prompt.
+
+    Like that library, this looks into no other file of it where there is no list of modules, or one of another model.
+    """
+    folder = checkpoint.folder
+    modules, facts = _read(folder / MODULES, list), _read(folder / PROMPTS, dict)
+    if not (folder / MODULES).is_file() or facts.get("model_type") != "CrossEncoder":
+        return {}, ""
+    with reading(str(folder / MODULES), folder):
+        kinds = [(module["type"].rpartition(".")[2], module["path"]) for module in modules]
+    if kinds != [("Transformer", "")]:
+        parts = ", ".join(" in ".join(filter(None, kind)) for kind in kinds)
+        raise _not_read(checkpoint, f"a {MODULES} of {parts or 'no parts'}")
+    if facts.get("requirements"):
+        raise _not_read(checkpoint, f"requirements in its {PROMPTS}")
+    prompts, chosen = facts.get("prompts") or {}, facts.get("default_prompt_name")
+    if chosen is not None and not isinstance(prompts.get(chosen, 0), str | None):
+        raise ValueError(f"{folder / PROMPTS} names the prompt {chosen!r}, and has {', '.join(prompts) or 'none'}.")
+    file = next((name for name in TRANSFORMERS if (folder / name).is_file()), TRANSFORMER)
+    saved = _read(folder / file, dict)
+    for key, value in saved.items():
+        if key not in HARMLESS and value and (key not in READ or READ[key] not in (None, value)):
+            raise _not_read(checkpoint, f"{key} in its {file}")
+    if not isinstance(length := saved.get("max_seq_length"), int | None):
+        raise ValueError(f"{folder / file} has max_seq_length={length!r}, which is no number of tokens.")
+    if saved.get("transformer_task") is None:  # sentence-transformers would read an encoder without a head
+        raise _not_read(checkpoint, f"no transformer_task in its {file}")
+    return saved, prompts.get(chosen) or ""
+
+
+def _read(path: Path, kind: type[list[Any] | dict[str, Any]]) -> Any:
+    """Read a file, which may not be there."""
+    with reading(str(path), path):
+        facts = json.loads(path.read_bytes()) if path.is_file() else kind()
+        if not isinstance(facts, kind):
+            raise ValueError(f"it holds a {type(facts).__name__} and no {kind.__name__}")
+    return facts
+
+
+def _not_read(checkpoint: Checkpoint, what: str) -> ValueError:
+    return ValueError(
+        f"{checkpoint.name} has {what}, which this backend does not read: use backend='sentence-transformers'."
+    )
+
+
+def _lowering(normalizer: Normalizer | None) -> Normalizer:
+    """Put lower case before a normalizer, as sentence-transformers does."""
+    return Sequence([Lowercase()] if normalizer is None else [Lowercase(), normalizer])

@@ -1,0 +1,1 @@
+"""Texts to tokens, pairs and prompts, and batches of them."""

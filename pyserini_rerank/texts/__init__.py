@@ -1,0 +1,1 @@
+"""Every source of passages; nothing here touches a model."""

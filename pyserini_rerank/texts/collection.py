@@ -1,0 +1,217 @@
+"""The documents of a collection file, without holding them in memory: by docid, or all in their order."""
+
+import json
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..files.reading import BOM, refuse_packed
+from ..runs.run_file import named
+from .formats import MAIN, text_of_fields
+from .source import clean
+
+#: Fields of a JSON document that may hold its docid; the first that is there counts. A passage of MS MARCO v2 has its
+#: own as `pid`, and that of its document as `docid`.
+IDS = ("id", "_id", "pid", "docid")
+#: Why it is no pipe, and not compressed.
+AS_IT_LIES = "a collection is read from the middle"
+#: Lines from which it is seen what the file holds.
+SNIFFED = 1000
+#: What is read of a collection at once.
+MOST_BYTES = 4_000_000
+MOST_DOCUMENTS = 20_000
+
+
+class _File:
+    """A JSON lines or TSV file, a document a line; blank lines are none.
+
+    JSON has an object a line (see `pyserini_rerank.texts.formats`). TSV has docid and text, or names its columns in
+    a heading (``id``, ``text``, ``title``), as DPR's passages do. Where texts are quoted as CSV quotes them, which the
+    first lines show, they are read so.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    ValueError
+        The file is compressed, a pipe, or no text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        refuse_packed(path, AS_IT_LIES)
+        self.path = path
+        with path.open("rb") as file:
+            if file.read(len(BOM)) != BOM:
+                file.seek(0)
+            #: Where the documents begin.
+            self.start = file.tell()
+            first = [line for line in islice(file, SNIFFED) if line.strip()]
+            self.is_json = bool(first) and first[0].lstrip().startswith(b"{")
+            self.columns = [] if self.is_json or not first else _heading(first[0])
+            if self.columns:
+                file.seek(self.start)
+                while not file.readline().strip():
+                    pass
+                self.start = file.tell()
+                del first[0]
+        self.quoted = not self.is_json and _is_quoted(first)
+
+    def docid(self, line: bytes) -> str:
+        if self.is_json:
+            try:
+                document: Any = json.loads(line.decode())
+            except RecursionError:
+                raise ValueError("its brackets are nested too deep") from None
+            return named(document, IDS)
+        cells = line.rstrip(b"\r\n").split(b"\t")
+        wanted = len(self.columns) or 2
+        if len(cells) == 1:
+            raise ValueError("it has no docid (there is no tab)")
+        if len(cells) != wanted:
+            raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
+        # Where quotes are wrong, a text may go on in the next line.
+        docid, *_ = map(self._cell, cells if self.quoted else cells[:1])
+        if not docid:
+            raise ValueError("it has no docid")
+        return docid
+
+    def text(self, line: bytes) -> str | None:
+        if self.is_json:
+            found = text_of_fields({"raw": line.decode().strip()})
+            return found if found is None else clean(found)
+        cells = [self._cell(cell) for cell in line.rstrip(b"\r\n").split(b"\t")]
+        if not self.columns:
+            return clean(cells[1])
+        return clean(text_of_fields({"raw": json.dumps(dict(zip(self.columns, cells, strict=True)))}) or "")
+
+    def _cell(self, cell: bytes) -> str:
+        text = cell.decode()
+        if not self.quoted or not text.startswith('"'):
+            return text
+        if not _is_csv(cell):
+            raise ValueError("its quotes are not CSV's, as others are, or it goes on in the next line")
+        return text[1:-1].replace('""', '"')
+
+
+class Collection(_File):
+    """Documents of such a file, looked up by docid.
+
+    Reading the file once makes a table of 16 bytes a document, sorted by a hash of the docid; a text is
+    read from the file when it is asked for.
+
+    Raises
+    ------
+    ValueError
+        The file is compressed, or a line has no docid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._file = path.open("rb")
+        rows = np.fromiter(self._rows(), dtype=[("hash", np.uint64), ("offset", np.uint64)])
+        self._rows_by_hash = rows[np.argsort(rows["hash"], kind="stable")]
+
+    def get(self, docid: str) -> str | None:
+        """Look a text up; None where the docid is not in the file."""
+        wanted = _hash(docid)
+        hashes = self._rows_by_hash["hash"]
+        # Different docids may share a hash.
+        for row in range(int(np.searchsorted(hashes, np.uint64(wanted))), len(hashes)):
+            if hashes[row] != wanted:
+                break
+            self._file.seek(int(self._rows_by_hash["offset"][row]))
+            line = self._file.readline()
+            if self.docid(line) == docid:
+                try:
+                    return self.text(line)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{self.path}, docid {docid}: {str(error).rstrip('.')}: correct the line."
+                    ) from None
+        return None
+
+    def _rows(self) -> Iterator[tuple[int, int]]:
+        self._file.seek(self.start)
+        offset = self.start
+        with tqdm(
+            total=self.path.stat().st_size, desc=f"reading {self.path.name}", unit="B", unit_scale=True, delay=2,
+            leave=False, disable=None,
+        ) as progress:  # fmt: skip
+            # A heading is a line as well.
+            for number, line in enumerate(self._file, 2 if self.columns else 1):
+                if line.strip():
+                    try:
+                        yield _hash(self.docid(line)), offset
+                    except ValueError as error:
+                        raise ValueError(f"{self.path}, line {number}: {error}: correct the line.") from None
+                offset += len(line)
+                progress.update(len(line))
+
+
+class CollectedDocuments(_File):
+    """All documents of such a file, in their order; positions are bytes.
+
+    What `pyserini_rerank.texts.token_writer.Documents` is.
+    """
+
+    unit = "B"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.location = self.file = path.resolve()
+        self.end = path.stat().st_size
+
+    def read(self, start: int) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+        """Read the documents from a position on: (docid, text) in chunks, each with the position behind it.
+
+        Raises
+        ------
+        ValueError
+            A line has no docid, or its JSON cannot be read as text.
+        """
+        start = max(start, self.start)
+        with self.file.open("rb") as file:
+            file.seek(start)
+            chunk: list[tuple[str, str | None]] = []
+            before = position = start
+            for line in file:
+                if line.strip():
+                    try:
+                        chunk.append((self.docid(line), self.text(line)))
+                    except ValueError as error:
+                        said = f"line at byte {position}: {str(error).rstrip('.')}"
+                        raise ValueError(f"{self.file}, {said}: correct the line.") from None
+                position += len(line)
+                if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
+                    yield position, chunk
+                    chunk, before = [], position
+            if chunk or position > before:
+                yield position, chunk
+
+
+def _heading(line: bytes) -> list[str]:
+    """Give the columns that a first line of TSV names; none where it is a document."""
+    names = [cell.strip().strip(b'"').lower().decode(errors="replace") for cell in line.split(b"\t")]
+    return names if names[0] in IDS and set(names[1:]) & set(MAIN) and len(set(names)) == len(names) else []
+
+
+def _is_quoted(lines: list[bytes]) -> bool:
+    """Are cells quoted as CSV does it? Then each that has a quotation mark is: what is no CSV has others."""
+    cells = [cell for line in lines for cell in line.rstrip(b"\r\n").split(b"\t") if b'"' in cell]
+    return bool(cells) and all(map(_is_csv, cells))
+
+
+def _is_csv(cell: bytes) -> bool:
+    """Is a cell in quotation marks, with those that are within doubled?"""
+    return len(cell) > 1 and cell[:1] == cell[-1:] == b'"' and b'"' not in cell[1:-1].replace(b'""', b"")
+
+
+def _hash(docid: str) -> int:
+    return int.from_bytes(blake2b(docid.encode(), digest_size=8).digest())

@@ -1,0 +1,86 @@
+"""Deciding where the texts of a searcher's hits come from."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..retrieval.candidates import Fields
+from .formats import Template, text_of_fields
+from .source import Source, TextSource
+from .stored import IndexTexts, StoredTexts, open_index
+from .token_index import TokenIndex
+
+
+def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
+    """Decide where the passages of a searcher's hits come from: texts, or a token index.
+
+    Raises
+    ------
+    TypeError
+        Both are given.
+    As `pyserini_rerank.texts.opening.resolve` and `pyserini_rerank.texts.token_index.TokenIndex`.
+    """
+    if tokens is None:
+        return resolve(texts, searcher)
+    if texts is not None:
+        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
+    return TokenIndex(tokens)
+
+
+def resolve(texts: Any, searcher: Any) -> Source:
+    """Decide where the text of a searcher's hits comes from.
+
+    Parameters
+    ----------
+    texts
+        None: the stored documents, else the index that Pyserini's catalogue names for a prebuilt one.
+        A searcher, or the path or prebuilt name of an index: the documents stored there.
+        A mapping (a pandas Series is one) or a callable from docid to text. A `Template` for documents of one's own
+        making.
+    searcher
+        The first stage.
+
+    Raises
+    ------
+    FileNotFoundError
+        `texts` names an index that is neither a folder nor in Pyserini's catalogue.
+    TypeError
+        `texts` is none of the above.
+    """
+    if texts is None:
+        return StoredTexts(searcher, text_of_fields)
+    if isinstance(texts, Template):
+        return StoredTexts(searcher, texts) if texts.index is None else IndexTexts(open_index(texts.index), texts)
+    if isinstance(texts, Mapping) or (hasattr(texts, "keys") and not hasattr(texts, "columns")):  # a pandas Series
+        return _checked(texts.get, "the mapping given as texts=")
+    if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
+        return IndexTexts(open_index(texts), text_of_fields)
+    if callable(texts):
+        return _checked(texts, "what the callable given as texts= returns")
+    raise TypeError(
+        "texts= takes a searcher, an index's path or name, a mapping, a callable or a Template, "
+        f"not {type(texts).__name__}."
+    )
+
+
+class CallableTexts(TextSource):
+    """Passages by docid from a callable."""
+
+    def __init__(self, get: Callable[[str], Any], location: str) -> None:
+        self.get = get
+        self.location = location
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[Any]:
+        return [self.get(docid) for docid in docids]
+
+
+def _checked(get: Callable[[str], Any], location: str) -> CallableTexts:
+    """Make a source of a user's own mapping or callable, which may give anything."""
+
+    def checked(docid: str) -> str | None:
+        text = get(docid)
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"the text of {docid} in {location} is {type(text).__name__}, not str.")
+        return text
+
+    return CallableTexts(checked, location)

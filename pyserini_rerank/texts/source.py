@@ -1,0 +1,104 @@
+"""Where a document's text comes from.
+
+First the hit's own stored document; where it has no text, another index, a mapping or a callable.
+A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`): the stored id counts.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from ..passages import Passages
+from ..retrieval.candidates import Candidates, Fields
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+#: What to do about a hit without text.
+PASS_TEXTS = (
+    "pass texts=, with an index that stores text (a searcher, a path or a prebuilt name), a mapping or callable from "
+    "docid to text, or a Template for JSON of your own."
+)
+
+
+class MissingText(LookupError):
+    """A hit has no text that could be scored."""
+
+
+class Leaf(Protocol):
+    """A reranker that reads passages."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def vocabulary(self) -> str | None:
+        """The fingerprint of its tokenizer; None where it takes texts only."""
+
+
+class Readers(Protocol):
+    """A reranker, as a source sees it."""
+
+    def leaves(self) -> Iterable[Leaf]:
+        """Give the rerankers that read passages, of which it is made."""
+
+
+class Source(Protocol):
+    """Gives documents' texts: None where there is no text, "" where there is a document without any.
+
+    What is no string (a passage that was tokenized before) is passed on to the backend as it is.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it looks, as an error says it."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a document that it does not have."""
+
+    @property
+    def reads_documents(self) -> bool:
+        """Does it read the documents that the hits store?"""
+
+    def check(self, reranker: Readers) -> None:
+        """Check that a reranker can read its passages; raises ValueError."""
+
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> Sequence[Any]: ...
+
+
+class TextSource:
+    """What all sources of texts have in common."""
+
+    remedy = PASS_TEXTS
+    reads_documents = False
+
+    def check(self, reranker: Readers) -> None:
+        """Every reranker reads texts."""
+
+
+def read(source: Source, candidates: Candidates) -> list[Any]:
+    """Read the candidates' texts, as many as have been read of them.
+
+    Raises
+    ------
+    MissingText
+        A hit has no text; the message names it, and what to do.
+    ValueError
+        A document is there but cannot be read as text.
+    """
+    hits = zip(candidates.docids, candidates.documents, strict=True)
+    texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
+    for docid, text in zip(candidates.docids, texts, strict=True):
+        if text is None:
+            raise MissingText(f"hit {docid} has no text in {source.location}: {source.remedy}")
+    return [clean(text) if isinstance(text, str) else text for text in texts]
+
+
+def clean(text: str) -> str:
+    """Give a text as it is scored. Half of a surrogate pair is no character, and no tokenizer takes it."""
+    return _LONE_SURROGATE.sub("\ufffd", text).strip()
+
+
+def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
+    """Read the texts of some queries' candidates."""
+    return [Passages(candidates.docids, read(source, candidates), candidates.first_scores) for candidates in found]

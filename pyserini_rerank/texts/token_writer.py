@@ -1,0 +1,196 @@
+"""Writing a token index, which takes hours for a large collection: what is done is kept, whatever kills the process."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm.auto import tqdm
+
+from ..files.growing import followed, growing_folder, read_state
+from ..files.writing import append, replace
+from ..scoring.encoding.encoder import vocabulary
+from ..scoring.encoding.text_tokenizer import TextTokenizer
+from .token_index import (
+    DOCUMENTS,
+    FILES,
+    FORMAT,
+    HASHES,
+    META,
+    STARTS,
+    checksum_of,
+    hashes_of,
+    is_source,
+    key_of,
+    record,
+    source_of,
+)
+
+#: Where each record starts, by the hash of its docid, in the order of the documents.
+ROWS = "rows.bin"
+STATE = "state.json"
+ROW = np.dtype([("hash", "<u8"), ("start", "<u8")])
+
+Chunk = list[tuple[str, str | None]]
+
+
+class Documents(Protocol):
+    """All documents of an index or a collection, in an order that stays the same."""
+
+    location: Path
+    """The index or collection."""
+    file: Path
+    """The file that changes whenever the documents do."""
+    end: int
+    """The position behind the last document."""
+    unit: str
+    """What positions count."""
+
+    def read(self, start: int) -> Iterator[tuple[int, Chunk]]:
+        """Read (docid, text) in chunks that memory easily holds, each with the position behind it. The text is
+        None where there is none, and "" where a document is empty."""
+
+
+def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+    """Tokenize all documents into a new token index.
+
+    It grows in ``OUTPUT.partial``. A build that was killed goes on behind its last chunk, to the same bytes.
+
+    Parameters
+    ----------
+    output : path
+    documents : Documents
+    tokenizer
+        Its own truncation and padding are turned off.
+    name : str
+        The checkpoint that the tokenizer is of.
+
+    Returns
+    -------
+    dict
+        The contents of ``meta.json``; `without_text` counts the documents that are left out.
+
+    Raises
+    ------
+    FileExistsError
+        The output is there.
+    ValueError
+        The build was begun with other documents or another vocabulary; the documents changed meanwhile; none
+        has a text.
+    As `pyserini_rerank.files.growing.growing_folder`.
+    """
+    with growing_folder(output, partial(_check_is_new, output), (META, STATE, ROWS, *FILES)) as folder:
+        try:
+            return _write(followed(output), folder, documents, tokenizer, name)
+        except Exception:
+            if not any((folder / file).exists() for file in (STATE, META)):
+                shutil.rmtree(folder)  # there is nothing to go on from
+            raise
+
+
+def _check_is_new(output: Path) -> None:
+    if output.exists():
+        raise FileExistsError(f"{output} exists: delete it, or name another output.")
+
+
+def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+    """Write the index, from where it was left."""
+    source = source_of(documents.location, documents.file)
+    begun = {"format": FORMAT, "source": source, "vocabulary": vocabulary(tokenizer)}
+    if not (folder / META).exists():  # else it was killed after its last step but one
+        state = _append(folder, begun, documents, tokenizer, name)
+        if not is_source(source):
+            raise ValueError(f"{documents.location} changed while it was read: delete {folder} and begin anew.")
+        if not state["documents"]:
+            (folder / STATE).unlink(missing_ok=True)
+            raise ValueError(
+                f"none of the {state['without_text']:,} documents of {documents.location} has a text: name the index "
+                "or the collection that has."
+            )
+        _sort(folder)
+        state["bytes"] = {file: (folder / file).stat().st_size for file in FILES}
+        del state["position"]
+        replace(folder / META, json.dumps(state | {"checksum": checksum_of(state)}, indent=2) + "\n")
+    meta = _checked(folder / META, begun)
+    for path in folder.iterdir():
+        if path.name not in (*FILES, META):  # what a build needs, and what a kill has left of it
+            path.unlink()
+    folder.rename(output)
+    return meta
+
+
+def _append(
+    folder: Path, begun: dict[str, Any], documents: Documents, tokenizer: Tokenizer, name: str
+) -> dict[str, Any]:
+    """Write the records of all documents that are not there yet, and commit them chunk by chunk."""
+    # The narrowest type that holds the vocabulary.
+    dtype = np.min_scalar_type(max(tokenizer.get_vocab().values())).newbyteorder("<")
+    fresh = {"tokenizer": name, "dtype": dtype.str, "position": 0, "documents": 0, "without_text": 0}
+    state = begun | fresh | {"bytes": {DOCUMENTS: 0, ROWS: 0}}
+    if (folder / STATE).exists():
+        state = _checked(folder / STATE, begun)
+    with (
+        (folder / DOCUMENTS).open("ab") as records,
+        (folder / ROWS).open("ab") as rows,
+        tqdm(
+            total=documents.end, initial=state["position"], unit=documents.unit, unit_scale=True, disable=None,
+            desc=f"tokenizing {documents.location.name}",
+        ) as progress,
+    ):  # fmt: skip
+        tokenize = TextTokenizer(tokenizer)
+        # What was written after the last commit goes.
+        records.truncate(state["bytes"][DOCUMENTS])
+        rows.truncate(state["bytes"][ROWS])
+        for position, chunk in documents.read(state["position"]):
+            known = [(key_of(docid), text) for docid, text in chunk if text is not None]
+            made = [
+                record(key, text, ids)
+                for (key, text), ids in zip(known, _ids(tokenize, [text for _, text in known], dtype), strict=True)
+            ]
+            table = np.empty(len(known), dtype=ROW)
+            table["hash"] = hashes_of([key for key, _ in known])
+            ends = np.cumsum([state["bytes"][DOCUMENTS], *map(len, made)])
+            table["start"] = ends[:-1]
+            append(records, b"".join(made))
+            append(rows, table.tobytes())
+            state["position"] = position
+            state["documents"] += len(known)
+            state["without_text"] += len(chunk) - len(known)
+            state["bytes"] = {DOCUMENTS: int(ends[-1]), ROWS: rows.tell()}
+            replace(folder / STATE, json.dumps(state, indent=2) + "\n")
+            progress.update(position - progress.n)
+    return state
+
+
+def _ids(tokenize: TextTokenizer, texts: Sequence[str], dtype: np.dtype[Any]) -> list[bytes]:
+    return [ids.astype(dtype).tobytes() for ids in tokenize(texts)]
+
+
+def _sort(folder: Path) -> None:
+    """Make the table that is looked up: of a docid that comes twice, the first document comes first."""
+    rows = np.fromfile(folder / ROWS, dtype=ROW)
+    order = np.argsort(rows["hash"], kind="stable")
+    for name, column in ((HASHES, "hash"), (STARTS, "start")):
+        with (folder / name).open("wb") as file:
+            append(file, rows[column][order].tobytes())
+
+
+def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
+    """Read what was committed before, which has to be of the same documents and vocabulary."""
+    state = read_state(path)
+    # A source that was touched, or moved, is the same one.
+    same = {
+        name: state[name]["digest"] == value["digest"] if name == "source" else state[name] == value
+        for name, value in begun.items()
+    }
+    different = [name for name in same if not same[name]]
+    if different:
+        raise ValueError(
+            f"{path.parent} was begun with another {' and '.join(different)}: delete it to begin anew, or go on with "
+            "what it was begun with."
+        )
+    return state
