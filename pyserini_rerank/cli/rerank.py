@@ -190,10 +190,13 @@ def _evaluate(
     from ..experiments import plots
     from ..files.writing import replace
     from ..runs.evaluation import MEASURE, compare, evaluate, per_query, query_table, read_run
+    from ..runs.measures import default_measures
 
-    after, coverage = evaluate(read_run(output), qrels, level)
+    after, coverage = evaluate(read_run(output), qrels, default_measures(level))
     # What the output has, the run has as well.
-    before = per_query(read_run(run), {qid: qrels[qid] for qid in after[MEASURE]}, level) if run else None
+    before = (
+        per_query(read_run(run), {qid: qrels[qid] for qid in after[MEASURE]}, default_measures(level)) if run else None
+    )
     if table:
         replace(table, "".join(query_table(after, before)))
     if plot and before:

@@ -3,12 +3,15 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import batched
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any, NamedTuple
 
 import ir_measures
-from ir_measures import AP, RR, Judged, R, nDCG
+from ir_measures import Measure, nDCG
 
 from . import run_file
+from .measures import default_measures
+from .significance import t_test
 from .topics import Qrels
 
 #: The queries of a run, each with its hits: docid -> score. Equal scores are in the order in which they are given.
@@ -39,17 +42,6 @@ class Coverage(NamedTuple):
         )
 
 
-def measures(level: int = 1) -> list[Any]:
-    """Give the measures that are reported.
-
-    Parameters
-    ----------
-    level : int
-        From which grade on a document counts as relevant, where a measure knows only that (2 for TREC DL).
-    """
-    return [nDCG @ 10, RR(rel=level) @ 10, AP(rel=level), R(rel=level) @ 100, R(rel=level) @ 1000, Judged @ 10]
-
-
 def read_run(path: str | Path) -> Iterator[tuple[str, dict[str, float]]]:
     """Read a run of either format a query at a time, without its bad lines."""
     for qid, hits in run_file.read(path, run_file.Skipped()):
@@ -70,8 +62,8 @@ def coverage(qids: Collection[str], qrels: Qrels) -> Coverage:
     return Coverage(judged, len(qrels) - judged, len(qids) - judged)
 
 
-def evaluate(run: Run, qrels: Qrels, level: int = 1) -> tuple[Values, Coverage]:
-    """Evaluate those of a run's queries that are judged; raises as `coverage`."""
+def evaluate(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None) -> tuple[Values, Coverage]:
+    """Evaluate those of a run's queries that are judged; raises as `coverage` and `per_query`."""
     qids: list[str] = []
 
     def noted() -> Iterator[tuple[str, Mapping[str, float]]]:
@@ -79,21 +71,45 @@ def evaluate(run: Run, qrels: Qrels, level: int = 1) -> tuple[Values, Coverage]:
             qids.append(qid)
             yield qid, hits
 
-    every = per_query(noted(), qrels, level)
+    every = per_query(noted(), qrels, measures)
     asked = set(qids)
     values = {measure: {qid: value for qid, value in all_.items() if qid in asked} for measure, all_ in every.items()}
     return values, coverage(qids, qrels)
 
 
-def per_query(run: Run, qrels: Qrels, level: int = 1) -> Values:
-    """Evaluate all judged queries; one that the run lacks has 0."""
-    wanted = measures(level)
-    values: Values = {str(measure): dict.fromkeys(qrels, 0.0) for measure in wanted}
+def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None) -> Values:
+    """Evaluate all judged queries.
+
+    Parameters
+    ----------
+    run : iterable of (qid, mapping)
+        Each query's hits: docid -> score. Hits count in the order of their scores, equal ones as they are given.
+    qrels : dict
+        qid -> docid -> grade.
+    measures : sequence of ir_measures.Measure, optional
+        By default those of `pyserini_rerank.runs.measures.default_measures`.
+
+    Returns
+    -------
+    dict
+        The measure's name -> qid -> value. A query that the run lacks has the measure's value of an empty list, 0.
+
+    Raises
+    ------
+    ValueError
+        A measure cannot be computed.
+    """
+    wanted = default_measures() if measures is None else measures
+    values: Values = {str(measure): dict.fromkeys(qrels, measure.DEFAULT) for measure in wanted}
     judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
     for queries in batched(judged, TOGETHER):
         part = dict(queries)
-        for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
-            values[str(metric.measure)][metric.query_id] = metric.value
+        try:
+            for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
+                values[str(metric.measure)][metric.query_id] = metric.value
+        except (CalledProcessError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{', '.join(map(str, wanted))} cannot be computed: {reason:.200}") from None
     return values
 
 
@@ -110,7 +126,7 @@ def ranked(hits: Mapping[str, float]) -> dict[str, float]:
 def ndcg(results: Mapping[str, Sequence[Any]], qrels: Qrels) -> float:
     """Give the mean nDCG@10 of queries' hits in their order, by qid; all of them are judged."""
     run = ((qid, {hit.docid: -float(place) for place, hit in enumerate(hits)}) for qid, hits in results.items())
-    values = per_query(run, {qid: qrels[qid] for qid in results})[MEASURE]
+    values = per_query(run, {qid: qrels[qid] for qid in results}, [nDCG @ 10])[MEASURE]
     return sum(values.values()) / len(values)
 
 
@@ -140,13 +156,11 @@ def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]
 
 
 def _beside(new: list[float], old: list[float]) -> dict[str, Any]:
-    from scipy.stats import ttest_rel
-
     return {
         "baseline": sum(old) / len(old),
         "better": sum(n > o for n, o in zip(new, old, strict=True)),
         "worse": sum(n < o for n, o in zip(new, old, strict=True)),
-        "p": float(ttest_rel(new, old).pvalue) if new != old and len(old) > 1 else None,
+        "p": t_test(new, old),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 import pytrec_eval
 from pyserini_rerank.runs import evaluation
 from pyserini_rerank.runs.evaluation import Coverage, compare, evaluate, ndcg, per_query, query_table, read_run
+from pyserini_rerank.runs.measures import default_measures
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
 
@@ -32,11 +33,11 @@ def dl19():
 
 def test_dl19_agrees_with_trec_eval(dl19):
     run, qrels = dl19
-    ours = per_query(run.items(), qrels, level=2)
+    ours = per_query(run.items(), qrels, default_measures(2))
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
-    binary = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recall_100", "recall_1000"}, relevance_level=2).evaluate(
-        run
-    )
+    binary = pytrec_eval.RelevanceEvaluator(
+        qrels, {"map", "recall_100", "recall_1000"}, relevance_default_measures(2)
+    ).evaluate(run)
     for qid in qrels:
         assert ours["nDCG@10"][qid] == pytest.approx(theirs[qid]["ndcg_cut_10"], abs=5e-5)
         assert ours["AP(rel=2)"][qid] == pytest.approx(binary[qid]["map"], abs=5e-5)
@@ -71,9 +72,9 @@ def test_a_run_is_evaluated_in_parts_to_the_same_figures(monkeypatch):
     numbers = random.Random(1)
     qrels = {str(q): {str(d): numbers.randint(0, 3) for d in range(20)} for q in range(30)}
     run = {str(q): {str(d): numbers.random() for d in range(0, 30, 2)} for q in range(2, 32)}
-    whole = per_query(run.items(), qrels, level=2)
+    whole = per_query(run.items(), qrels, default_measures(2))
     monkeypatch.setattr(evaluation, "TOGETHER", 7)
-    assert per_query(iter(run.items()), qrels, level=2) == whole
+    assert per_query(iter(run.items()), qrels, default_measures(2)) == whole
     assert whole["nDCG@10"]["0"] == 0 and "31" not in whole["nDCG@10"]
 
 

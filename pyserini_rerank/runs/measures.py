@@ -1,0 +1,90 @@
+"""The measures that runs are evaluated with, as ir-measures names them: https://ir-measur.es."""
+
+import contextlib
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import ir_measures
+from ir_measures import AP, RR, Judged, Measure, R, nDCG
+
+from ..arguments import listed
+
+#: A run and judgements with which a measure is tried before an experiment begins.
+EXAMPLE_RUN, EXAMPLE_QRELS = {"1": {"a": -1.0, "b": -2.0}}, {"1": {"a": 1, "c": 0}}
+
+
+def default_measures(level: int = 1) -> list[Measure]:
+    """Give the measures that are reported where none are named.
+
+    Parameters
+    ----------
+    level : int
+        The grade from which on a document counts as relevant for the measures that know only relevant and not
+        relevant (2 for TREC DL).
+    """
+    return [nDCG @ 10, RR(rel=level) @ 10, AP(rel=level), R(rel=level) @ 100, R(rel=level) @ 1000, Judged @ 10]
+
+
+def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]:
+    """Read measures, and check that each can be computed here.
+
+    Parameters
+    ----------
+    given : iterable of str or ir_measures.Measure, optional
+        ``"nDCG@10"``, ``"RR(rel=2)@10"`` and the like, or trec_eval's names, such as ``"ndcg_cut_10"``. By default
+        those of `default_measures`.
+    level : int
+        As for `default_measures`; a measure that names its own ``rel`` keeps that.
+
+    Returns
+    -------
+    list of ir_measures.Measure
+        Each once.
+
+    Raises
+    ------
+    ValueError
+        There is no measure, none of that name, or what computes it is not installed.
+    """
+    if given is None:
+        return default_measures(level)
+    measures = {name: _with_level(_parsed(name), level) for name in listed(given, "measures")}
+    if not measures:
+        raise ValueError("measures is empty: name one, such as nDCG@10.")
+    for name, measure in measures.items():
+        _try(measure, name)
+    return list(dict.fromkeys(measures.values()))
+
+
+def _parsed(given: Any) -> Measure:
+    if isinstance(given, Measure):
+        return given
+    if isinstance(given, str):
+        for parse in (ir_measures.parse_measure, lambda name: ir_measures.parse_trec_measure(name)[0]):
+            with contextlib.suppress(NameError, ValueError, AssertionError, IndexError):
+                measure: Measure = parse(given)
+                return measure
+    raise ValueError(f"{given!r:.60} is no measure of ir-measures: name one such as nDCG@10, RR(rel=2)@10 or AP.")
+
+
+def _with_level(measure: Measure, level: int) -> Measure:
+    takes_level = level != 1 and "rel" in measure.SUPPORTED_PARAMS and "rel" not in measure.params
+    return measure(rel=level) if takes_level else measure
+
+
+def _try(measure: Measure, name: Any) -> None:
+    """Compute a measure once, which shows a parameter that it does not have, and a package that is missing."""
+    for parameter, facts in measure.SUPPORTED_PARAMS.items():
+        if facts.required and parameter not in measure.params:
+            raise ValueError(f"the measure {name} needs its {parameter}: name it as in P@10 or IPrec@0.1.")
+    try:
+        measure.validate_params()
+        for parameter in ("cutoff", "rel"):  # trec_eval's code ends the process over a cutoff of 0
+            if measure.params.get(parameter, 1) < 1:
+                raise ValueError(f"{parameter} is {measure.params[parameter]}, and has to be 1 or more")
+        with contextlib.redirect_stderr(io.StringIO()):
+            list(ir_measures.iter_calc([measure], EXAMPLE_QRELS, EXAMPLE_RUN))
+    except Exception as error:  # of any kind: it is another library's, or a program's that it runs
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the measure {name} cannot be computed: {reason:.200}") from None
