@@ -79,7 +79,7 @@ def _try(measure: Measure, name: Any) -> None:
         if facts.required and parameter not in measure.params:
             raise ValueError(f"the measure {name} needs its {parameter}: name it as in P@10 or IPrec@0.1.")
     try:
-        measure.validate_params()
+        measure.validate_params()  # type: ignore[no-untyped-call]
         for parameter in ("cutoff", "rel"):  # trec_eval's code ends the process over a cutoff of 0
             if measure.params.get(parameter, 1) < 1:
                 raise ValueError(f"{parameter} is {measure.params[parameter]}, and has to be 1 or more")
