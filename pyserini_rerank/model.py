@@ -13,7 +13,7 @@ from .prefetch import prefetched
 from .ranking import Scores
 from .reranker import Reranker
 from .retrieval.queries import excerpt
-from .scoring.backend import Backend, Batch, FullBackend, Pair, Plan, complete
+from .scoring.backend import Backend, Batch, Pair, Plan, complete
 from .scoring.door import Door
 
 #: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
@@ -34,14 +34,12 @@ class ModelReranker(Reranker):
     def __init__(self, backend: Backend, name: str) -> None:
         super().__init__(name)
         full = complete(backend)
-        self._door = Door(full, name)
-        self.max_length = full.max_length
-        self.scale = full.scale
-        self._workers = full.workers
+        self._door = Door(backend, name)
+        self.max_length, self.scale, self._workers = full.max_length, full.scale, full.workers
         self._turns = threading.Semaphore(self._workers)
 
     @property
-    def backend(self) -> FullBackend:
+    def backend(self) -> Backend:
         """What computes the scores; raises RuntimeError once the reranker is closed, and in a fork."""
         return self._door.backend
 
@@ -51,22 +49,22 @@ class ModelReranker(Reranker):
 
     @property
     def vocabulary(self) -> str | None:
-        return self.backend.vocabulary
+        return complete(self.backend).vocabulary
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
         with self._door.entered() as backend:
-            return backend.tokenize(texts)
+            return complete(backend).tokenize(texts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         return self._plan([(query, passage)]).cut_passages > 0
 
     @property
     def known_scores(self) -> int:
-        return self.backend.known_scores
+        return complete(self.backend).known_scores
 
     @property
     def description(self) -> Mapping[str, str]:
-        return self.backend.description
+        return complete(self.backend).description
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
         pairs = [

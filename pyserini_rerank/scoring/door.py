@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .backend import FullBackend
+from .backend import Backend
 
 
 class Door:
@@ -14,14 +14,14 @@ class Door:
 
     Parameters
     ----------
-    backend : FullBackend
+    backend : Backend
         Closed with the door.
     name : str
         What errors call it.
     """
 
-    def __init__(self, backend: FullBackend, name: str) -> None:
-        self._backend: FullBackend | None = backend
+    def __init__(self, backend: Backend, name: str) -> None:
+        self._backend: Backend | None = backend
         self._name = name
         self._process = os.getpid()
         self._inside: list[int] = []
@@ -29,7 +29,7 @@ class Door:
         _doors.add(self)
 
     @property
-    def backend(self) -> FullBackend:
+    def backend(self) -> Backend:
         """The backend; raises RuntimeError once it is closed, and in a fork.
 
         What a backend needs is not there in a fork (its threads), or is the other process's as well, which would
@@ -46,7 +46,7 @@ class Door:
         return backend
 
     @contextmanager
-    def entered(self) -> Iterator[FullBackend]:
+    def entered(self) -> Iterator[Backend]:
         """Keep it open for the time of a call; raises as `backend`."""
         _ = self.backend  # in a fork the condition may be held for ever
         with self._left:
@@ -75,7 +75,7 @@ class Door:
 
 _doors: weakref.WeakSet[Door] = weakref.WeakSet()
 #: What a fork has from its parent is kept to its end: to free a graph there would wait for threads that it has not.
-_inherited: list[FullBackend | None] = []
+_inherited: list[Backend | None] = []
 
 
 def _after_fork() -> None:

@@ -273,9 +273,9 @@ def test_a_nan_in_one_row_of_a_batch(tmp_path: Path) -> None:
         assert len(backend.store) == len(texts), "the others have their scores"
         assert reranker.score("berlin", texts) == pytest.approx(right, abs=1e-5)
         rows[place] = before
-        known = backend.known
+        known = backend.known_scores
         assert np.array_equal(reranker.score("berlin", bad), whole), "from the cache and the model, as from the model"
-        assert backend.known == known + len(texts)
+        assert backend.known_scores == known + len(texts)
     with pyserini_rerank.load(folder, device="cpu", cache=tmp_path / "cache") as again:
         assert np.array_equal(again.score("berlin", bad), whole)
 

@@ -168,7 +168,7 @@ def test_in_the_cache_there_are_the_same_scores(folders, loaded, tmp_path):
     ):
         assert reranker.predict(PAIRS).tobytes() == expected
     with pyserini_rerank.load(folders["unpacked"], cache=tmp_path) as reranker:
-        assert reranker.predict(PAIRS).tobytes() == expected and reranker.backend.known == len(PAIRS)
+        assert reranker.predict(PAIRS).tobytes() == expected and reranker.backend.known_scores == len(PAIRS)
 
 
 def test_threads_of_the_callers_in_different_states(loaded):
