@@ -1,0 +1,200 @@
+"""Experiments over systems: the same topics through each, and one table of quality, significance and cost."""
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from itertools import batched
+from time import perf_counter
+from typing import Any
+
+from ir_measures import Measure
+from tqdm.auto import tqdm
+
+from ..arguments import mapped, whole
+from ..passages import Passages
+from ..reranker import SHARD, as_found
+from ..retrieval.candidates import Candidates
+from ..retrieval.hits import Hits
+from ..retrieval.queries import text_or_blank
+from ..runs.evaluation import Values, per_query
+from ..runs.measures import parse_measures
+from ..runs.significance import CORRECTIONS, TESTS
+from ..runs.topics import Qrels, load_qrels, load_topics
+from ..texts.source import passages
+from .result import Cost, ExperimentResult, RunFiles, settings_of
+from .shared_scores import SharedScores, SharingReranker
+from .systems import System, SystemReader, default_depth
+
+
+def experiment(
+    systems: Mapping[str, Any],
+    topics: Any,
+    qrels: Any,
+    *,
+    measures: Iterable[Any] | None = None,
+    level: int = 1,
+    depth: int | None = None,
+    texts: Any = None,
+    tokens: Any = None,
+    baseline: str | None = None,
+    test: str = "t-test",
+    correction: str = "holm",
+    output: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> ExperimentResult:
+    """Compare systems on judged topics: quality, significance and cost in one table.
+
+    First stages that several systems have in common are searched once, texts are read once, and a checkpoint scores
+    each pair of a query and a text once, whichever systems and cascades need it. Memory is bounded: topics go through
+    all systems in shards of about 20,000 candidates.
+
+    Parameters
+    ----------
+    systems : mapping
+        A name -> a Pyserini searcher, with or without a reranker; a run file; hits in hand (qid -> a list of hits, or
+        docid -> score); or one of these with a reranker, ``(searcher, "bundled")``, and with how many candidates that
+        reranks, ``(searcher, "bundled", 50)``. The reranker is anything that `pyserini_rerank.load` takes.
+    topics : str, path or mapping
+        A file, a name of Pyserini's or of ir_datasets', or qid -> query.
+    qrels : str, path or mapping
+        A file, a name, or qid -> docid -> grade. Topics that nobody judged are left out.
+    measures : iterable of str or ir_measures.Measure, optional
+        ``["nDCG@10", "RR(rel=2)@10"]`` and the like; see `pyserini_rerank.runs.measures.parse_measures`.
+    level : int
+        The grade from which on a document counts as relevant, for measures that do not say so themselves.
+    depth : int, optional
+        How many hits each first stage is asked for; they are reranked, and evaluated. By default as many as the
+        deepest cascade or system takes, else 100.
+    texts, tokens : optional
+        Where the documents' texts are, as for `set_reranker`, where the searchers do not store them.
+    baseline : str, optional
+        The system that the others are tested against.
+    test : str
+        ``"t-test"``, paired and two-sided, or ``"randomisation"`` (Fisher's).
+    correction : str
+        Of a measure's p, over the systems that are compared with the baseline: ``"holm"``, ``"bonferroni"`` or
+        ``"none"``.
+    output : path, optional
+        A folder for the runs, the scores and ``experiment.json``. A call that was interrupted goes on there with the
+        scores that are known.
+    **options
+        For the checkpoints that are loaded here: `device`, `dtype`, `max_length` and the others of `load`.
+
+    Returns
+    -------
+    ExperimentResult
+        Means are over all judged topics; a topic for which a system has no hit counts as an empty list.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError, LookupError
+        A system is none; no topic is judged; a measure, a test, a correction or a baseline that there is not; a
+        document without text; the output folder holds another experiment.
+    """
+    wanted = parse_measures(measures, level)
+    _check_choices(systems, baseline, test, correction)
+    queries, judged = _judged(load_topics(topics), load_qrels(qrels))
+    with ExitStack() as stack:
+        read = SystemReader(queries, texts, tokens, options, stack).read(systems)
+        depth = default_depth(read) if depth is None else whole(depth, "depth", least=1)
+        runs = stack.enter_context(RunFiles(output, [system.name for system in read]))
+        facts = settings_of(read, queries, judged, depth)
+        runs.check(facts)
+        shared = SharedScores(runs.scores)
+        entrants = [Entrant(system, shared, stack) for system in read]
+        progress = stack.enter_context(tqdm(total=len(queries), desc="experiment", unit=" topics", disable=None))
+        for shard in map(dict, batched(queries.items(), max(1, SHARD // depth))):
+            _run_shard(shard, entrants, judged, wanted, depth, runs)
+            shared.save()
+            progress.update(len(shard))
+        names = [str(measure) for measure in wanted]
+        result = ExperimentResult(
+            {entrant.system.name: entrant.values for entrant in entrants}, names,
+            {entrant.system.name: entrant.cost() for entrant in entrants}, baseline, test, correction, facts,
+        )  # fmt: skip
+        runs.finish(result)
+    return result
+
+
+class Entrant:
+    """A system on its way through the topics, with its values and its cost so far."""
+
+    def __init__(self, system: System, shared: SharedScores, stack: ExitStack) -> None:
+        self.system = system
+        self.sharing: SharingReranker | None = None
+        if system.reranker:
+            self.sharing = shared.share(system.reranker)
+            stack.callback(self.sharing.close)
+        self.values: Values = {}
+        self.seconds = 0.0
+        """For searching, and reading texts."""
+
+    def rank(self, shard: Mapping[str, str], found: list[Candidates], texts: list[Passages], k: int) -> list[Hits]:
+        """Give the system's hits of a shard's topics."""
+        if self.sharing is None:
+            return [as_found(candidates, k) for candidates in found]
+        queries = [text_or_blank(query) for query in shard.values()]
+        if self.system.depth is not None:
+            texts = [of_query.at(range(min(self.system.depth, len(of_query.texts)))) for of_query in texts]
+        with self.sharing.reranker.counting() as counts:
+            return self.sharing.reranker.rerank_passages(queries, found, texts, k, counts)
+
+    def cost(self) -> Cost:
+        if self.sharing is None:
+            return Cost(seconds=self.seconds)
+        counts, scoring = self.sharing.reranker.counts, self.sharing.seconds()
+        seconds = None if scoring is None else self.seconds + scoring
+        rate = counts.scored / scoring if scoring else None
+        return Cost(counts.pairs, counts.scored, counts.cut_passages, counts.empty, seconds, rate)
+
+
+def _run_shard(
+    shard: Mapping[str, str], entrants: list[Entrant], qrels: Qrels, measures: list[Measure], depth: int, runs: RunFiles
+) -> None:
+    """Take topics through all systems: search, read texts, rerank, evaluate."""
+    judged = {qid: qrels[qid] for qid in shard}
+    found: dict[int, tuple[list[Candidates], float]] = {}
+    read: dict[tuple[int, int], tuple[list[Passages], float]] = {}
+    needs_documents = {
+        id(entrant.system.stage) for entrant in entrants if entrant.system.source and entrant.system.source.reads_documents
+    }
+    for position, entrant in enumerate(entrants):
+        stage, source = entrant.system.stage, entrant.system.source
+        if id(stage) not in found:
+            start = perf_counter()
+            candidates = stage.find(shard, depth, documents=id(stage) in needs_documents)
+            found[id(stage)] = candidates, perf_counter() - start
+        candidates, searching = found[id(stage)]
+        if source and (id(stage), id(source)) not in read:
+            start = perf_counter()
+            texts = passages(candidates, source)
+            read[id(stage), id(source)] = texts, perf_counter() - start
+        texts, reading = read[id(stage), id(source)] if source else ([], 0.0)
+        hits = entrant.rank(shard, candidates, texts, depth)
+        entrant.seconds += searching + reading
+        runs.write(position, list(shard), hits)
+        # The order that was returned is what counts, whatever the scores.
+        ranked = ((qid, places(of_query)) for qid, of_query in zip(shard, hits, strict=True))
+        for measure, values in per_query(ranked, judged, measures).items():
+            entrant.values.setdefault(measure, {}).update(values)
+
+
+def places(hits: Iterable[Any]) -> dict[str, float]:
+    """Give hits as ir-measures takes them, with scores that stand for their order."""
+    return {docid: -float(place) for place, docid in enumerate(dict.fromkeys(hit.docid for hit in hits))}
+
+
+def _judged(topics: Mapping[str, str], qrels: Qrels) -> tuple[dict[str, str], Qrels]:
+    """Give the topics that are judged, and their judgements."""
+    judged = {qid: query for qid, query in topics.items() if qid in qrels}
+    if not judged:
+        raise ValueError("none of the topics is judged: name the qrels of these topics.")
+    return judged, {qid: qrels[qid] for qid in judged}
+
+
+def _check_choices(systems: Any, baseline: str | None, test: str, correction: str) -> None:
+    for name, chosen, there in (("test", test, TESTS), ("correction", correction, CORRECTIONS)):
+        if chosen not in there:
+            raise ValueError(f"{name}={chosen!r}: there are {', '.join(there)}.")
+    if baseline is not None and baseline not in mapped(systems, "systems"):
+        raise ValueError(f"baseline={baseline!r} is no system: there are {', '.join(map(str, systems))}.")

@@ -1,0 +1,122 @@
+"""The first stages of an experiment: a searcher, a run file, or hits already in hand, each asked by qid."""
+
+import inspect
+import os
+import pickle
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..arguments import listed, mapped
+from ..retrieval.candidates import Candidates, from_hits
+from ..retrieval.hits import rescored
+from ..retrieval.searcher_adapter import SearcherAdapter
+from ..runs import run_file
+from ..runs.run_file import RunHit
+
+
+class FirstStage(Protocol):
+    """Finds candidates for topics."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+
+    @property
+    def searcher(self) -> Any:
+        """The searcher whose index has the texts of its hits; None where there is none."""
+
+    def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
+        """Find the best `depth` hits of each topic, in the order of the topics.
+
+        The candidates are shared between systems: their hits are copied and never changed. Without `documents`, stored
+        documents are not read.
+        """
+
+
+class SearchedStage:
+    """A searcher, as it is without the reranker of an outer system."""
+
+    def __init__(self, adapter: SearcherAdapter) -> None:
+        self.adapter, self.searcher = adapter, adapter.searcher
+        self.name = type(adapter.searcher).__name__
+
+    def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
+        queries, qids = list(topics.values()), list(topics)
+        if "batch_search" in self.adapter.methods:
+            found = self._in_a_batch(queries, qids, depth, documents)
+        else:
+            found = [self._one(query, depth) for query in queries]
+        return [replace(candidates, rescored=rescored) for candidates in found]
+
+    def _in_a_batch(self, queries: list[str], qids: list[str], depth: int, documents: bool) -> list[Candidates]:
+        how: dict[str, Any] = {"k": depth}
+        if "threads" in inspect.signature(self.adapter.methods["batch_search"]).parameters:
+            how["threads"] = os.cpu_count()
+        call = self.adapter.prepare("batch_search", depth, (queries, qids), how)
+        extra = {"rerank_queries": queries} if self.adapter.reranks else {}
+        found = self.adapter.batch_search(call, range(len(qids)), depth, documents=documents, **extra)
+        self.adapter.warn_of_shortfall(call, [candidates.count for candidates in found])
+        return found
+
+    def _one(self, query: str, depth: int) -> Candidates:
+        call = self.adapter.prepare("search", depth, (query,), {"k": depth})
+        return self.adapter.search(call, depth, **({"rerank_query": query} if self.adapter.reranks else {}))
+
+
+class RunFileStage:
+    """A run file. Its hits are kept in a temporary file, so that memory does not grow with the run.
+
+    Parameters
+    ----------
+    path : path
+        See `pyserini_rerank.runs.run_file.read`.
+    qids : collection of str
+        Of no others hits are kept.
+
+    Raises
+    ------
+    As `run_file.read`.
+    """
+
+    searcher = None
+
+    def __init__(self, path: str | os.PathLike[str], qids: Collection[str]) -> None:
+        self.name = os.fspath(path)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._offsets: dict[str, int] = {}
+        for qid, hits in run_file.read(Path(path)):
+            if qid in qids:
+                self._offsets[qid] = self._file.tell()
+                pickle.dump([(hit.docid, hit.score) for hit in hits], self._file)
+
+    def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
+        return [from_hits(self._hits(qid)[:depth], depth) for qid in topics]
+
+    def _hits(self, qid: str) -> list[RunHit]:
+        if qid not in self._offsets:
+            return []
+        self._file.seek(self._offsets[qid])
+        return [RunHit(*line) for line in pickle.load(self._file)]
+
+
+class HitsStage:
+    """Hits in hand: qid -> a list of hits in their order, or a mapping from docid to score."""
+
+    name, searcher = "hits", None
+
+    def __init__(self, results: Mapping[str, Any]) -> None:
+        self.hits = {qid: _ordered(hits, qid) for qid, hits in mapped(results, "the hits").items()}
+
+    def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
+        return [from_hits(self.hits.get(qid, [])[:depth], depth) for qid in topics]
+
+
+def _ordered(hits: Any, qid: str) -> list[Any]:
+    """Read a query's hits; scores by docid are put in order, equal ones as they are given."""
+    if not hasattr(hits, "items"):
+        return listed(hits, f"the hits of {qid}")
+    scored: Iterable[tuple[Any, Any]] = mapped(hits, f"the hits of {qid}").items()
+    return [RunHit(docid, float(score)) for docid, score in sorted(scored, key=lambda hit: -hit[1])]

@@ -1,0 +1,147 @@
+"""The systems of an experiment, as a user writes them: a first stage each, and a reranker where there is one."""
+
+import os
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..arguments import mapped, whole
+from ..files.reading import is_input
+from ..loading import load_models
+from ..reranker import Reranker
+from ..retrieval.searcher_adapter import SearcherAdapter
+from ..searcher import DEPTH, RerankingSearcher
+from ..texts.opening import open_source
+from ..texts.source import Source
+from .first_stages import FirstStage, HitsStage, RunFileStage, SearchedStage
+
+FORMS = (
+    "give a searcher, a run file, hits by qid, or one of these with a reranker, as in (searcher, 'bundled') or "
+    "(searcher, 'bundled', 50)"
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of an experiment's table."""
+
+    name: str
+    stage: FirstStage
+    reranker: Reranker | None = None
+    depth: int | None = None
+    """How many candidates are reranked; None for all that the first stage gives."""
+    source: Source | None = None
+    """Where the candidates' texts are; None where nothing is reranked."""
+
+
+class SystemReader:
+    """Reads systems; what several of them have in common is opened, and loaded, once.
+
+    Parameters
+    ----------
+    qids : collection of str
+        The topics.
+    texts, tokens
+        Where the documents' texts are, for systems that do not say so themselves.
+    options : mapping
+        For the checkpoints that are loaded here; see `pyserini_rerank.load`.
+    stack : ExitStack
+        It closes what was loaded.
+    """
+
+    def __init__(
+        self, qids: Collection[str], texts: Any, tokens: Any, options: Mapping[str, Any], stack: ExitStack
+    ) -> None:
+        self.qids, self.texts, self.tokens, self.options, self.stack = qids, texts, tokens, options, stack
+        self._stages: dict[Any, FirstStage] = {}
+        self._sources: dict[Any, Source] = {}
+        self._loaded: dict[str, Reranker] = {}
+
+    def read(self, systems: Any) -> list[System]:
+        """Read a mapping of names to systems.
+
+        Raises
+        ------
+        TypeError, ValueError
+            One is none of the forms; a name is no string; there is none.
+        As `pyserini_rerank.load`, `run_file.read` and `pyserini_rerank.texts.opening.open_source`.
+        """
+        read = []
+        for name, given in mapped(systems, "systems").items():
+            if not isinstance(name, str) or not name.strip():
+                raise TypeError(f"the system {name!r} has no name: give a text, which the table shows.")
+            try:
+                read.append(self._system(name, given))
+            except (TypeError, ValueError, LookupError, OSError) as error:
+                error.add_note(f"the system is {name!r}")
+                raise
+        if not read:
+            raise ValueError("there is no system: name one or more.")
+        return read
+
+    def _system(self, name: str, given: Any) -> System:
+        if not isinstance(given, tuple | list):
+            reranking = given if isinstance(given, RerankingSearcher) else vars_of(given).get("_reranking")
+            if reranking is None:
+                return System(name, self._stage(given))
+            stage = self._searched(reranking.first_stage)
+            return System(name, stage, reranking.reranker, reranking.depth, reranking.texts)
+        if len(given) not in (2, 3):
+            raise TypeError(f"the system {name!r} is a {type(given).__name__} of {len(given)}: {FORMS}.")
+        first, written, *rest = given
+        stage, reranker = self._stage(first), self._reranker(written)
+        depth = whole(rest[0], f"the depth of {name}", least=1) if rest else reranker.depth
+        source = self._source(stage)
+        source.check(reranker)
+        return System(name, stage, reranker, depth, source)
+
+    def _stage(self, given: Any) -> FirstStage:
+        """Open a first stage, or find the one that is open."""
+        if isinstance(given, str | os.PathLike):
+            path = os.path.realpath(given)
+            if not is_input(path):
+                raise FileNotFoundError(f"{os.fspath(given)!r} is no run file: {FORMS}.")
+            if path not in self._stages:
+                self._stages[path] = RunFileStage(Path(given), self.qids)
+            return self._stages[path]
+        if hasattr(given, "search"):
+            if "_reranking" in vars_of(given):  # with another reranker: what it finds without its own
+                return self._searched(vars_of(given)["_reranking"].first_stage)
+            return self._searched(SearcherAdapter(given))
+        if hasattr(given, "items"):
+            return self._stages.setdefault(id(given), HitsStage(given))
+        raise TypeError(f"a {type(given).__name__} is no system: {FORMS}.")
+
+    def _searched(self, adapter: SearcherAdapter) -> FirstStage:
+        return self._stages.setdefault(id(adapter.searcher), SearchedStage(adapter))
+
+    def _reranker(self, written: Any) -> Reranker:
+        """Load a reranker; one that is named several times is loaded once."""
+        if isinstance(written, Reranker):
+            return written
+        key = repr(written)
+        if key not in self._loaded:
+            self._loaded[key], loaded = load_models(written, **self.options)
+            for model in loaded:
+                self.stack.callback(model.close)
+        return self._loaded[key]
+
+    def _source(self, stage: FirstStage) -> Source:
+        """Open where a stage's texts are; one that is named for all of them is opened once."""
+        key = id(stage.searcher) if self.texts is None and self.tokens is None else None
+        if key not in self._sources:
+            self._sources[key] = open_source(self.texts, self.tokens, stage.searcher)
+        return self._sources[key]
+
+
+def default_depth(systems: list[System]) -> int:
+    """Give the depth of the deepest system, of those that have one; 100 where none has."""
+    return max((system.depth for system in systems if system.depth), default=DEPTH)
+
+
+def vars_of(given: Any) -> Mapping[str, Any]:
+    """Give what is set on an object; nothing of one with `__slots__`."""
+    held = getattr(given, "__dict__", {})
+    return held if isinstance(held, Mapping) else {}
