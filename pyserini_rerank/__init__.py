@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .reranker import Reranker
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.searcher_adapter import ShortfallWarning
+    from .runs.bm25_run import BM25
+    from .runs.job import rerank_run
+    from .runs.reranked_run import RerankedRun
     from .scoring.backend import OutOfMemoryWarning
     from .searcher import RerankingSearcher
     from .texts.formats import Template
@@ -50,6 +53,9 @@ _PUBLIC = {
     "EmptyQueryWarning": "counts",
     "UnknownTextWarning": "counts",
     "RerankingSearcher": "searcher",
+    "rerank_run": "runs.job",
+    "RerankedRun": "runs.reranked_run",
+    "BM25": "runs.bm25_run",
     "ShortfallWarning": "retrieval.searcher_adapter",
     "Template": "texts.formats",
     "Hits": "retrieval.hits",
@@ -59,6 +65,7 @@ _PUBLIC = {
     "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
+    "BM25",
     "Cascade",
     "Comparison",
     "Counts",
@@ -74,6 +81,7 @@ __all__ = [
     "ModelReranker",
     "OutOfMemoryWarning",
     "ReciprocalRankFusion",
+    "RerankedRun",
     "Reranker",
     "RerankingSearcher",
     "Segments",
@@ -85,6 +93,7 @@ __all__ = [
     "compare",
     "explain",
     "load",
+    "rerank_run",
     "trace",
 ]
 

@@ -90,3 +90,13 @@ def count_option(value: Any, name: str, remedy: str, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name}={value!r}: give {remedy}.")
     return int(value)
+
+
+def one_of(what: str, options: Mapping[str, Any]) -> Any:
+    """Give the one of several options that is given; raises ValueError, which says which ones are."""
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) != 1:
+        both = f"{' and '.join(given)} were given together: " if given else ""
+        *others, last = options
+        raise ValueError(f"{both}name {what}, by one of {', '.join(others)} and {last}.")
+    return options[given[0]]

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -70,14 +70,23 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
 
 
 def load_models(
-    name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | None = None, **options: Any
+    name: Any,
+    *,
+    backend: str = "torch",
+    cache: str | os.PathLike[str] | None = None,
+    needs_cache: bool = True,
+    **options: Any,
 ) -> tuple[Reranker, list[ModelReranker]]:
     """Load a reranker, and tell which checkpoints were loaded for it: those are the caller's to close, and not the
-    rerankers that a combination was given. Parameters and errors are those of `load`."""
-    maker = _Maker(backend, cache, options)
+    rerankers that a combination was given.
+
+    Parameters and errors are those of `load`, and `needs_cache`: without it a checkpoint whose scores cannot be kept,
+    since nothing stands for the model behind a server's URL, does without the cache.
+    """
+    maker = _Maker(backend, cache, needs_cache, options)
     try:
         reranker = maker.make(name)
-        asked = [*options, *["backend"] * (backend != "torch"), *["cache"] * (cache is not None)]
+        asked = [*options, *["backend"] * (backend != "torch"), *["cache"] * (needs_cache and cache is not None)]
         if asked and maker.given and not maker.loaded:
             given = " and ".join(dict.fromkeys(reranker.name for reranker in maker.given))
             raise TypeError(f"{', '.join(asked)}: give these to the load() that made {given}, nothing is loaded here.")
@@ -92,8 +101,10 @@ class _Maker:
     """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded, and the rerankers
     that it was given."""
 
-    def __init__(self, backend: str, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]) -> None:
-        self.backend, self.cache, self.options = backend, cache, options
+    def __init__(
+        self, backend: str, cache: str | os.PathLike[str] | None, needs_cache: bool, options: Mapping[str, Any]
+    ) -> None:
+        self.backend, self.cache, self.needs_cache, self.options = backend, cache, needs_cache, options
         self.loaded: list[ModelReranker] = []
         self.given: list[Reranker] = []
         self._around: list[Any] = []
@@ -135,11 +146,34 @@ class _Maker:
         # Its own options tell it from the same checkpoint with others.
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
         self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
-        if self.cache is not None:
+        if self.cache is not None and (self.needs_cache or backend.fingerprint):
             from .scoring.backends.cached_backend import CachedBackend
 
             self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
         return self.loaded[-1]
+
+
+def settled(part: Any) -> Any:
+    """Copy the words of a combination into lists and dicts, so that generators among them can be read twice.
+
+    Raises
+    ------
+    ValueError
+        The combination holds itself.
+    """
+    try:
+        return _copied(part)
+    except RecursionError:
+        raise ValueError(f"the combination {part!r:.80} holds itself.") from None
+
+
+def given_rerankers(part: Any) -> Iterator[Reranker]:
+    """Give the rerankers that a combination, which is settled, holds already loaded."""
+    if isinstance(part, Reranker):
+        yield part
+    elif isinstance(part, list | dict):
+        for inner in part.values() if isinstance(part, dict) else part:
+            yield from given_rerankers(inner)
 
 
 def read_value(text: str) -> Any:
@@ -163,6 +197,17 @@ def read_combination(name: Any) -> Any:
         return read_yaml(written)
     except ValueError as error:
         raise ValueError(f"{text:.200} is no YAML: {error}") from None
+
+
+def _copied(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _copied(value) for name, value in part.items()}
+    if isinstance(part, str | bytes | os.PathLike | Reranker) or not isinstance(part, Iterable):
+        return part
+    try:
+        return [_copied(item) for item in listed(part, "combination")]
+    except TypeError:  # it has no order, and load() says so
+        return part
 
 
 def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reranker:

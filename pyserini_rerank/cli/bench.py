@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import one_of
-from .options import Options, options_of
+from ..arguments import one_of
+from . import console
+from .options import Options, named_as_options, options_of, texts_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..benchmarks.fetched_run import FetchedRun
     from ..runs.topics import Qrels
 
@@ -85,9 +84,11 @@ def bench(
     combination of them reranks the run. An option for one model alone is in
     its YAML: '{model: NAME, max_length: 128}'.
     """
+    from ..benchmarks.fetched_run import fetch
     from ..experiments import plots
     from ..files.writing import check_apart, replace, target_of
-    from ..runs.topics import load_qrels
+    from ..runs.run_inputs import open_texts
+    from ..runs.topics import load_qrels, load_topics
 
     several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
     how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
@@ -111,10 +112,15 @@ def bench(
         if output:
             target_of(output)
     judged = load_qrels(qrels) if qrels else None
-    fetched = _fetched(run, topics, index, collection, depth, judged) if run and topics else None
+    fetched = None
+    if run and topics:
+        with named_as_options(texts="--index, --collection"):
+            texts = open_texts(texts_of(index, collection))
+            assert texts, "one of the two is given"
+            fetched = fetch(run, load_topics(topics), texts, depth=depth, qrels=judged)
     coverage = fetched.coverage if fetched else None
     if coverage:
-        _console().print(str(coverage))
+        console().print(str(coverage))
     options = options_of(option, {"device": device, "max_length": max_length})
     if twice := sorted(options.keys() & _given(several)):
         raise ValueError(f"--option {twice[0]}: it is given twice, leave one out.")
@@ -146,18 +152,6 @@ def _check(run: Path | None, of_run: dict[str, Any], of_pairs: dict[str, Any]) -
         raise ValueError("name the run's --topics, and its texts by one of --index and --collection.")
     if run:
         one_of("the run's texts", {name: of_run[name] for name in ("--index", "--collection")})
-
-
-def _fetched(
-    run: Path, topics: str, index: str | None, collection: Path | None, depth: int | None, qrels: "Qrels | None"
-) -> "FetchedRun":
-    from ..benchmarks.fetched_run import fetch
-    from ..runs.topics import load_topics
-    from .rerank import source_of
-
-    source = source_of(index, collection, None)
-    assert source, "one of the two is given"
-    return fetch(run, load_topics(topics), source, depth=depth, qrels=qrels)
 
 
 def _time(
@@ -199,9 +193,9 @@ def _time(
     for name, (value, what) in SHOWN.items():
         if name in shown:
             table.add_row(value.format(shown[name]), what.format(**shown))
-    console = _console()
-    console.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}", markup=False)
-    console.print(table)
+    screen = console()
+    screen.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}", markup=False)
+    screen.print(table)
     return {**facts, **figures}
 
 
@@ -238,15 +232,9 @@ def _sweep(
             number = str(1 + points.index(plots.Point(row.name, row.pairs_per_second, row.ndcg)))
             cost = [f"{row.pairs:,}", f"{row.milliseconds:,.1f}", f"{row.pairs_per_second:,.1f}"]
         table.add_row(number, f"{row.ndcg:.4f}", *cost, row.name)
-    console = _console()
-    console.print(table)
-    console.print("\n" + plots.quality_as_text(points, MEASURE), markup=False)
+    screen = console()
+    screen.print(table)
+    screen.print("\n" + plots.quality_as_text(points, MEASURE), markup=False)
     if plot:
         plots.save(plots.quality(points, MEASURE), plot)
     return {"rows": [asdict(row) for row in rows], "rerankers": facts}
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True)

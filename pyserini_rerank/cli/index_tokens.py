@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import one_of
+from ..arguments import one_of
 
 
 def index_tokens(

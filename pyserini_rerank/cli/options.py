@@ -1,14 +1,20 @@
-"""What a command says of a reranker: the options of its backend, and where its scores are kept."""
+"""The options of a command: those of a backend by their names, and Python's arguments as options in errors."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from ..reranker import Reranker
+from . import FAILURES
 
+#: The arguments of Python's calls that are options of the same name.
+ARGUMENTS = (
+    *("run", "topics", "texts", "tokens", "depth", "output", "tag", "qrels", "level", "only_judged"),
+    *("per_query", "plot", "cache", "skip_bad", "overwrite", "ray"),
+)
 HELP = "An option of the backend, such as api=tei or threads=4. May be repeated."
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help=HELP)]
 
@@ -37,7 +43,7 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any], flag: str = "
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
             raise ValueError(f"{flag} {text}: give NAME=VALUE, such as api=tei or threads=4.")
-        if name in ("backend", "cache", "name"):
+        if name in ("backend", "name", "reranker", *ARGUMENTS):
             raise ValueError(f"{flag} {text}: the {name} has a place of its own, see --help.")
         if name in options:
             raise ValueError(f"{flag} {text}: the {name} is given twice, leave one out.")
@@ -45,18 +51,30 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any], flag: str = "
     return options
 
 
-def load_with_scores(model: str, *, cache: Path, is_asked_for: bool, **options: Any) -> "Reranker":
-    """Load a reranker that keeps its scores in a folder.
+@contextmanager
+def named_as_options(**others: str) -> Iterator[None]:
+    """Have errors name the options of a command in place of Python's arguments: --skip-bad for ``skip_bad=True``.
 
-    Where it cannot, since nothing stands for the model behind a server's URL, it does without, unless that folder is
-    asked for. Raises as `pyserini_rerank.load`.
+    Parameters
+    ----------
+    **others : str
+        The options of arguments that have another name.
     """
-    from .. import load
-    from ..scoring.backends.cached_backend import NoFingerprintError
-
+    options = {name: f"--{name.replace('_', '-')}" for name in ARGUMENTS} | others
+    # A name with a value behind it is an example of Python's.
+    argument = re.compile(rf"(?<![\w=.'\"/-])({'|'.join(options)})=(?:True\b|(?![\w'\"\[({{]))")
     try:
-        return load(model, cache=cache, **options)
-    except NoFingerprintError:
-        if is_asked_for:
-            raise
-        return load(model, **options)
+        yield
+    except FAILURES as error:
+        error.args = tuple(
+            argument.sub(lambda found: options[found[1]], part) if isinstance(part, str) else part
+            for part in error.args
+        )
+        raise
+
+
+def texts_of(index: str | None, collection: Path | None) -> str | Path | None:
+    """Give the texts that a command's options name; raises FileNotFoundError if there is no such collection."""
+    if collection:
+        collection.stat()  # another name is looked for among the prebuilt indexes
+    return index or collection

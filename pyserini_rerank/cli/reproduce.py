@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import FAILURES
+from . import FAILURES, console
+from .options import named_as_options
 
 if TYPE_CHECKING:
     from ..experiments.conditions import Condition
@@ -88,6 +89,8 @@ def reproduce(
 
 def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
     """Run the cells that are missing, and give what kept those from it that could not be run."""
+    from ..runs.job import rerank_run
+
     for condition, of_condition in groupby(cells, lambda cell: cell.condition):
         missing = [cell for cell in of_condition if cell.report() is None]
         if not missing:
@@ -100,7 +103,9 @@ def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
         for cell in missing:
             try:
                 cell.check()
-                _run(cell.command)
+                print(_shown(cell.command))
+                with named_as_options(reranker="--model", texts="--index, --collection"):
+                    console().print(rerank_run(**cell.arguments))
             except FAILURES as error:
                 yield f"not run: {condition.name}, {cell.model}: {error}"
 
@@ -110,6 +115,7 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
     from ..experiments.conditions import OFFICIAL
     from ..experiments.matrix import check_search
     from ..runs.official_candidates import fetch
+    from .search import run_search
 
     if condition.first_stage == OFFICIAL:
         fetch(**condition.facts[OFFICIAL], path=cell.candidates)
@@ -118,20 +124,14 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
         if cell.candidates.exists():
             check_search(cell.candidates, words)
         else:
-            _run(words)
-
-
-def _run(words: list[str]) -> None:
-    """Run one of our commands in this process."""
-    from .main import INTERRUPTED, app
-
-    print(_shown(words))
-    try:
-        if app(words, standalone_mode=False) == INTERRUPTED:  # which Typer gives back there
-            raise KeyboardInterrupt
-    except SystemExit as stopped:  # as Pyserini's commands end
-        if stopped.code:
-            raise RuntimeError(f"the search ended with {stopped.code}; see what it printed above.") from None
+            print(_shown(words))
+            _, kind, *arguments = words
+            if wrong := [word for word in arguments if word.startswith("--reranker")]:
+                raise ValueError(
+                    f"a first stage is searched by Pyserini's own arguments, without {wrong[0]}: search once by the "
+                    "command above, and name its output as the `run` of the first stage."
+                )
+            run_search(kind, arguments)
 
 
 def _shown(words: Sequence[str]) -> str:

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import HELP, load_with_scores, options_of
+from .options import HELP, named_as_options, options_of
 
 if TYPE_CHECKING:
     from ..reranker import Reranker
@@ -51,44 +52,113 @@ def search(
     The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
     was interrupted searches again, and computes only the scores that it had not got to.
     """
+    reranking = None
+    if reranker is not None:
+        flags = {"device": reranker_device, "dtype": reranker_dtype}
+        options = options_of(reranker_option, flags, "--reranker-option")
+        how = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
+        cache = Path(reranker_cache) if reranker_cache else None
+        reranking = Reranking(reranker, how, reranker_topics, cache, {"backend": reranker_backend, **options})
+    of_reranker = {name: f"--reranker-{name}" for name in ("depth", "texts", "tokens", "cache")}
+    try:
+        with named_as_options(**of_reranker):
+            run_search(kind, context.args, reranking, overwrite=overwrite)
+    except SearchFailed as failed:
+        sys.exit(failed.code)
+    sys.exit(0)
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """How the hits of a search are reranked.
+
+    Parameters
+    ----------
+    reranker : str
+        A checkpoint, or a combination in YAML.
+    how : dict
+        The ``depth``, the ``texts`` and the ``tokens``, as `set_reranker` takes them.
+    topics : str, optional
+        The topics in text, where those that are searched with are encoded.
+    cache : path, optional
+        A folder of scores.
+    options : dict
+        See `pyserini_rerank.load`.
+    """
+
+    reranker: str
+    how: dict[str, Any]
+    topics: str | None
+    cache: Path | None
+    options: dict[str, Any]
+
+
+class SearchFailed(RuntimeError):
+    """Pyserini's search has ended with an exit code, and has printed why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the search ended with {code}; see what it printed above.")
+        self.code = code
+
+
+def run_search(kind: str, arguments: list[str], reranking: Reranking | None = None, *, overwrite: bool = False) -> None:
+    """Run one of Pyserini's searches into an output that appears when it is complete.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    arguments : list of str
+        Pyserini's own flags, and ``--output``.
+    reranking : Reranking, optional
+    overwrite : bool
+        Replace an output that exists.
+
+    Raises
+    ------
+    SearchFailed
+        Pyserini's search has failed.
+    ValueError
+        There is no such search; no output is named, or it is an input.
+    FileExistsError
+        The output is there.
+    As `pyserini_rerank.load`.
+    """
     from ..files.growing import partial_of
     from ..files.writing import check_apart
     from ..runs import input_states
-    from ..runs.provenance import provenance
     from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
-    from ..searcher import DEPTH
 
     if kind not in KINDS:
         raise ValueError(f"there is no {kind!r} search: there are {', '.join(KINDS)}.")
-    output = _output(context.args)
-    states = input_states.of_words(context.args)
+    output = _output(arguments)
+    states = input_states.of_words(arguments)
     check_apart(
         {"--output": output, "the report on it": report_of(output)},
         {name: name for name in states},
         growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
     )
-    settings = {"search": kind, "arguments": context.args, "inputs": states}
+    settings = {"search": kind, "arguments": arguments, "inputs": states}
     with ResumableOutput(output, settings, overwrite=overwrite) as work:
-        arguments = _with_output(context.args, work.path)
         start = time.perf_counter()
-        report: dict[str, Any] = {}
-        if reranker is None:
-            code = _run(kind, arguments)
-        else:
-            flags = {"device": reranker_device, "dtype": reranker_dtype}
-            options = options_of(reranker_option, flags, "--reranker-option")
-            cache = Path(reranker_cache) if reranker_cache else work.scores
-            how = {"is_asked_for": reranker_cache is not None, "backend": reranker_backend, **options}
-            with load_with_scores(reranker, cache=cache, **how) as loaded:
-                depth = reranker_depth or loaded.depth or DEPTH
-                how = {"depth": depth, "texts": reranker_texts, "tokens": reranker_tokens}
-                with _reranked(kind, loaded, how, _queries(arguments, reranker_topics)):
-                    code = _run(kind, arguments)
-                report = {**provenance(loaded), "depth": depth, "counts": vars(loaded.counts)}
-        if code:
-            sys.exit(code)
+        ours = _with_output(arguments, work.path)
+        report = _run_reranked(kind, ours, reranking, work.scores) if reranking else _run(kind, ours)
         work.finish({**report, "seconds": round(time.perf_counter() - start, 3)})
-    sys.exit(0)
+
+
+def _run_reranked(kind: str, arguments: list[str], reranking: Reranking, scores: Path) -> dict[str, Any]:
+    """Run a search whose searchers rerank; gives what is to be reported of the reranker."""
+    from ..loading import load_models
+    from ..runs.provenance import provenance
+    from ..searcher import DEPTH
+
+    needed, cache = reranking.cache is not None, reranking.cache or scores
+    reranker, _ = load_models(reranking.reranker, cache=cache, needs_cache=needed, **reranking.options)
+    with reranker:
+        depth = reranking.how["depth"] or reranker.depth or DEPTH
+        with _reranked(kind, reranker, {**reranking.how, "depth": depth}, _queries(arguments, reranking.topics)):
+            _run(kind, arguments)
+        return {**provenance(reranker), "depth": depth, "counts": vars(reranker.counts)}
 
 
 def _output(arguments: list[str]) -> Path:
@@ -108,19 +178,22 @@ def _with_output(arguments: list[str], output: Path) -> list[str]:
     return changed
 
 
-def _run(kind: str, arguments: list[str]) -> int:
-    """Run Pyserini's module as its command; its `exit()` without a code is for an index that it does not have."""
+def _run(kind: str, arguments: list[str]) -> dict[str, Any]:
+    """Run Pyserini's module as its command, of which there is nothing to report; its `exit()` without a code is for an
+    index that it does not have."""
     module = f"pyserini.search.{kind}"
     before, sys.argv = sys.argv, [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as stopped:
-        return NO_INDEX if stopped.code is None else int(stopped.code)
+        code = NO_INDEX if stopped.code is None else int(stopped.code)
+        if code:
+            raise SearchFailed(code) from None
     except AssertionError as error:  # of Pyserini's, such as an index with a wrong checksum
         raise RuntimeError(f"Pyserini's search stopped: {error}") from None
     finally:
         sys.argv = before
-    return 0
+    return {}
 
 
 @contextmanager

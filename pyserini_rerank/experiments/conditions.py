@@ -76,18 +76,28 @@ class Condition:
         words = ["search", *shlex.split(self.search["search"]), "--topics", topics]
         return [*words, "--hits", str(self.depth), "--output", str(output)]
 
-    def rerank_command(self, model: str, candidates: Path, output: Path, options: Mapping[str, str]) -> list[str]:
-        """The arguments of `pyserini-rerank` that rerank it and evaluate that."""
+    def rerank_arguments(
+        self, model: str, candidates: Path, output: Path, options: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The arguments of `pyserini_rerank.rerank_run` that rerank it and evaluate that."""
         where = self.collection
-        words = ["rerank", "--run", str(candidates), "--model", model, "--output", str(output)]
+        arguments: dict[str, Any] = {"run": candidates, "reranker": model, "output": output}
         if self.first_stage == OFFICIAL:
-            words += ["--only-judged"]
+            arguments |= {"only_judged": True}
         else:
-            words += ["--topics", where.path(self.facts.get("topics", self.test_set)), "--depth", str(self.depth)]
-            words += ["--index", where.texts] if where.texts else ["--collection", where.path(where.collection or "")]
+            arguments |= {"topics": where.path(self.facts.get("topics", self.test_set)), "depth": self.depth}
+            arguments |= {"texts": where.texts or where.path(where.collection or "")}
         qrels = where.path(self.facts.get("qrels", self.test_set))
-        words += ["--qrels", qrels, "--level", str(self.facts.get("level", 1))]
-        return words + [word for name, value in options.items() for word in (f"--{name}", value)]
+        return {**arguments, "qrels": qrels, "level": self.facts.get("level", 1), **options}
+
+    def rerank_command(self, arguments: Mapping[str, Any]) -> list[str]:
+        """The same as the arguments of `pyserini-rerank`."""
+        options = {"reranker": "model", "texts": "index" if self.collection.texts else "collection"}
+        words = ["rerank"]
+        for name, value in arguments.items():
+            option = f"--{options.get(name, name).replace('_', '-')}"
+            words += [option] if value is True else [option, str(value)]
+        return words
 
     def published(self, model: str) -> float | None:
         """The card's figure for a checkpoint on the official candidates, as a fraction of 1."""

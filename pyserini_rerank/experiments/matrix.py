@@ -27,7 +27,7 @@ class Cell:
     files : path
         Where the official candidates are.
     options : mapping
-        Further options of the rerank command, by their names.
+        Further options of the reranking, by their names.
     known : dict
         States of inputs that were looked up; cells may share it.
     """
@@ -50,8 +50,14 @@ class Cell:
         return self.folder / ".".join([self.condition.name, model, *self.options.get("dtype", "").split(), "run"])
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `pyserini_rerank.rerank_run` that make the run."""
+        return self.condition.rerank_arguments(self.model, self.candidates, self.output, self.options)
+
+    @property
     def command(self) -> list[str]:
-        return self.condition.rerank_command(self.model, self.candidates, self.output, self.options)
+        """The same as the arguments of `pyserini-rerank`."""
+        return self.condition.rerank_command(self.arguments)
 
     def report(self) -> dict[str, Any] | None:
         """Read the report of the run; None where there is no run, another one than was reported on, or one of other

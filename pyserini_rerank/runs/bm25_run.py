@@ -12,6 +12,7 @@ from itertools import batched, islice
 
 from tqdm.auto import tqdm
 
+from ..arguments import whole
 from ..reranker import SHARD
 from ..retrieval.searcher_adapter import SearcherAdapter
 from ..texts.stored import open_index
@@ -35,11 +36,15 @@ class BM25:
     k1: float
     b: float
     index: str
-    depth: int
+    depth: int = 1000
 
     def __post_init__(self) -> None:
+        # Numbers and paths of any kind are written as the command line's are, so that either goes on with the other's.
+        read = {"k1": float(self.k1), "b": float(self.b), "index": os.fspath(self.index)}
+        for name, value in {**read, "depth": whole(self.depth, "depth", least=1)}.items():
+            object.__setattr__(self, name, value)
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
-            raise ValueError(f"--bm25 {self.k1} {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
+            raise ValueError(f"BM25 with {self.k1} and {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
 
     def __str__(self) -> str:
         return f"BM25(k1={self.k1}, b={self.b}) on {self.index}, {self.depth:,} deep"

@@ -58,7 +58,7 @@ def coverage(qids: Collection[str], qrels: Qrels) -> Coverage:
     """
     judged = sum(qid in qrels for qid in qids)
     if not judged:
-        raise ValueError("none of the run's queries is judged: name its own judgements, by --qrels.")
+        raise ValueError("none of the run's queries is judged: name its own judgements, by qrels=.")
     return Coverage(judged, len(qrels) - judged, len(qids) - judged)
 
 

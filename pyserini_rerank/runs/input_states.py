@@ -11,8 +11,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ..files.reading import digest, refuse_packed
+from ..arguments import mapped
+from ..files.reading import digest, is_input, refuse_packed
 from ..loading import read_combination
+from ..reranker import Reranker
 from ..scoring.checkpoints.checkpoint import ALL_FILES
 from ..texts.collection import AS_IT_LIES
 from ..texts.index_documents import newest_commit
@@ -27,19 +29,21 @@ def of_value(value: Any) -> str:
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
 
 
-def of_texts(index: str | None, collection: Path | None, tokens: Path | None) -> str | None:
-    """Tell the states of an index, a collection or a token index apart, whichever is named."""
-    if index is not None:
-        return of_index(index)
+def of_texts(texts: Any, tokens: Path | None) -> str | None:
+    """Tell the states of an index, a collection, a mapping or a token index apart, whichever is given."""
     if tokens is not None:
         return digest(tokens / META) if (tokens / META).is_file() else None
-    if collection is not None:
-        refuse_packed(collection, AS_IT_LIES)
-        return digest(collection)
-    return None
+    if texts is None:
+        return None
+    if not isinstance(texts, str | os.PathLike):
+        return of_value([[str(docid), str(text)] for docid, text in mapped(texts, "texts").items()])
+    if is_input(path := Path(texts)):
+        refuse_packed(path, AS_IT_LIES)
+        return digest(path)
+    return of_index(texts)
 
 
-def of_index(index: str) -> str:
+def of_index(index: str | os.PathLike[str]) -> str:
     """Tell the states of a Lucene index apart: one at a path, or a prebuilt one, which is fetched if it is not there.
 
     Raises
@@ -58,8 +62,10 @@ def of_index(index: str) -> str:
     return digest(newest_commit(folder))
 
 
-def of_model(name: str) -> str:
+def of_model(name: Any) -> str:
     """Tell checkpoints apart, and combinations of them: by the files in their folders, else by their names.
+
+    A reranker that is loaded is told by its fingerprint, and by its name where it has none.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def of_model(name: str) -> str:
     try:
         return of_value(_stated(name))
     except RecursionError:
-        raise ValueError(f"the combination {name:.80} holds itself.") from None
+        raise ValueError(f"the combination {name!s:.80} holds itself.") from None
 
 
 def of_words(words: Sequence[str]) -> dict[str, str]:
@@ -97,6 +103,10 @@ def _stated(part: Any) -> Any:
         return {str(name): _stated(value) for name, value in part.items()}
     if isinstance(part, Sequence) and not isinstance(part, str):
         return [_stated(value) for value in part]
+    if isinstance(part, Reranker):
+        return {"loaded": [part.name, part.fingerprint]}
+    if isinstance(part, os.PathLike):
+        part = os.fspath(part)
     if not isinstance(part, str):
         return repr(part)
     try:

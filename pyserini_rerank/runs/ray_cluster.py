@@ -292,7 +292,7 @@ def _connect() -> Any:
         import ray
         import ray.exceptions
     except ImportError:
-        raise ImportError("--ray needs Ray: pip install 'pyserini-rerank[ray]'.") from None
+        raise ImportError("ray=True needs Ray: pip install 'pyserini-rerank[ray]'.") from None
     enabled = faulthandler.is_enabled()
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if not enabled:

@@ -1,7 +1,7 @@
 """Reranking a run file: queries in shards, each scored and committed, so that it can be interrupted.
 
 What a shard becomes is a function of the shard alone: a `Reader` looks its texts up, a `Scorer` scores them.
-`in_turn` is the two in this process, `distributed.Cluster` the same two on many machines.
+`one_process.OneProcess` is the two in this process, `ray_cluster.Cluster` the same two on many machines.
 """
 
 import time
@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 
 from ..counts import Counts
 from ..passages import Passages
-from ..prefetch import prefetched
 from ..reranker import SHARD, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import text_or_blank
@@ -167,7 +166,7 @@ class Reader:
         qid, hits = query.qid, query.hits
         if query.text is None:
             if not self.settings.skip_bad:
-                raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass --skip-bad.")
+                raise ValueError(f"query {qid} of the run is not among the topics: name others, or pass skip_bad=True.")
             skipped.add("query not among the topics")
             return [], []
         depth = self.settings.depth or len(hits)
@@ -184,7 +183,7 @@ class Reader:
                 else:
                     raise MissingText(
                         f"document {hit.docid} of query {qid} has no text in {self.location() or 'the run'}: "
-                        "name another collection or index, or pass --skip-bad."
+                        "name another collection or index, or pass skip_bad=True."
                     )
         return kept + list(rest), texts
 
@@ -225,12 +224,7 @@ class Scorer:
         return Rescored("".join(written), counts, passages.skipped, known, passages.queries)
 
 
-def in_turn(reader: Reader, scorer: Scorer) -> Rescore:
-    """Rescore shards one after the other in this process, and read the next one's texts meanwhile."""
-    return lambda shards: map(scorer.score, prefetched(reader.read, shards))
-
-
-def rerank_run(
+def rescore_run(
     work: ResumableOutput, shards: Iterator[Shard], rescore: Rescore, facts: Mapping[str, Any], queries: int
 ) -> dict[str, Any]:
     """Rerank a run into a TREC run.
@@ -242,7 +236,7 @@ def rerank_run(
     shards : iterator of Shard
         The run; see `cut`.
     rescore : Rescore
-        Who rescores them; see `in_turn`.
+        Who rescores them: `OneProcess.rescore`, or `Cluster.rescore`.
     facts : mapping
         The `provenance` of the scores.
     queries : int

@@ -30,7 +30,8 @@ class ResumableOutput:
     output : path
         Where the file is to be. A link stays, and what it points to is written.
     settings : dict
-        All that the output depends on, as JSON values. A folder that was begun with other settings is refused.
+        All that the output depends on, as JSON values; other values are told apart by their text. A folder that
+        was begun with other settings is refused.
     overwrite : bool
         Replace an output that exists.
 
@@ -61,7 +62,7 @@ class ResumableOutput:
         self._state = self.folder / STATE
         self.path = self.folder / "output"
         self.scores = self.folder / "scores"
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = json.loads(json.dumps(settings, default=str))
         self.commits, size = 0, 0
         self.notes: dict[str, Any] = {}
         with ExitStack() as stack:
@@ -168,7 +169,7 @@ def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
     if target.is_dir():
         raise ValueError(f"{output} is a folder: name a file.")
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or name another output.")
+        raise FileExistsError(f"{output} exists: pass overwrite=True to replace it, or name another output.")
     return target
 
 

@@ -136,7 +136,7 @@ class BadLine(Exception):
     def error(self, path: str | Path, number: int | None) -> ValueError:
         place = f"{path}, line {number}" if number else str(path)
         what = " ".join(self.what.split())  # it may quote anything
-        return ValueError(f"{place}: {what:.200}: {self.remedy}, or pass --skip-bad.")
+        return ValueError(f"{place}: {what:.200}: {self.remedy}, or pass skip_bad=True.")
 
 
 def column(data: bytes, what: str) -> str:

@@ -1,13 +1,17 @@
 """Topics and qrels: from a file, or by the names that Pyserini and ir_datasets know."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from ..arguments import mapped, whole
 from ..files.reading import is_input, lines_of
+from ..retrieval.queries import text_or_blank
 from .run_file import HEADINGS, named
 
 Qrels = dict[str, dict[str, int]]
@@ -21,15 +25,16 @@ ELSEWHERE = (
 )
 
 
-def load_topics(source: str) -> dict[str, str]:
+def load_topics(source: Any) -> dict[str, str]:
     """Load topics: qid -> query.
 
     Parameters
     ----------
-    source : str
-        A file, plain or compressed, or a pipe: TSV (qid, query), JSON lines (``qid``/``_id``/``id`` and
-        ``query``/``text``/``title``) or TREC's own (``<top>``, of which the title counts), as its first line
-        shows; or a name of Pyserini's, such as ``dl19-passage``, or of ir_datasets', such as ``beir/scifact/test``.
+    source : str, path or mapping
+        A mapping from qid to query; or a file, plain or compressed, or a pipe: TSV (qid, query), JSON lines
+        (``qid``/``_id``/``id`` and ``query``/``text``/``title``) or TREC's own (``<top>``, of which the title counts),
+        as its first line shows; or a name of Pyserini's, such as ``dl19-passage``, or of ir_datasets', such as
+        ``beir/scifact/test``.
 
     Raises
     ------
@@ -39,7 +44,15 @@ def load_topics(source: str) -> dict[str, str]:
         They are known, but cannot be fetched.
     ValueError
         A line that does not parse, or a qid that comes twice; a file without topics.
+    TypeError
+        A mapping that has something else than queries.
     """
+    if not isinstance(source, str | os.PathLike):
+        topics = {qid: _query(qid, query) for qid, query in _keyed(source, "topics").items()}
+        if not topics:
+            raise ValueError("the topics are an empty mapping: give those of the run.")
+        return topics
+    source = os.fspath(source)
     if is_input(source):
         topics = _topics_of_file(Path(source))
         if not topics:
@@ -57,18 +70,25 @@ def load_topics(source: str) -> dict[str, str]:
         raise _unreachable(source, "topics", error) from None
 
 
-def load_qrels(source: str) -> Qrels:
+def load_qrels(source: Any) -> Qrels:
     """Load judgements: qid -> docid -> grade.
 
     Parameters
     ----------
-    source : str
-        A file in trec_eval's format, or a name of Pyserini's or of ir_datasets'.
+    source : str, path or mapping
+        A mapping from qid to a mapping from docid to grade; a file in trec_eval's format; or a name of Pyserini's or
+        of ir_datasets'.
 
     Raises
     ------
     As `load_topics`.
     """
+    if not isinstance(source, str | os.PathLike):
+        qrels = {qid: _grades(qid, of_qid) for qid, of_qid in _keyed(source, "qrels").items()}
+        if not qrels:
+            raise ValueError("the qrels are an empty mapping: give those of the run.")
+        return qrels
+    source = os.fspath(source)
     if is_input(source):
         return _qrels_of_file(Path(source))
     from pyserini.search import get_qrels_file
@@ -80,6 +100,31 @@ def load_qrels(source: str) -> Qrels:
     except Exception as error:
         raise _unreachable(source, "qrels", error) from None
     return _qrels_of_file(path)
+
+
+def _keyed(values: Any, what: str) -> dict[str, Any]:
+    """Read a caller's mapping whose keys are qids or docids: texts or whole numbers, as a file has them."""
+    found: dict[str, Any] = {}
+    for key, value in mapped(values, what).items():
+        if not isinstance(key, str | Integral) or isinstance(key, bool):
+            raise TypeError(f"{what} has the key {key!r:.50}: give qids and docids as texts or whole numbers.")
+        if str(key) in found:
+            raise ValueError(f"{what} has {str(key)!r:.50} as a number and as a text: keep one of the two.")
+        found[str(key)] = value
+    return found
+
+
+def _query(qid: str, query: Any) -> str:
+    try:
+        text_or_blank(query)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"topic {qid:.50}: {error}") from None
+    return str(query)
+
+
+def _grades(qid: str, grades: Any) -> dict[str, int]:
+    named_grades = _keyed(grades, f"the qrels of query {qid:.50}")
+    return {docid: whole(grade, f"the grade of {docid:.50}") for docid, grade in named_grades.items()}
 
 
 def _topics_of_file(path: Path) -> dict[str, str]:

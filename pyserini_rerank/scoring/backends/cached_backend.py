@@ -16,10 +16,6 @@ from ..backend import Backend, Batch, Pair, Plan, complete
 from ..score_store import ScoreStore
 
 
-class NoFingerprintError(ValueError):
-    """Nothing stands for what changes a backend's scores."""
-
-
 class CachedBackend:
     """A backend that looks scores up before it computes them: has the interface of the one that it wraps.
 
@@ -44,7 +40,7 @@ class CachedBackend:
 
     def __init__(self, backend: Backend, folder: str | os.PathLike[str]) -> None:
         if not backend.fingerprint:
-            raise NoFingerprintError(
+            raise ValueError(
                 f"{type(backend).__name__} has no fingerprint, so its scores cannot be cached: leave the cache out, "
                 "or, with the http backend, pass fingerprint=, your name for the model behind the URL."
             )

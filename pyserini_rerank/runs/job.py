@@ -1,0 +1,201 @@
+"""Reranking a run file: the whole job, from its inputs to its evaluation. It can be interrupted at any moment."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..arguments import whole
+from ..files.growing import partial_of
+from ..files.writing import check_apart
+from ..loading import given_rerankers, load_models, settled
+from ..reranker import Reranker
+from . import input_states
+from .bm25_run import BM25, search_topics
+from .judging import Evaluation, Judging
+from .one_process import OneProcess
+from .ray_cluster import Cluster
+from .reranked_run import RerankedRun
+from .rescoring import Reader, RerankSettings, cut, rescore_run
+from .resumable_output import ResumableOutput, check_is_new, report_of
+from .run_file import Skipped
+from .run_inputs import RunInputs, open_inputs, open_texts
+
+
+def rerank_run(
+    run: str | os.PathLike[str] | BM25,
+    reranker: Any,
+    *,
+    output: str | os.PathLike[str],
+    topics: Any = None,
+    texts: Any = None,
+    tokens: str | os.PathLike[str] | None = None,
+    depth: int | None = None,
+    tag: str = "reranked",
+    qrels: Any = None,
+    level: int = 1,
+    only_judged: bool = False,
+    per_query: str | os.PathLike[str] | None = None,
+    plot: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    ray: bool = False,
+    backend: str = "torch",
+    **options: Any,
+) -> RerankedRun:
+    """Rerank a run file, or what BM25 finds, into a TREC run, and evaluate it.
+
+    It is the job of `pyserini-rerank rerank`, to the same bytes. It can be interrupted, or killed, at any moment: the
+    same call, or the same command, goes on where it was, as long as the content of its inputs is the same.
+
+    Parameters
+    ----------
+    run : path or BM25
+        A file in TREC's, MS MARCO's or ColBERT's format, or one of MS MARCO's top-1000 files, which has its own topics
+        and texts; or a first stage that finds the candidates.
+    reranker : str, path, list, dict or Reranker
+        See `pyserini_rerank.load`. One that is loaded stays open, is told by its fingerprint when the job goes on, and
+        keeps its scores in the cache that it was loaded with alone: without one, an interruption costs the scores of up
+        to 20,000 pairs.
+    output : path
+        The file to write; a report goes to ``OUTPUT.json``.
+    topics : str, path or mapping
+        A file, a name that Pyserini or ir_datasets knows, or a mapping from qid to query.
+    texts : str, path or mapping
+        A collection's file (JSON lines or TSV), the path or the prebuilt name of an index, or a mapping from docid to
+        text. For a `BM25` it is its index by default.
+    tokens : path
+        A folder that `pyserini-rerank index-tokens` wrote, in place of texts.
+    depth : int, optional
+        How many of a query's hits are rescored; the others follow below. All by default.
+    tag : str
+        The last column of the output.
+    qrels : str, path or mapping, optional
+        The judgements to evaluate with: a file, a name, or a mapping from qid to a mapping from docid to grade.
+    level : int
+        The grade from which on a document is relevant.
+    only_judged : bool
+        Leave the queries out that are not judged.
+    per_query, plot : path, optional
+        Write each query's figures to this TSV file; draw each query's gain into this one (.png, .svg, .pdf).
+    cache : path, optional
+        A folder of scores, shared between runs.
+    skip_bad : bool
+        Leave out and count what is bad; otherwise it is an error.
+    overwrite : bool
+        Replace an output that exists.
+    ray : bool
+        Search and score on all machines of a Ray cluster.
+    backend, **options
+        See `pyserini_rerank.load`.
+
+    Returns
+    -------
+    RerankedRun
+        The path, the report, and the figures, also of each query.
+
+    Raises
+    ------
+    FileExistsError
+        The output is there.
+    BlockingIOError
+        Another process, or thread, writes it.
+    ValueError, LookupError
+        Inputs that are lacking, do not parse or do not belong together, such as a document without text; an output that
+        was begun with other settings or inputs.
+    TypeError
+        Options, or Ray, for a reranker that is loaded.
+    OSError
+        An input is not there, or nothing can be written.
+    As `pyserini_rerank.load`.
+    """
+    if isinstance(run, BM25):
+        depth = run.depth if depth is None else depth
+        texts = run.index if texts is None and tokens is None else texts
+    else:
+        run = Path(run)
+    settings = RerankSettings(None if depth is None else whole(depth, "depth", least=1), tag, skip_bad)
+    judging = Judging(qrels, whole(level, "level", least=1), only_judged, _path(per_query), _path(plot))
+    output, cache, tokens, reranker = Path(output), _path(cache), _path(tokens), settled(reranker)
+    if ray and (loaded := list(given_rerankers(reranker))):
+        raise TypeError(f"ray=True loads the reranker on each machine, and {loaded[0].name} is loaded here: name it.")
+    inputs_by_name = {"run=": run, "topics=": topics, "texts=": texts, "qrels=": qrels, "reranker=": reranker}
+    check_apart(
+        {"output=": output, "the report on it": report_of(output)}
+        | {"per_query=": judging.per_query, "plot=": judging.plot, "cache=": cache},
+        {name: value for name, value in inputs_by_name.items() if isinstance(value, str | os.PathLike)},
+        growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
+    )
+    with ExitStack() as stack:
+        inputs = stack.enter_context(open_inputs(run, topics, texts, tokens, settings.depth, judging))
+        model = {"model": input_states.of_model(reranker), "backend": backend, **options}
+        work = stack.enter_context(ResumableOutput(output, _states(inputs, model, settings), overwrite=overwrite))
+        judging.check_files()
+        searched = stack.enter_context(inputs.first_stage(work)) if inputs.bm25 else None
+        skipped = Skipped() if skip_bad else None
+        first_run = searched.path if searched else inputs.run
+        assert first_run, "there is a run, or BM25 finds one"
+        queries, topics = inputs.candidates(first_run, work.folder, skipped)
+        how = {"backend": backend, "needs_cache": cache is not None, **options}
+        reader = Reader(settings, partial(open_texts, texts, tokens))
+        with _workers(ray, reader, partial(load_models, reranker, **how), cache or work.scores, tokens) as workers:
+            if inputs.bm25 and searched:
+                search_topics(searched, topics, inputs.bm25.depth, partial(workers.search, inputs.bm25))
+            shards = cut(queries, topics, settings.depth)
+            report = rescore_run(work, shards, workers.rescore, workers.facts, len(topics))
+            location = workers.location
+        _check_is_something(report, work, inputs)
+        report["run"] = inputs.name
+        if inputs.bm25:
+            report["first_stage"] = inputs.name
+        report["texts"] = location or f"the lines of {inputs.name}"
+        report["skipped"] |= skipped.reasons if skipped else {}
+        evaluation = Evaluation({}, {}, None)
+        if judging.judged:
+            evaluation = judging.evaluate(work.path, None if inputs.is_official else first_run)
+            report["evaluation"] = evaluation.report
+        return RerankedRun(output, work.finish(report), evaluation.values, evaluation.first_stage)
+
+
+def _path(name: str | os.PathLike[str] | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _states(inputs: RunInputs, model: Mapping[str, Any], settings: RerankSettings) -> dict[str, Any]:
+    """Give all that the output depends on, which is noted with it, and has to be the same when the job goes on."""
+    states = inputs.states()
+    return {
+        **{name: states[name] for name in ("run", "topics", "texts")},
+        **model,
+        **{"depth": settings.depth, "tag": settings.tag, "skip_bad": settings.skip_bad},
+        **{name: states[name] for name in ("only_judged", "bm25", "index")},
+    }
+
+
+def _workers(
+    ray: bool, reader: Reader, load: "partial[Any]", scores: Path, tokens: Path | None
+) -> OneProcess | Cluster:
+    """Load the reranker, in this process or on a cluster's machines, with those who read, search and score."""
+    if not ray:
+        return OneProcess(reader, load, scores)
+    return Cluster(reader, partial(_loaded, load), scores, tokens, load.keywords.get("device"))
+
+
+def _loaded(load: "partial[Any]", cache: Path) -> Reranker:
+    """Load the reranker of a machine, which frees it when it is done."""
+    reranker: Reranker = load(cache=cache)[0]
+    return reranker
+
+
+def _check_is_something(report: Mapping[str, Any], work: ResumableOutput, inputs: RunInputs) -> None:
+    """Check that something was reranked; else nothing is left behind, and ValueError is raised."""
+    if report["counts"]["pairs"] or report["counts"]["empty_queries"]:
+        return
+    work.abandon()
+    lack = "is among the topics and the judgements: name those of the run."
+    if "document without text" in report["skipped"]:
+        lack = "has a document with a text: name the collection or the index of the run."
+    raise ValueError(f"no query of {inputs.name} {lack}")

@@ -1,0 +1,68 @@
+"""Reranking a run in this process: the parts that a cluster has on many machines, for the same bytes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..model import ModelReranker
+from ..prefetch import prefetched
+from ..reranker import Reranker
+from .bm25_run import BM25, Topics, TopicSearcher
+from .provenance import provenance
+from .rescoring import Reader, Rescored, Scorer, Shard
+
+
+class OneProcess:
+    """Searches, reads and scores in this process; it has the interface of a `Cluster`.
+
+    The checkpoints that it loads are freed at the end of the context.
+
+    Parameters
+    ----------
+    reader : Reader
+    load : callable
+        ``load(cache=)`` gives the reranker, and the checkpoints that were loaded for it.
+    cache : path
+        A folder of scores.
+
+    Attributes
+    ----------
+    facts : dict
+        The `provenance` of the scores.
+    location : str, optional
+        Where the texts are.
+
+    Raises
+    ------
+    ValueError
+        The reranker cannot read the texts' tokens.
+    As `pyserini_rerank.load`, and as opening the texts does.
+    """
+
+    def __init__(self, reader: Reader, load: Callable[..., tuple[Reranker, list[ModelReranker]]], cache: Path) -> None:
+        with ExitStack() as stack:
+            reranker, loaded = load(cache=cache)
+            for model in loaded:
+                stack.callback(model.close)
+            if reader.source:
+                reader.source.check(reranker)
+            self.facts = provenance(reranker)
+            self.location = reader.location()
+            self._reader = reader
+            self._scorer = Scorer(reader.settings, reranker)
+            self._held = stack.pop_all()
+
+    def __enter__(self) -> "OneProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def search(self, bm25: BM25, shards: Iterator[Topics]) -> Iterator[str]:
+        """Search shards of topics one after the other; raises as `TopicSearcher.search`."""
+        return map(TopicSearcher(bm25.depth, bm25.open).search, shards)
+
+    def rescore(self, shards: Iterator[Shard]) -> Iterator[Rescored]:
+        """Rescore shards one after the other, and read the next one's texts meanwhile; raises as `Reader.read` and
+        `Scorer.score`."""
+        return map(self._scorer.score, prefetched(self._reader.read, shards))

@@ -1,0 +1,160 @@
+"""The inputs of a reranked run: opened, read where they are small, and told apart by content."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..arguments import one_of
+from ..files.reading import at_rest, digest, is_input
+from ..texts.collection import Collection
+from ..texts.opening import CallableTexts, open_source
+from ..texts.source import Source
+from . import input_states
+from .bm25_run import BM25
+from .evaluation import coverage
+from .judging import Judging
+from .official_candidates import OfficialCandidates, is_official
+from .resumable_output import ResumableOutput
+from .run_file import RunHit, Skipped, read
+from .topics import load_topics
+
+#: The settings that a first stage's run depends on.
+OF_SEARCH = ("bm25", "index", "topics", "only_judged")
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The inputs of a reranked run.
+
+    Parameters
+    ----------
+    name : str
+        The run's, or the first stage's, in messages and in the report.
+    run : path, optional
+        A file that can be read over and over; None where `bm25` finds the candidates.
+    bm25 : BM25, optional
+    is_official : bool
+        The run is a file of MS MARCO's candidates, with queries and texts.
+    topics : dict
+        qid -> query; empty for official candidates.
+    texts, tokens
+        See `open_texts`.
+    judging : Judging
+    """
+
+    name: str
+    run: Path | None
+    bm25: BM25 | None
+    is_official: bool
+    topics: Mapping[str, str]
+    texts: Any
+    tokens: Path | None
+    judging: Judging
+
+    def states(self) -> dict[str, str | None]:
+        """Tell the inputs apart by content; see `input_states`."""
+        return {
+            "run": digest(self.run) if self.run else None,
+            "topics": input_states.of_value(self.topics) if self.topics else None,
+            "texts": input_states.of_texts(self.texts, self.tokens),
+            "only_judged": self.judging.state,
+            "bm25": str(self.bm25) if self.bm25 else None,
+            "index": input_states.of_index(self.bm25.index) if self.bm25 else None,
+        }
+
+    def first_stage(self, work: ResumableOutput) -> ResumableOutput:
+        """Begin the first stage's run beside the output that grows, or go on with it."""
+        return ResumableOutput(work.folder / "first-stage", {name: work.settings[name] for name in OF_SEARCH})
+
+    def candidates(
+        self, run: Path, folder: Path, skipped: Skipped | None
+    ) -> tuple[Iterable[tuple[str, list[RunHit]]], Mapping[str, str]]:
+        """Read a run's queries with their hits, of which there may be millions, as they are asked for; and the topics.
+
+        Parameters
+        ----------
+        run : path
+            This run, or the first stage's.
+        folder : path
+            Where official candidates are unpacked.
+        skipped : Skipped, optional
+            Bad lines are left out and counted here.
+
+        Raises
+        ------
+        ValueError
+            None of the queries is judged; (when reading) a bad line.
+        """
+        queries: Iterable[tuple[str, list[RunHit]]]
+        if self.is_official:
+            queries = official = OfficialCandidates(run, folder, skipped)
+            topics: Mapping[str, str] = official.queries
+        else:
+            queries, topics = read(run, skipped), self.topics
+        judged = self.judging.judged
+        if self.judging.only_judged:
+            queries = ((qid, hits) for qid, hits in queries if qid in judged)
+            topics = {qid: query for qid, query in topics.items() if qid in judged}
+        elif judged:
+            coverage(topics, judged)
+        return queries, topics
+
+
+@contextmanager
+def open_inputs(
+    run: Path | BM25, topics: Any, texts: Any, tokens: Path | None, depth: int | None, judging: Judging
+) -> Iterator[RunInputs]:
+    """Open the inputs of a reranked run, and read the topics and the judgements; see `rerank_run` in `job`.
+
+    Raises
+    ------
+    ValueError
+        Topics or texts are not named, or are named for official candidates, which have them. An input does not parse.
+    OSError
+        An input is not there.
+    """
+    if isinstance(run, BM25):
+        _check_named(topics, texts, tokens)
+        yield RunInputs(str(run), None, run, False, load_topics(topics), texts, tokens, judging)
+        return
+    with at_rest(run) as path:
+        is_candidates = is_official(path)
+        if not is_candidates:
+            _check_named(topics, texts, tokens)
+        elif any(given is not None for given in (topics, texts, tokens, depth, judging.plot)):
+            raise ValueError(
+                "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
+                "topics=, texts=, tokens=, depth= and plot= out."
+            )
+        read_topics = {} if is_candidates else load_topics(topics)
+        yield RunInputs(str(run), path, None, is_candidates, read_topics, texts, tokens, judging)
+
+
+def open_texts(texts: Any, tokens: Path | None = None) -> Source | None:
+    """Open the texts of a run's documents; None where neither argument says where they are.
+
+    Parameters
+    ----------
+    texts : str, path or mapping, optional
+        A collection's file, the path or the prebuilt name of an index, or a mapping from docid to text.
+    tokens : path, optional
+        A token index.
+
+    Raises
+    ------
+    As `pyserini_rerank.texts.opening.open_source` and `pyserini_rerank.texts.collection.Collection`.
+    """
+    if texts is None and tokens is None:
+        return None
+    if isinstance(texts, str | os.PathLike) and is_input(path := Path(texts)):
+        return CallableTexts(Collection(path).get, str(path))
+    return open_source(texts, tokens, None)
+
+
+def _check_named(topics: Any, texts: Any, tokens: Path | None) -> None:
+    if topics is None:
+        raise ValueError("name the queries, by topics=, and the texts, by one of texts= and tokens=.")
+    one_of("the texts", {"texts=": texts, "tokens=": tokens})
