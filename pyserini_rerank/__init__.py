@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
+    from .ranking import RankedText
     from .reranker import Reranker
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.searcher_adapter import ShortfallWarning
@@ -43,6 +44,7 @@ _PUBLIC = {
     "ReciprocalRankFusion": "combining.ensemble",
     "Segments": "combining.segments",
     "Windows": "combining.windows",
+    "RankedText": "ranking",
     "Reranker": "reranker",
     "Counts": "counts",
     "CutWarning": "counts",
@@ -73,6 +75,7 @@ __all__ = [
     "MissingText",
     "ModelReranker",
     "OutOfMemoryWarning",
+    "RankedText",
     "ReciprocalRankFusion",
     "Reranker",
     "RerankingSearcher",

@@ -102,3 +102,18 @@ def _score_of(text: Any, scores: Iterator[Any], scale: Scale) -> float:
         return float(next(scores))
     of_parts = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
     return float("nan") if np.isnan(of_parts).any() else text.aggregate(of_parts, scale)
+
+
+def check_text(text: Any, position: int) -> None:
+    """Check that a text is one that can be scored; raises TypeError or ValueError."""
+    if not isinstance(text, str):
+        raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
+    if not text.strip():
+        raise ValueError(f"text {position} is empty: there is nothing to score.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"text {position} holds half of a surrogate pair at character {error.start}: "
+            "clean it with text.encode('utf-8', 'replace').decode()."
+        ) from None

@@ -12,8 +12,8 @@ import numpy as np
 
 from .arguments import listed, whole
 from .counts import Counts
-from .passages import Passages, Tokens
-from .ranking import Ranking, Scores, arrange
+from .passages import Passages, Tokens, check_text
+from .ranking import RankedText, Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
@@ -152,13 +152,36 @@ class Reranker(ABC):
             The model gave NaN or an infinite score.
         """
         texts = listed(texts, "texts")
-        checked_query(query)
-        for position, text in enumerate(texts):
-            check_text(text, position)
         with self.counting() as counts:
-            [ranking] = self.rankings([query], [self._without_first_stage(texts)], counts)
-        scores = ranking.filled()
+            scores = self._rank_texts(query, texts, counts).filled()
         return probabilities(scores, self.scale, self.name).astype(np.float32) if probability else scores
+
+    def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[RankedText]:
+        """Rank plain texts for a query, best first: the counterpart of a CrossEncoder's `rank`.
+
+        Parameters
+        ----------
+        query : str
+        documents : iterable of str, n of them
+        top_k : int, optional
+            How many to return; all by default.
+
+        Returns
+        -------
+        list of RankedText
+            Named tuples (index, score, text): a document's position among those given, the model's raw score, and the
+            document. Equal scores keep the documents' order.
+
+        Raises
+        ------
+        As `score`; ValueError for a `top_k` below 1.
+        """
+        texts = listed(documents, "documents")
+        top_k = len(texts) if top_k is None else whole(top_k, "top_k", least=1)
+        with self.counting() as counts:
+            positions, scores = arrange(self._rank_texts(query, texts, counts), len(texts))
+        best = zip(positions[:top_k].tolist(), scores[:top_k].tolist(), strict=True)
+        return [RankedText(position, score, texts[position]) for position, score in best]
 
     def predict(self, pairs: Iterable[tuple[str, str]]) -> Scores:
         """Score (query, passage) pairs: float32 (n,), raw logits. Raises as `score` does."""
@@ -210,7 +233,7 @@ class Reranker(ABC):
         """
         hits = listed(hits, "hits")
         if hits and isinstance(hits[0], str):
-            raise TypeError("hits are texts: rerank() takes a searcher's hits, and score(query, texts) takes texts.")
+            raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) for texts.")
         k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
@@ -284,6 +307,14 @@ class Reranker(ABC):
         for part in self.parts:
             part.close()
 
+    def _rank_texts(self, query: str, texts: Sequence[Any], counts: Counts) -> Ranking:
+        """Check a query and plain texts, and rank the texts."""
+        checked_query(query)
+        for position, text in enumerate(texts):
+            check_text(text, position)
+        [ranking] = self.rankings([query], [self._without_first_stage(texts)], counts)
+        return ranking
+
     def _without_first_stage(self, texts: Sequence[str]) -> Passages:
         return Passages([str(position) for position in range(len(texts))], texts, self._no_first_stage)
 
@@ -305,18 +336,3 @@ def checked_reranker(reranker: Any) -> Reranker:
     if not isinstance(reranker, Reranker):
         raise TypeError(f"{reranker!r:.80} is no reranker: have pyserini_rerank.load() make one of it.")
     return reranker
-
-
-def check_text(text: Any, position: int) -> None:
-    """Check that a text is one that can be scored; raises TypeError or ValueError."""
-    if not isinstance(text, str):
-        raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
-    if not text.strip():
-        raise ValueError(f"text {position} is empty: there is nothing to score.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"text {position} holds half of a surrogate pair at character {error.start}: "
-            "clean it with text.encode('utf-8', 'replace').decode()."
-        ) from None
