@@ -11,7 +11,8 @@ from . import registration
 
 if TYPE_CHECKING:
     from .combining.cascade import Cascade
-    from .combining.ensemble import Ensemble, FirstStageScore, Interpolation, ReciprocalRankFusion
+    from .combining.ensemble import Ensemble, Interpolation, ReciprocalRankFusion
+    from .combining.first_stage import FirstStageScore
     from .combining.segments import Segments
     from .combining.windows import Windows
     from .counts import Counts, CutWarning, EmptyDocumentWarning, EmptyQueryWarning, UnknownTextWarning
@@ -39,7 +40,7 @@ _PUBLIC = {
     "ModelReranker": "model",
     "Cascade": "combining.cascade",
     "Ensemble": "combining.ensemble",
-    "FirstStageScore": "combining.ensemble",
+    "FirstStageScore": "combining.first_stage",
     "Interpolation": "combining.ensemble",
     "ReciprocalRankFusion": "combining.ensemble",
     "Segments": "combining.segments",

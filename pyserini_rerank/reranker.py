@@ -302,8 +302,13 @@ class Reranker(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        """Say what it is made of, open or closed: its name, and the checkpoints that it takes its scores from."""
+        leaves = dict.fromkeys(repr(leaf) for leaf in self.leaves()) if self.parts else ()
+        return f"{type(self).__name__}({', '.join([repr(self.name), *leaves])})"
+
     def close(self) -> None:
-        """Free the device; the reranker cannot be used afterwards."""
+        """Free the device, and those of its parts; the reranker cannot be used afterwards."""
         for part in self.parts:
             part.close()
 
@@ -329,10 +334,3 @@ def as_found(candidates: Candidates, k: int) -> Hits:
         found = [(hit.docid, float(hit.score)) for hit in hits]
     traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
     return Hits(hits, traces, 0)
-
-
-def checked_reranker(reranker: Any) -> Reranker:
-    """Check that something is a reranker; raises TypeError."""
-    if not isinstance(reranker, Reranker):
-        raise TypeError(f"{reranker!r:.80} is no reranker: have pyserini_rerank.load() make one of it.")
-    return reranker

@@ -30,7 +30,7 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any], flag: str = "
     ValueError
         One is no NAME=VALUE, or comes twice.
     """
-    from ..loading import read_value
+    from ..combining.maker import read_value
 
     options = {name: value for name, value in flags.items() if value is not None}
     for text in given or ():

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from ..combining.maker import read_combination
 from ..files.reading import digest, refuse_packed
-from ..loading import read_combination
 from ..scoring.checkpoints.checkpoint import ALL_FILES
 from ..texts.collection import AS_IT_LIES
 from ..texts.index_documents import newest_commit
