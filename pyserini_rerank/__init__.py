@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from .combining.first_stage import FirstStageScore
     from .combining.segments import Segments
     from .combining.windows import Windows
-    from .counts import Counts, CutWarning, EmptyDocumentWarning, EmptyQueryWarning, UnknownTextWarning
+    from .counts import (
+        Counts,
+        CutWarning,
+        EmptyDocumentWarning,
+        EmptyQueryWarning,
+        SkippedDocumentWarning,
+        UnknownTextWarning,
+    )
     from .loading import load
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
@@ -51,6 +58,7 @@ _PUBLIC = {
     "CutWarning": "counts",
     "EmptyDocumentWarning": "counts",
     "EmptyQueryWarning": "counts",
+    "SkippedDocumentWarning": "counts",
     "UnknownTextWarning": "counts",
     "RerankingSearcher": "searcher",
     "ShortfallWarning": "retrieval.searcher_adapter",
@@ -82,6 +90,7 @@ __all__ = [
     "RerankingSearcher",
     "Segments",
     "ShortfallWarning",
+    "SkippedDocumentWarning",
     "Template",
     "Trace",
     "UnknownTextWarning",

@@ -40,6 +40,8 @@ class Passages:
     """Each a str, `Tokens` or `Parts`; "" for a document without any text, which is not scored."""
     first_scores: Callable[[], Scores]
     """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
+    missing: int = 0
+    """How many of the texts are "" since their source has no such document, and it was asked to skip those."""
 
     def at(self, positions: Sequence[int]) -> "Passages":
         """Give some of them, in another order."""

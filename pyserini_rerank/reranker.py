@@ -20,7 +20,7 @@ from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
 from .scales import Scale, probabilities
 from .texts.opening import open_source
-from .texts.source import Source, passages
+from .texts.source import passages
 
 #: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
@@ -205,7 +205,13 @@ class Reranker(ABC):
         return scores
 
     def rerank(
-        self, query: str, hits: Iterable[Any], k: int | None = None, texts: Any = None, tokens: Any = None
+        self,
+        query: str,
+        hits: Iterable[Any],
+        k: int | None = None,
+        texts: Any = None,
+        tokens: Any = None,
+        missing: str = "error",
     ) -> Hits:
         """Rerank hits that one already has; the hits themselves are left as they are.
 
@@ -218,9 +224,11 @@ class Reranker(ABC):
         k : int, optional
             How many to return; all by default.
         texts : optional
-            See `pyserini_rerank.texts.opening.resolve`.
+            See `pyserini_rerank.texts.opening.resolve`. A collection file is read through in each call.
         tokens : path, optional
             A token index of the documents, instead of texts.
+        missing : str
+            ``"skip"`` leaves hits without text below the others: see `pyserini_rerank.texts.opening.open_source`.
 
         Returns
         -------
@@ -237,15 +245,10 @@ class Reranker(ABC):
         k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
-            source = open_source(texts, tokens, None)
+            source = open_source(texts, tokens, None, missing)
             source.check(self)
-            return self.rerank_candidates([text_or_blank(query)], [candidates], source, k, counts)[0]
-
-    def rerank_candidates(
-        self, queries: Sequence[str], found: Sequence[Candidates], source: Source, k: int, counts: Counts
-    ) -> list[Hits]:
-        """Rerank the candidates of some queries: texts, scores, hits."""
-        return self.rerank_passages(queries, found, passages(found, source), k, counts)
+            asked, found = [text_or_blank(query)], [candidates]
+            return self.rerank_passages(asked, found, passages(found, source), k, counts)[0]
 
     def rerank_passages(
         self, queries: Sequence[str], found: Sequence[Candidates], texts: Sequence[Passages], k: int, counts: Counts
@@ -254,7 +257,9 @@ class Reranker(ABC):
         asked = [position for position, query in enumerate(queries) if query]
         rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
-        counts.empty += sum(texts[i].texts.count("") for i in asked)
+        missing = sum(texts[i].missing for i in asked)
+        counts.missing += missing
+        counts.empty += sum(texts[i].texts.count("") for i in asked) - missing
         counts.empty_queries += len(queries) - len(asked)
         ranked = dict(zip(asked, rankings, strict=True))
         return [

@@ -175,12 +175,10 @@ def _check(official: bool, topics: str | None, texts: dict[str, object], of_orde
 
 def source_of(index: str | None, collection: Path | None, tokens: Path | None) -> "Source | None":
     """Open the source of texts that the command names, if it does."""
-    from ..texts.collection import Collection
-    from ..texts.opening import CallableTexts, open_source
+    from ..texts.opening import open_source
 
-    if collection:
-        return CallableTexts(Collection(collection).get, str(collection))
-    return open_source(index, tokens, None) if index or tokens else None
+    texts = collection or index
+    return open_source(texts, tokens, None) if texts or tokens else None
 
 
 def _evaluate(
