@@ -11,14 +11,23 @@ from . import registration
 
 if TYPE_CHECKING:
     from .combining.cascade import Cascade
-    from .combining.ensemble import Ensemble, FirstStageScore, Interpolation, ReciprocalRankFusion
+    from .combining.ensemble import Ensemble, Interpolation, ReciprocalRankFusion
+    from .combining.first_stage import FirstStageScore
     from .combining.segments import Segments
     from .combining.windows import Windows
-    from .counts import Counts, CutWarning, EmptyDocumentWarning, EmptyQueryWarning, UnknownTextWarning
+    from .counts import (
+        Counts,
+        CutWarning,
+        EmptyDocumentWarning,
+        EmptyQueryWarning,
+        SkippedDocumentWarning,
+        UnknownTextWarning,
+    )
     from .loading import load
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
+    from .ranking import RankedText
     from .reranker import Reranker
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.searcher_adapter import ShortfallWarning
@@ -41,16 +50,18 @@ _PUBLIC = {
     "ModelReranker": "model",
     "Cascade": "combining.cascade",
     "Ensemble": "combining.ensemble",
-    "FirstStageScore": "combining.ensemble",
+    "FirstStageScore": "combining.first_stage",
     "Interpolation": "combining.ensemble",
     "ReciprocalRankFusion": "combining.ensemble",
     "Segments": "combining.segments",
     "Windows": "combining.windows",
+    "RankedText": "ranking",
     "Reranker": "reranker",
     "Counts": "counts",
     "CutWarning": "counts",
     "EmptyDocumentWarning": "counts",
     "EmptyQueryWarning": "counts",
+    "SkippedDocumentWarning": "counts",
     "UnknownTextWarning": "counts",
     "RerankingSearcher": "searcher",
     "rerank_run": "runs.job",
@@ -80,12 +91,14 @@ __all__ = [
     "MissingText",
     "ModelReranker",
     "OutOfMemoryWarning",
+    "RankedText",
     "ReciprocalRankFusion",
     "RerankedRun",
     "Reranker",
     "RerankingSearcher",
     "Segments",
     "ShortfallWarning",
+    "SkippedDocumentWarning",
     "Template",
     "Trace",
     "UnknownTextWarning",

@@ -16,6 +16,10 @@ class EmptyDocumentWarning(UserWarning):
     """Documents without any text were left below the reranked ones."""
 
 
+class SkippedDocumentWarning(UserWarning):
+    """Documents whose text was not found were left below the reranked ones, as ``missing="skip"`` says."""
+
+
 class EmptyQueryWarning(UserWarning):
     """Queries were empty, and their hits were left as the first stage gave them."""
 
@@ -34,6 +38,8 @@ class Counts:
     empty: int = 0
     """Documents without any text."""
     empty_queries: int = 0
+    missing: int = 0
+    """Documents whose text was not found, and that ``missing="skip"`` has left below the reranked ones."""
 
     def add(self, other: "Counts") -> None:
         for field in fields(self):
@@ -58,6 +64,9 @@ class Counts:
         if self.empty and not before.empty:
             text = f"{self.empty} documents have no text and stay below the {self.pairs} that were reranked."
             yield EmptyDocumentWarning, text
+        if self.missing and not before.missing:
+            text = f"{self.missing} documents were not found and stay below the {self.pairs} that were reranked."
+            yield SkippedDocumentWarning, text
         if self.empty_queries and not before.empty_queries:
             text = f"{self.empty_queries} queries are empty, and their hits stay as the first stage gave them."
             yield EmptyQueryWarning, text

@@ -1,31 +1,11 @@
 """A user's words to a reranker: a checkpoint's name, or how several are combined."""
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from numbers import Real
 from typing import Any
 
-from .arguments import listed
-from .combining.cascade import Cascade
-from .combining.ensemble import Ensemble, FirstStageScore, Interpolation, ReciprocalRankFusion
-from .combining.segments import Segments
-from .combining.windows import Windows
-from .files.reading import read_text
-from .files.yaml12 import read_yaml
+from .combining.maker import Maker
 from .model import ModelReranker
 from .reranker import Reranker
-from .scoring.backend import make_backend
-
-FIRST_STAGE = "first-stage"
-COMBINATIONS: dict[str, Callable[..., Reranker]] = {
-    "cascade": Cascade,
-    "ensemble": Ensemble,
-    "interpolation": Interpolation,
-    "rrf": ReciprocalRankFusion,
-    "segments": Segments,
-    "windows": Windows,
-}
 
 
 def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | None = None, **options: Any) -> Reranker:
@@ -83,164 +63,10 @@ def load_models(
     Parameters and errors are those of `load`, and `needs_cache`: without it a checkpoint whose scores cannot be kept,
     since nothing stands for the model behind a server's URL, does without the cache.
     """
-    maker = _Maker(backend, cache, needs_cache, options)
-    try:
+    with Maker(backend, cache, options, needs_cache=needs_cache) as maker:
         reranker = maker.make(name)
         asked = [*options, *["backend"] * (backend != "torch"), *["cache"] * (needs_cache and cache is not None)]
         if asked and maker.given and not maker.loaded:
             given = " and ".join(dict.fromkeys(reranker.name for reranker in maker.given))
             raise TypeError(f"{', '.join(asked)}: give these to the load() that made {given}, nothing is loaded here.")
         return reranker, maker.loaded
-    except BaseException:  # the other parts of a combination that cannot be made
-        for reranker in maker.loaded:
-            reranker.close()
-        raise
-
-
-class _Maker:
-    """Makes rerankers of what `load` is given, and remembers the checkpoints that it has loaded, and the rerankers
-    that it was given."""
-
-    def __init__(
-        self, backend: str, cache: str | os.PathLike[str] | None, needs_cache: bool, options: Mapping[str, Any]
-    ) -> None:
-        self.backend, self.cache, self.needs_cache, self.options = backend, cache, needs_cache, options
-        self.loaded: list[ModelReranker] = []
-        self.given: list[Reranker] = []
-        self._around: list[Any] = []
-
-    def make(self, part: Any) -> Reranker:
-        """Make what is written; raises ValueError where that holds itself."""
-        key = part if isinstance(part, str | os.PathLike) else id(part)
-        if key in self._around:
-            raise ValueError(f"the combination {part!r:.80} holds itself.")
-        self._around.append(key)
-        try:
-            return self._made(read_combination(part))
-        finally:
-            self._around.pop()
-
-    def _made(self, part: Any) -> Reranker:
-        if isinstance(part, Reranker):
-            self.given.append(part)
-            return part
-        if isinstance(part, Mapping):
-            is_model = "model" in part and all(isinstance(option, str) for option in part)
-            return self._model(**part) if is_model else _combined(part, self.make)
-        if isinstance(part, str | os.PathLike):
-            return FirstStageScore() if part == FIRST_STAGE else self._model(part)
-        if isinstance(part, Iterable):
-            return Cascade(_numbered(part, self.make))
-        kind = type(part).__name__
-        raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
-
-    def _model(self, model: Any, **of_its_own: Any) -> Reranker:
-        if not isinstance(model, str | os.PathLike):
-            raise TypeError(f"`model` is a {type(model).__name__}: name a checkpoint or a folder.")
-        given = {"backend": self.backend, **self.options, **of_its_own}
-        if "auto" in (given["backend"], given.get("dtype")):
-            from .automatic import pick
-
-            given = pick(model, given)
-        backend = make_backend(given.pop("backend"), model, given)
-        # Its own options tell it from the same checkpoint with others.
-        shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
-        self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
-        if self.cache is not None and (self.needs_cache or backend.fingerprint):
-            from .scoring.backends.cached_backend import CachedBackend
-
-            self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
-        return self.loaded[-1]
-
-
-def settled(part: Any) -> Any:
-    """Copy the words of a combination into lists and dicts, so that generators among them can be read twice.
-
-    Raises
-    ------
-    ValueError
-        The combination holds itself.
-    """
-    try:
-        return _copied(part)
-    except RecursionError:
-        raise ValueError(f"the combination {part!r:.80} holds itself.") from None
-
-
-def given_rerankers(part: Any) -> Iterator[Reranker]:
-    """Give the rerankers that a combination, which is settled, holds already loaded."""
-    if isinstance(part, Reranker):
-        yield part
-    elif isinstance(part, list | dict):
-        for inner in part.values() if isinstance(part, dict) else part:
-            yield from given_rerankers(inner)
-
-
-def read_value(text: str) -> Any:
-    """Read the value of an option: YAML, and a text where it is none."""
-    try:
-        return read_yaml(text)
-    except ValueError:
-        return text
-
-
-def read_combination(name: Any) -> Any:
-    """Read what is YAML; give everything else back."""
-    if not isinstance(name, str | os.PathLike):
-        return name
-    text = os.fspath(name)
-    is_file = text.lower().endswith((".yaml", ".yml"))
-    if not is_file and not text.lstrip().startswith(("{", "[")):
-        return name
-    written = read_text(text) if is_file else text
-    try:
-        return read_yaml(written)
-    except ValueError as error:
-        raise ValueError(f"{text:.200} is no YAML: {error}") from None
-
-
-def _copied(part: Any) -> Any:
-    if isinstance(part, Mapping):
-        return {name: _copied(value) for name, value in part.items()}
-    if isinstance(part, str | bytes | os.PathLike | Reranker) or not isinstance(part, Iterable):
-        return part
-    try:
-        return [_copied(item) for item in listed(part, "combination")]
-    except TypeError:  # it has no order, and load() says so
-        return part
-
-
-def _combined(part: Mapping[str, Any], make: Callable[[Any], Reranker]) -> Reranker:
-    kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
-    if kind not in COMBINATIONS:
-        raise ValueError(
-            f"{dict(part)} is no reranker: give a mapping with one key of {', '.join(COMBINATIONS)}, or with `model`."
-        )
-    cls = COMBINATIONS[kind]
-    parameters = inspect.signature(cls).parameters
-    first = next(iter(parameters))
-    # What has no further arguments may leave the name of the first out.
-    if not isinstance(arguments, Mapping) or first not in arguments:
-        arguments = {first: arguments}
-    wrong = [name for name in arguments if name not in parameters]
-    if wrong:
-        raise ValueError(f"{kind} has no {wrong[0]!r}: it has {', '.join(parameters)}.")
-    inner = arguments[first]
-    return cls(**{**arguments, first: make(inner) if first == "reranker" else _numbered(inner, make)})
-
-
-def _numbered(parts: Any, make: Callable[[Any], Reranker]) -> list[tuple[Reranker, Any]]:
-    """Make the rerankers of a list of pairs, each of a reranker and a number."""
-    pairs = [(written, _items(written, "pair")) for written in _items(parts, "list of pairs")]
-    for written, pair in pairs:
-        if len(pair) != 2 or not isinstance(pair[1], Real):
-            raise ValueError(f"{written!r} is no pair of a reranker and a number (its depth, or its weight).")
-    return [(make(part), number) for _, (part, number) in pairs]
-
-
-def _items(values: Any, name: str) -> list[Any]:
-    try:
-        return listed(values, name)
-    except TypeError:
-        shown = " ".join(repr(values).split())
-        raise ValueError(f"{shown:.200} is no {name} of a reranker and a number (its depth, or its weight).") from None

@@ -18,6 +18,8 @@ from .scoring.door import Door
 
 #: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
 PLANNED_TOGETHER = 5_000
+#: What a model's repr says of where its scores are computed.
+SHOWN = ("backend", "device", "dtype")
 
 
 class ModelReranker(Reranker):
@@ -65,6 +67,13 @@ class ModelReranker(Reranker):
     @property
     def description(self) -> Mapping[str, str]:
         return complete(self.backend).description
+
+    def __repr__(self) -> str:
+        try:
+            facts = [f"{name}={value!r}" for name, value in self.description.items() if name in SHOWN]
+        except RuntimeError:
+            facts = ["closed"]  # or of another process, which has forked
+        return f"{type(self).__name__}({', '.join([repr(self.name), *facts])})"
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
         pairs = [

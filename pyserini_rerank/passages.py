@@ -40,6 +40,8 @@ class Passages:
     """Each a str, `Tokens` or `Parts`; "" for a document without any text, which is not scored."""
     first_scores: Callable[[], Scores]
     """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
+    missing: int = 0
+    """How many of the texts are "" since their source has no such document, and it was asked to skip those."""
 
     def at(self, positions: Sequence[int]) -> "Passages":
         """Give some of them, in another order."""
@@ -102,3 +104,18 @@ def _score_of(text: Any, scores: Iterator[Any], scale: Scale) -> float:
         return float(next(scores))
     of_parts = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
     return float("nan") if np.isnan(of_parts).any() else text.aggregate(of_parts, scale)
+
+
+def check_text(text: Any, position: int) -> None:
+    """Check that a text is one that can be scored; raises TypeError or ValueError."""
+    if not isinstance(text, str):
+        raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
+    if not text.strip():
+        raise ValueError(f"text {position} is empty: there is nothing to score.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"text {position} holds half of a surrogate pair at character {error.start}: "
+            "clean it with text.encode('utf-8', 'replace').decode()."
+        ) from None

@@ -1,7 +1,7 @@
 """The order and the scores of a reranked list."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,15 @@ Scores = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
 LARGEST = float(np.finfo(np.float32).max)
+
+
+class RankedText(NamedTuple):
+    """A text among those that were ranked for a query."""
+
+    index: int  # type: ignore[assignment]  # a tuple has a method of that name
+    """Its position among the texts that were given, from 0."""
+    score: float
+    text: str
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,14 @@ CATALOGUE = "pyserini.prebuilt_index_info"
 
 
 def set_reranker(
-    self: Any, reranker: Any, *, depth: int | None = None, texts: Any = None, tokens: Any = None, **options: Any
+    self: Any,
+    reranker: Any,
+    *,
+    depth: int | None = None,
+    texts: Any = None,
+    tokens: Any = None,
+    missing: str = "error",
+    **options: Any,
 ) -> None:
     """Rerank what this searcher finds, from now on and on this instance only.
 
@@ -48,9 +55,13 @@ def set_reranker(
         of a cascade takes, else 100.
     texts : optional
         Where the documents' text is found if the hits do not store it: another searcher, the path
-        or prebuilt name of an index, a mapping or callable from docid to text, or a `Template`.
+        or prebuilt name of an index, a collection file (JSON lines or TSV), a mapping or callable from docid to text,
+        or a `Template`.
     tokens : path, optional
         A folder that `pyserini-rerank index-tokens` wrote, which has the documents' tokens, instead of texts.
+    missing : str
+        What becomes of a hit whose document has no text there: ``"error"``, or ``"skip"``, which leaves it out of
+        what is scored. It then follows below the reranked hits, and is counted.
     **options
         Passed on to `pyserini_rerank.load` where `reranker` is a name or a folder.
 
@@ -68,7 +79,9 @@ def set_reranker(
         unset_reranker(self)
         before = None
     first_stage = before.first_stage if before else SearcherAdapter(self)
-    reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, tokens=tokens, **options)
+    reranking = RerankingSearcher(
+        first_stage, reranker, depth=depth, texts=texts, tokens=tokens, missing=missing, **options
+    )
     before = vars(self).get("_reranking")  # which another thread may have set meanwhile
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:

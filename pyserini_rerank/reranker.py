@@ -12,15 +12,15 @@ import numpy as np
 
 from .arguments import listed, whole
 from .counts import Counts
-from .passages import Passages, Tokens
-from .ranking import Ranking, Scores, arrange
+from .passages import Passages, Tokens, check_text
+from .ranking import RankedText, Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
 from .scales import Scale, probabilities
 from .texts.opening import open_source
-from .texts.source import Source, passages
+from .texts.source import passages
 
 #: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
 SHARD = 20_000
@@ -152,13 +152,36 @@ class Reranker(ABC):
             The model gave NaN or an infinite score.
         """
         texts = listed(texts, "texts")
-        checked_query(query)
-        for position, text in enumerate(texts):
-            check_text(text, position)
         with self.counting() as counts:
-            [ranking] = self.rankings([query], [self._without_first_stage(texts)], counts)
-        scores = ranking.filled()
+            scores = self._rank_texts(query, texts, counts).filled()
         return probabilities(scores, self.scale, self.name).astype(np.float32) if probability else scores
+
+    def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[RankedText]:
+        """Rank plain texts for a query, best first: the counterpart of a CrossEncoder's `rank`.
+
+        Parameters
+        ----------
+        query : str
+        documents : iterable of str, n of them
+        top_k : int, optional
+            How many to return; all by default.
+
+        Returns
+        -------
+        list of RankedText
+            Named tuples (index, score, text): a document's position among those given, the model's raw score, and the
+            document. Equal scores keep the documents' order.
+
+        Raises
+        ------
+        As `score`; ValueError for a `top_k` below 1.
+        """
+        texts = listed(documents, "documents")
+        top_k = len(texts) if top_k is None else whole(top_k, "top_k", least=1)
+        with self.counting() as counts:
+            positions, scores = arrange(self._rank_texts(query, texts, counts), len(texts))
+        best = zip(positions[:top_k].tolist(), scores[:top_k].tolist(), strict=True)
+        return [RankedText(position, score, texts[position]) for position, score in best]
 
     def predict(self, pairs: Iterable[tuple[str, str]]) -> Scores:
         """Score (query, passage) pairs: float32 (n,), raw logits. Raises as `score` does."""
@@ -182,7 +205,13 @@ class Reranker(ABC):
         return scores
 
     def rerank(
-        self, query: str, hits: Iterable[Any], k: int | None = None, texts: Any = None, tokens: Any = None
+        self,
+        query: str,
+        hits: Iterable[Any],
+        k: int | None = None,
+        texts: Any = None,
+        tokens: Any = None,
+        missing: str = "error",
     ) -> Hits:
         """Rerank hits that one already has; the hits themselves are left as they are.
 
@@ -195,9 +224,11 @@ class Reranker(ABC):
         k : int, optional
             How many to return; all by default.
         texts : optional
-            See `pyserini_rerank.texts.opening.resolve`.
+            See `pyserini_rerank.texts.opening.resolve`. A collection file is read through in each call.
         tokens : path, optional
             A token index of the documents, instead of texts.
+        missing : str
+            ``"skip"`` leaves hits without text below the others: see `pyserini_rerank.texts.opening.open_source`.
 
         Returns
         -------
@@ -210,19 +241,14 @@ class Reranker(ABC):
         """
         hits = listed(hits, "hits")
         if hits and isinstance(hits[0], str):
-            raise TypeError("hits are texts: rerank() takes a searcher's hits, and score(query, texts) takes texts.")
+            raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) for texts.")
         k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
-            source = open_source(texts, tokens, None)
+            source = open_source(texts, tokens, None, missing)
             source.check(self)
-            return self.rerank_candidates([text_or_blank(query)], [candidates], source, k, counts)[0]
-
-    def rerank_candidates(
-        self, queries: Sequence[str], found: Sequence[Candidates], source: Source, k: int, counts: Counts
-    ) -> list[Hits]:
-        """Rerank the candidates of some queries: texts, scores, hits."""
-        return self.rerank_passages(queries, found, passages(found, source), k, counts)
+            asked, found = [text_or_blank(query)], [candidates]
+            return self.rerank_passages(asked, found, passages(found, source), k, counts)[0]
 
     def rerank_passages(
         self, queries: Sequence[str], found: Sequence[Candidates], texts: Sequence[Passages], k: int, counts: Counts
@@ -231,7 +257,9 @@ class Reranker(ABC):
         asked = [position for position, query in enumerate(queries) if query]
         rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
-        counts.empty += sum(texts[i].texts.count("") for i in asked)
+        missing = sum(texts[i].missing for i in asked)
+        counts.missing += missing
+        counts.empty += sum(texts[i].texts.count("") for i in asked) - missing
         counts.empty_queries += len(queries) - len(asked)
         ranked = dict(zip(asked, rankings, strict=True))
         return [
@@ -279,10 +307,23 @@ class Reranker(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        """Say what it is made of, open or closed: its name, and the checkpoints that it takes its scores from."""
+        leaves = dict.fromkeys(repr(leaf) for leaf in self.leaves()) if self.parts else ()
+        return f"{type(self).__name__}({', '.join([repr(self.name), *leaves])})"
+
     def close(self) -> None:
-        """Free the device; the reranker cannot be used afterwards."""
+        """Free the device, and those of its parts; the reranker cannot be used afterwards."""
         for part in self.parts:
             part.close()
+
+    def _rank_texts(self, query: str, texts: Sequence[Any], counts: Counts) -> Ranking:
+        """Check a query and plain texts, and rank the texts."""
+        checked_query(query)
+        for position, text in enumerate(texts):
+            check_text(text, position)
+        [ranking] = self.rankings([query], [self._without_first_stage(texts)], counts)
+        return ranking
 
     def _without_first_stage(self, texts: Sequence[str]) -> Passages:
         return Passages([str(position) for position in range(len(texts))], texts, self._no_first_stage)
@@ -298,25 +339,3 @@ def as_found(candidates: Candidates, k: int) -> Hits:
         found = [(hit.docid, float(hit.score)) for hit in hits]
     traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
     return Hits(hits, traces, 0)
-
-
-def checked_reranker(reranker: Any) -> Reranker:
-    """Check that something is a reranker; raises TypeError."""
-    if not isinstance(reranker, Reranker):
-        raise TypeError(f"{reranker!r:.80} is no reranker: have pyserini_rerank.load() make one of it.")
-    return reranker
-
-
-def check_text(text: Any, position: int) -> None:
-    """Check that a text is one that can be scored; raises TypeError or ValueError."""
-    if not isinstance(text, str):
-        raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
-    if not text.strip():
-        raise ValueError(f"text {position} is empty: there is nothing to score.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"text {position} holds half of a surrogate pair at character {error.start}: "
-            "clean it with text.encode('utf-8', 'replace').decode()."
-        ) from None

@@ -58,6 +58,8 @@ class RerankingSearcher:
         See `pyserini_rerank.texts.opening.resolve`.
     tokens : path, optional
         A token index of the documents, instead of texts; see `pyserini_rerank.texts.token_index.TokenIndex`.
+    missing : str
+        What becomes of a hit without text: ``"error"``, or ``"skip"``, which leaves it below the reranked ones.
     **options
         Passed on to `load` where `reranker` is a name or a folder.
 
@@ -76,11 +78,12 @@ class RerankingSearcher:
         depth: int | None = None,
         texts: Any = None,
         tokens: Any = None,
+        missing: str = "error",
         **options: Any,
     ) -> None:
         depth = None if depth is None else whole(depth, "depth", least=1)
         self.first_stage = searcher if isinstance(searcher, SearcherAdapter) else SearcherAdapter(searcher)
-        self.texts = open_source(texts, tokens, self.first_stage.searcher)
+        self.texts = open_source(texts, tokens, self.first_stage.searcher, missing)
         self.reranker, self._loaded = load_models(reranker, **options)
         try:
             self.texts.check(self.reranker)
@@ -112,7 +115,7 @@ class RerankingSearcher:
         ValueError, TypeError
             k below 1; a query that is no text.
         MissingText
-            A hit has no text.
+            A hit has no text, and `missing` is not ``"skip"``.
         """
         stage = self.first_stage
         call = stage.prepare("search", self.depth, args, kwargs)
@@ -122,7 +125,8 @@ class RerankingSearcher:
         candidates = stage.search(call, self.depth, **({"rerank_query": query} if stage.reranks else {}))
         stage.warn_of_shortfall(call, [candidates.count])
         with self.reranker.counting() as counts:
-            return self.reranker.rerank_candidates([query], [candidates], self.texts, call.k, counts)[0]
+            texts = passages([candidates], self.texts)
+            return self.reranker.rerank_passages([query], [candidates], texts, call.k, counts)[0]
 
     @_Reranked
     def batch_search(self, *args: Any, rerank_queries: Iterable[str] | None = None, **kwargs: Any) -> Any:

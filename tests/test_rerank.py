@@ -3,10 +3,12 @@
 import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyserini_rerank
 import pytest
 from collection import HashBackend, build_lucene_index, docids, expected, hashed, listed, threaded, words
@@ -112,6 +114,62 @@ def test_the_model_cards_own_pairs(reranker: Reranker) -> None:
     assert scores.shape == (2,)
     assert scores[0] > 5 > -5 > scores[1]
     assert np.array_equal(reranker.score(question, texts), scores)
+
+
+# Plain texts
+
+
+def test_rank_gives_plain_texts_best_first(hashing: Reranker, documents: dict[str, str], query: str) -> None:
+    texts = list(documents.values())[:30]
+    wanted = sorted(((hashed(query, text), -i) for i, text in enumerate(texts)), reverse=True)
+    for given in (texts, tuple(texts), (text for text in texts), np.array(texts), pd.Series(texts, index=range(30, 60)),
+                  dict(enumerate(texts)).values()):  # fmt: skip
+        ranked = hashing.rank(query, given)
+        assert [(one.score, -one.index) for one in ranked] == wanted
+        assert [one.text for one in ranked] == [texts[one.index] for one in ranked]
+    index, score, text = hashing.rank(query, texts, top_k=np.int64(3))[2]
+    assert (score, -index) == wanted[2] and type(index) is int and type(score) is float and type(text) is str
+    assert len(hashing.rank(query, texts, 500)) == 30 and hashing.rank(query, []) == []
+    assert [one.index for one in hashing.rank(query, ["same"] * 4, 3)] == [0, 1, 2]
+
+
+def test_rank_by_combinations(hashing: Reranker, query: str) -> None:
+    texts = [f"{'a ' * i}{i}" for i in range(1, 7)]
+    shortest = ModelReranker(HashBackend(lambda q, t: -len(t)), "shortest")
+    # The last stage scores the three shortest, and the longer ones follow in the order of the first.
+    ranked = pyserini_rerank.Cascade([(shortest, 6), (hashing, 3)]).rank(query, texts)
+    best = sorted(range(3), key=lambda i: -hashed(query, texts[i]))
+    assert [one.index for one in ranked] == [*best, 3, 4, 5]
+    assert all(one.score > after.score for one, after in pairwise(ranked))
+
+    class Partial(Reranker):
+        def relevance(self, queries: Any, found: Any, counts: Any) -> list[Any]:
+            return [[float("nan") if len(text) > 5 else -len(text) for text in of.texts] for of in found]
+
+    ranked = Partial("partial").rank(query, texts)
+    assert [one.index for one in ranked] == [0, 1, 2, 3, 4, 5] and ranked[1].score == -5.0 > ranked[2].score
+    with pytest.raises(TypeError, match=r"takes the first stage's scores into account: use rerank\(query, hits\)"):
+        pyserini_rerank.Interpolation(hashing).rank(query, texts)
+
+
+@pytest.mark.parametrize(
+    ("documents", "top_k", "message"),
+    [
+        ("a text", None, "documents is one string: give a list of them"),
+        ({"d1": "a text"}, None, r"documents is a dict: give one of its columns or views, such as .values\(\)"),
+        (["a text", 3], None, "text 1 is a int, not a string"),
+        (["a text", " "], None, "text 1 is empty"),
+        (["a text"], 0, "top_k is 0: give 1 or more"),
+        (["a text"], 1.5, "top_k is 1.5: give a whole number"),
+    ],
+)
+def test_what_cannot_be_ranked(documents: Any, top_k: Any, message: str, hashing: Reranker) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        hashing.rank("a query", documents, top_k)
+    with pytest.raises(ValueError, match="the query is empty"):
+        hashing.rank(" ", ["a text"])
+    with pytest.raises(TypeError, match=r"^hits are texts: .* call rank\(query, texts\) for texts\.$"):
+        hashing.rerank("a query", ["a text"])
 
 
 # Queries that are no text

@@ -12,10 +12,12 @@ from . import FAILURES
 
 #: The arguments of Python's calls that are options of the same name.
 ARGUMENTS = (
-    *("run", "topics", "texts", "tokens", "depth", "output", "tag", "qrels", "level", "only_judged"),
+    *("run", "topics", "texts", "tokens", "depth", "output", "tag", "qrels", "measures", "level", "only_judged"),
     *("per_query", "plot", "cache", "skip_bad", "overwrite", "ray"),
 )
 HELP = "An option of the backend, such as api=tei or threads=4. May be repeated."
+MEASURE_HELP = "A measure of ir-measures, such as 'RR(rel=2)@10'. May be repeated. Default: six usual ones."
+Measures = Annotated[list[str] | None, typer.Option("--measure", metavar="MEASURE", help=MEASURE_HELP)]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help=HELP)]
 
 
@@ -36,7 +38,7 @@ def options_of(given: Sequence[str] | None, flags: dict[str, Any], flag: str = "
     ValueError
         One is no NAME=VALUE, or comes twice.
     """
-    from ..loading import read_value
+    from ..combining.maker import read_value
 
     options = {name: value for name, value in flags.items() if value is not None}
     for text in given or ():

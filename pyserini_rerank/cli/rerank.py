@@ -8,7 +8,7 @@ import typer
 
 from ..arguments import one_of
 from . import console
-from .options import Options, named_as_options, options_of, texts_of
+from .options import Measures, Options, named_as_options, options_of, texts_of
 
 Number = int | None
 Text = str | None
@@ -28,6 +28,7 @@ def rerank(
     depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore, or find. Default: all; 1000.")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
     qrels: Annotated[Text, typer.Option(help="Evaluate the run's judged queries: a file, or a name.")] = None,
+    measure: Measures = None,
     level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
     only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out what --qrels does not judge.")] = False,
     per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
@@ -60,7 +61,7 @@ def rerank(
     sources = {"--index": index, "--collection": collection, "--tokens": tokens}
     if any(sources.values()):
         one_of("the texts", sources)
-    with named_as_options(reranker="--model", texts="--index, --collection"):
+    with named_as_options(reranker="--model", texts="--index, --collection", measures="--measure"):
         reranked = rerank_run(
             first_stage,
             model,
@@ -71,6 +72,7 @@ def rerank(
             depth=depth,
             tag=tag,
             qrels=qrels,
+            measures=measure,
             level=level,
             only_judged=only_judged,
             per_query=per_query,

@@ -1,1 +1,20 @@
-"""Rerankers that are made of others; `pyserini_rerank.load` makes them from what a user writes, too."""
+"""Rerankers that are made of others; `pyserini_rerank.load` makes them from what a user writes, too.
+
+All of them are imported here, so that each may be written as a part of any other.
+"""
+
+from .cascade import Cascade
+from .ensemble import Ensemble, Interpolation, ReciprocalRankFusion
+from .first_stage import FirstStageScore
+from .segments import Segments
+from .windows import Windows
+
+__all__ = [
+    "Cascade",
+    "Ensemble",
+    "FirstStageScore",
+    "Interpolation",
+    "ReciprocalRankFusion",
+    "Segments",
+    "Windows",
+]

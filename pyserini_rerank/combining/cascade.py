@@ -1,6 +1,7 @@
 """Cheap checkpoints for all candidates, dear ones for the best."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +9,11 @@ from ..arguments import whole
 from ..counts import Counts
 from ..passages import Passages, Tokens
 from ..ranking import Positions, Ranking
-from ..reranker import Reranker
-from .combination import Combination, numbered
+from .combination import Combination
+from .maker import Maker, numbered
 
 
-class Cascade(Combination):
+class Cascade(Combination, written="cascade"):
     """Has each stage score the best of the stage before.
 
     The passages that the last stage scored come first, with its scores. Below follow those that a stage left behind,
@@ -20,26 +21,28 @@ class Cascade(Combination):
 
     Parameters
     ----------
-    stages : iterable of (Reranker, int)
-        Each with its depth: how many passages it scores. The first takes them in first-stage order.
+    stages : iterable of pairs
+        Each of a reranker, or what `pyserini_rerank.load` takes, and its depth: how many passages it scores. The first
+        takes them in first-stage order.
 
     Raises
     ------
     ValueError, TypeError
         There is no stage, one that is no pair, or a depth that is no whole number, below 1 or above that of the stage
         before.
+    As `pyserini_rerank.load`, for the stages that are loaded here.
     """
 
-    def __init__(self, stages: Iterable[tuple[Reranker, int]]) -> None:
-        self.stages = [
-            (reranker, whole(depth, "a depth of the cascade")) for reranker, depth in numbered(stages, "stages")
-        ]
-        depths = [depth for _, depth in self.stages]
+    def __init__(self, stages: Iterable[tuple[Any, int]]) -> None:
+        pairs = [(part, whole(depth, "a depth of the cascade")) for part, depth in numbered(stages)]
+        depths = [depth for _, depth in pairs]
         if not depths or depths != sorted(depths, reverse=True) or depths[-1] < 1:
             raise ValueError(
                 f"the depths of the cascade are {depths}: give one stage or more, each with a depth from 1 to that of "
                 "the stage before."
             )
+        with Maker() as maker:
+            self.stages = [(maker.make(part), depth) for part, depth in pairs]
         named = ", ".join(f"{reranker.name}@{depth}" for reranker, depth in self.stages)
         super().__init__(f"cascade({named})", [reranker for reranker, _ in self.stages])
         self.depth = depths[0]

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from scipy.stats import rankdata
 from ..counts import Counts
 from ..passages import Passages
 from ..ranking import Ranking, best_first
-from ..reranker import Reranker
-from ..scales import Scale
-from .combination import Combination, numbered
+from .combination import Combination
+from .first_stage import FirstStageScore
+from .maker import Maker, numbered
 
 Float64 = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ NORMALISATIONS: dict[str, Callable[[Float64], Float64]] = {
 BY_RANK = ("rank", "reciprocal-rank")
 
 
-class Ensemble(Combination):
+class Ensemble(Combination, written="ensemble"):
     """Adds the scores of several rerankers, each times its weight.
 
     A passage that one of them did not score is not scored. Where all of them gave it a place it follows behind, in
@@ -64,8 +64,8 @@ class Ensemble(Combination):
 
     Parameters
     ----------
-    rerankers : iterable of (Reranker, float)
-        Each with its weight.
+    rerankers : iterable of pairs
+        Each of a reranker, or what `pyserini_rerank.load` takes, and its weight.
     normalise : str, optional
         How each one's scores for a query are put on one scale first: ``"min-max"``, ``"z"``, ``"rank"`` or
         ``"reciprocal-rank"``. By default they are added as they are.
@@ -74,20 +74,23 @@ class Ensemble(Combination):
     ------
     ValueError, TypeError
         There is no reranker, one that is no pair, a weight that is no finite number, or no such normalisation.
+    As `pyserini_rerank.load`, for the parts that are loaded here.
     """
 
-    def __init__(self, rerankers: Iterable[tuple[Reranker, float]], normalise: str | None = None) -> None:
-        weighted = numbered(rerankers, "rerankers")
+    def __init__(self, rerankers: Iterable[tuple[Any, float]], normalise: str | None = None) -> None:
+        weighted = numbered(rerankers)
         weights = [weight for _, weight in weighted]
-        if not weights or not all(isinstance(weight, numbers.Real) and math.isfinite(weight) for weight in weights):
+        if not weights or not all(map(math.isfinite, weights)):
             raise ValueError(
                 f"the weights of the ensemble are {weights}: give one reranker or more, each with a number."
             )
         if normalise not in (None, *NORMALISATIONS):
             raise ValueError(f"normalise={normalise!r}: there are {', '.join(NORMALISATIONS)}.")
+        with Maker() as maker:
+            parts = [maker.make(part) for part, _ in weighted]
         how = f", normalise={normalise}" if normalise else ""
-        named = ", ".join(f"{weight:.15g}*{reranker.name}" for reranker, weight in weighted)
-        super().__init__(f"ensemble({named}{how})", [reranker for reranker, _ in weighted])
+        named = ", ".join(f"{weight:.15g}*{part.name}" for part, weight in zip(parts, weights, strict=True))
+        super().__init__(f"ensemble({named}{how})", parts)
         self.weights = weights
         self.normalise = normalise
 
@@ -111,36 +114,12 @@ class Ensemble(Combination):
         return Ranking(total, order[placed[order] & ~scored[order]])
 
 
-class FirstStageScore(Combination):
-    """The first stage's own scores, to be weighed against a model's."""
-
-    def __init__(self) -> None:
-        super().__init__("first-stage")
-
-    @property
-    def fingerprint(self) -> str:
-        return self.name
-
-    def leaves(self) -> Iterator[Reranker]:
-        return iter(())  # it reads no passage
-
-    @property
-    def scales_of_parts(self) -> set[Scale]:
-        return set()  # a document has one score, whatever its parts
-
-    def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
-        return [
-            Ranking(np.where([text != "" for text in passages.texts], passages.ranked_scores(), np.float32(np.nan)))
-            for passages in found
-        ]
-
-
-class Interpolation(Ensemble):
+class Interpolation(Ensemble, written="interpolation"):
     """Adds the first stage's score to a reranker's: alpha * reranker + (1 - alpha) * first stage.
 
     Parameters
     ----------
-    reranker : Reranker
+    reranker : Reranker, or what `pyserini_rerank.load` takes
     alpha : float
         The reranker's weight, from 0 to 1.
     normalise : str
@@ -152,19 +131,19 @@ class Interpolation(Ensemble):
         alpha is out of range; there is no such normalisation.
     """
 
-    def __init__(self, reranker: Reranker, alpha: float = 0.5, normalise: str | None = "min-max") -> None:
+    def __init__(self, reranker: Any, alpha: float = 0.5, normalise: str | None = "min-max") -> None:
         if not (isinstance(alpha, numbers.Real) and 0 <= alpha <= 1):
             raise ValueError(f"alpha is {alpha!r}: give the reranker's weight, from 0 to 1.")
         super().__init__([(reranker, alpha), (FirstStageScore(), 1 - alpha)], normalise)
 
 
-class ReciprocalRankFusion(Ensemble):
+class ReciprocalRankFusion(Ensemble, written="rrf"):
     """Adds 1 / (60 + rank) over a reranker's ranks and the first stage's: an ensemble of the two.
 
     Parameters
     ----------
-    reranker : Reranker
+    reranker : Reranker, or what `pyserini_rerank.load` takes
     """
 
-    def __init__(self, reranker: Reranker) -> None:
+    def __init__(self, reranker: Any) -> None:
         super().__init__([(reranker, 1), (FirstStageScore(), 1)], "reciprocal-rank")

@@ -1,22 +1,23 @@
 """Documents that an index holds in segments."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..counts import Counts
 from ..passages import Parts, Passages
 from ..ranking import Ranking, arrange
-from ..reranker import Reranker, checked_reranker
 from ..retrieval.candidates import Candidates
 from ..retrieval.hits import Hits, Trace, rescored
 from ..retrieval.jvm import JAVA_LOCK
 from ..scales import Scale
 from .aggregates import PartsAggregate
 from .combination import Combination
+from .maker import Maker
 
 
-class Segments(Combination):
+class Segments(Combination, written="segments"):
     """Makes a document's score of those of its segments, and one hit of theirs.
 
     The hit of a document is a copy of that of the segment that the first stage ranked highest, with the document's
@@ -28,7 +29,7 @@ class Segments(Combination):
 
     Parameters
     ----------
-    reranker : Reranker
+    reranker : Reranker, or what `pyserini_rerank.load` takes
     aggregate : str or int
         As for `Windows`, over the segments that were found and in the first stage's order.
     delimiter : str
@@ -40,16 +41,17 @@ class Segments(Combination):
         There is no such aggregate, or it is not defined for the reranker's scores; the delimiter is empty.
     """
 
-    def __init__(self, reranker: Reranker, aggregate: str | int = "max", delimiter: str = "#") -> None:
+    def __init__(self, reranker: Any, aggregate: str | int = "max", delimiter: str = "#") -> None:
         if not (isinstance(delimiter, str) and delimiter):
             said = "empty" if not delimiter else f"a {type(delimiter).__name__}"
             raise ValueError(f"the delimiter is {said}: give what comes before the number of a segment, such as '#'.")
-        super().__init__(f"segments({checked_reranker(reranker).name}, {aggregate}, {delimiter})", [reranker])
-        self.reranker = reranker
         self.aggregate = PartsAggregate(aggregate)
-        self.aggregate.check(reranker.scales_of_parts, reranker.name)
         self.delimiter = delimiter
-        self.scale = self.aggregate.scale(reranker.scale)
+        with Maker() as maker:
+            self.reranker = maker.make(reranker)
+            self.aggregate.check(self.reranker.scales_of_parts, self.reranker.name)
+        super().__init__(f"segments({self.reranker.name}, {aggregate}, {delimiter})", [self.reranker])
+        self.scale = self.aggregate.scale(self.reranker.scale)
 
     @property
     def scales_of_parts(self) -> set[Scale]:

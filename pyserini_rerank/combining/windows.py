@@ -8,16 +8,17 @@ from ..arguments import whole
 from ..counts import Counts
 from ..passages import Parts, Passages, Tokens
 from ..ranking import Ranking
-from ..reranker import Reranker, checked_reranker
+from ..reranker import Reranker
 from ..scales import Scale
 from .aggregates import PartsAggregate
 from .combination import Combination
+from .maker import Maker
 
 #: Bytes of a token in `Tokens`.
 WIDTH = 4
 
 
-class Windows(Combination):
+class Windows(Combination, written="windows"):
     """Scores every window of a document, and makes the document's score of theirs.
 
     The windows of all documents of all queries go through the model together. They are the model's own tokens, so that
@@ -27,7 +28,7 @@ class Windows(Combination):
 
     Parameters
     ----------
-    reranker : Reranker
+    reranker : Reranker, or what `pyserini_rerank.load` takes
         Its checkpoints have to read tokens, of one vocabulary.
     size : int
         Tokens of a window.
@@ -44,17 +45,22 @@ class Windows(Combination):
         checkpoint that takes texts only.
     """
 
-    def __init__(self, reranker: Reranker, size: int = 256, stride: int = 128, aggregate: str | int = "max") -> None:
+    def __init__(self, reranker: Any, size: int = 256, stride: int = 128, aggregate: str | int = "max") -> None:
         size, stride = whole(size, "size"), whole(stride, "stride")
         if not 1 <= stride <= size:
             raise ValueError(f"windows of {size} tokens with stride {stride}: give a stride from 1 to the size.")
-        super().__init__(f"windows({checked_reranker(reranker).name}, {size}/{stride}, {aggregate})", [reranker])
-        self.reranker = reranker
         self.size, self.stride = size, stride
         self.aggregate = PartsAggregate(aggregate)
+        with Maker() as maker:
+            self.reranker = maker.make(reranker)
+            self._check(self.reranker)
+        super().__init__(f"windows({self.reranker.name}, {size}/{stride}, {aggregate})", [self.reranker])
+        self.scale = self.aggregate.scale(self.reranker.scale)
+
+    def _check(self, reranker: Reranker) -> None:
+        """Check that the documents can be cut by the tokens of a reranker, and its scores be put together."""
         self.aggregate.check(reranker.scales_of_parts, reranker.name)
-        self.scale = self.aggregate.scale(reranker.scale)
-        vocabularies = {leaf.vocabulary: leaf.name for leaf in self.leaves()}
+        vocabularies = {leaf.vocabulary: leaf.name for leaf in reranker.leaves()}
         if None in vocabularies or len(vocabularies) != 1:
             raise ValueError(
                 f"windows are cut by tokens, and {' and '.join(vocabularies.values()) or reranker.name} "

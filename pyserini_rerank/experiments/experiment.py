@@ -156,7 +156,9 @@ def _run_shard(
     found: dict[int, tuple[list[Candidates], float]] = {}
     read: dict[tuple[int, int], tuple[list[Passages], float]] = {}
     needs_documents = {
-        id(entrant.system.stage) for entrant in entrants if entrant.system.source and entrant.system.source.reads_documents
+        id(entrant.system.stage)
+        for entrant in entrants
+        if entrant.system.source and entrant.system.source.reads_documents
     }
     for position, entrant in enumerate(entrants):
         stage, source = entrant.system.stage, entrant.system.source

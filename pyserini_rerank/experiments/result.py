@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..runs.evaluation import Values, read_run
+from ..runs.evaluation import Values
 from ..runs.significance import CORRECTIONS, TESTS
 from . import plots, tables
 from .depth_curve import depth_curve
@@ -120,7 +120,9 @@ class ExperimentResult:
             system: Difference(
                 p_values[system],
                 None if p_values[system] is None else p,
-                int((values > before).sum()), int((values < before).sum()), int((values == before).sum()),
+                int((values > before).sum()),
+                int((values < before).sum()),
+                int((values == before).sum()),
             )  # fmt: skip
             for (system, values), p in zip(after.items(), corrected, strict=True)
         }
@@ -141,7 +143,9 @@ class ExperimentResult:
                 if self.baseline is not None:
                     beside = self.differences[measure].get(system)
                     row[f"{measure} p"] = beside and beside.corrected
-                    row |= {f"{measure} {name}": beside and getattr(beside, name) for name in ("wins", "losses", "ties")}
+                    row |= {
+                        f"{measure} {name}": beside and getattr(beside, name) for name in ("wins", "losses", "ties")
+                    }
             rows.append({**row, **asdict(self.costs[system])})
         return DataFrame(rows, index=self.systems)
 

@@ -83,7 +83,9 @@ def as_html(result: "ExperimentResult") -> str:
         body.append(row("td", html.escape(system), [*means, *costs(result, system)], ""))
     headings = [html.escape(heading) for heading in (*result.measures, *COSTS)]
     style = "border-collapse:collapse;background:transparent;color:inherit"
-    caption = f'<caption style="text-align:left;color:inherit;padding:.35em .6em">{html.escape(legend(result))}</caption>'
+    caption = (
+        f'<caption style="text-align:left;color:inherit;padding:.35em .6em">{html.escape(legend(result))}</caption>'
+    )
     head = f"<thead>{row('th', 'system', headings, 'border-bottom:1px solid;')}</thead>"
     return f'<table style="{style}">{caption}{head}<tbody>{"".join(body)}</tbody></table>'
 

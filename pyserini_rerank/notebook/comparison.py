@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import mapped, whole
+from ..passages import Tokens
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
 from ..retrieval.queries import query_text
@@ -217,7 +218,7 @@ def compare(
     )
     passages = read(reranking.texts, candidates)
     texts: Sequence[Any] = passages
-    if not all(isinstance(passage, str) for passage in passages):  # tokens, which are no text to show
+    if any(isinstance(passage, Tokens) for passage in passages):  # which are no text to show
         texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
     reranker = reranking.reranker
     rows = []

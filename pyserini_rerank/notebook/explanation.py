@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import whole
-from ..reranker import Reranker, checked_reranker
+from ..reranker import Reranker
 from ..texts.source import clean
 from .markup import DOWN, UP, element, tinted
 from .words import SPACED_WORD, visible
@@ -111,6 +111,8 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
     As `Reranker.score`.
     """
     window = whole(window, "window", least=1)
+    if not isinstance(reranker, Reranker):
+        raise TypeError(f"{reranker!r:.80} is no reranker: have pyserini_rerank.load() make one of it.")
     if not isinstance(text, str):
         raise TypeError(f"the passage is a {type(text).__name__}, not a string.")
     text = clean(text)
@@ -122,7 +124,7 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
         text[: left_out[0][0]] + text[left_out[-1][1] :].lstrip()
         for left_out in (spans[start : start + window] for start in range(len(spans) - window + 1))
     ]
-    score, *without = checked_reranker(reranker).score(query, [text, *rests])
+    score, *without = reranker.score(query, [text, *rests])
     weights = _spread(score - np.array(without), len(spans), window)
     words = [(text[start:stop], float(weight)) for (start, stop), weight in zip(spans, weights, strict=True)]
     return Explanation(query, text, float(score), window, words)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import mapped
+from ..combining.maker import read_combination
 from ..files.reading import digest, is_input, refuse_packed
-from ..loading import read_combination
 from ..reranker import Reranker
 from ..scoring.checkpoints.checkpoint import ALL_FILES
 from ..texts.collection import AS_IT_LIES

@@ -1,16 +1,17 @@
 """Reranking a run file: the whole job, from its inputs to its evaluation. It can be interrupted at any moment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..arguments import whole
+from ..arguments import listed, whole
+from ..combining.maker import given_rerankers, settled
 from ..files.growing import partial_of
 from ..files.writing import check_apart
-from ..loading import given_rerankers, load_models, settled
+from ..loading import load_models
 from ..reranker import Reranker
 from . import input_states
 from .bm25_run import BM25, search_topics
@@ -35,6 +36,7 @@ def rerank_run(
     depth: int | None = None,
     tag: str = "reranked",
     qrels: Any = None,
+    measures: Iterable[Any] | None = None,
     level: int = 1,
     only_judged: bool = False,
     per_query: str | os.PathLike[str] | None = None,
@@ -75,8 +77,11 @@ def rerank_run(
         The last column of the output.
     qrels : str, path or mapping, optional
         The judgements to evaluate with: a file, a name, or a mapping from qid to a mapping from docid to grade.
+    measures : iterable of str or ir_measures.Measure, optional
+        ``["nDCG@10", "RR(rel=2)@10"]`` and the like; see `pyserini_rerank.runs.measures.parse_measures`. The plot is of
+        the first.
     level : int
-        The grade from which on a document is relevant.
+        The grade from which on a document is relevant, for measures that do not say so themselves.
     only_judged : bool
         Leave the queries out that are not judged.
     per_query, plot : path, optional
@@ -118,7 +123,14 @@ def rerank_run(
     else:
         run = Path(run)
     settings = RerankSettings(None if depth is None else whole(depth, "depth", least=1), tag, skip_bad)
-    judging = Judging(qrels, whole(level, "level", least=1), only_judged, _path(per_query), _path(plot))
+    judging = Judging(
+        qrels,
+        None if measures is None else listed(measures, "measures"),
+        whole(level, "level", least=1),
+        only_judged,
+        _path(per_query),
+        _path(plot),
+    )
     output, cache, tokens, reranker = Path(output), _path(cache), _path(tokens), settled(reranker)
     if ray and (loaded := list(given_rerankers(reranker))):
         raise TypeError(f"ray=True loads the reranker on each machine, and {loaded[0].name} is loaded here: name it.")

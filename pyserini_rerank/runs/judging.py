@@ -1,6 +1,7 @@
 """The judgements that a run is evaluated by, and the figures that are reported and written of it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ..files.writing import replace, target_of
 from . import input_states
-from .evaluation import MEASURE, Values, compare, evaluate, per_query, query_table, read_run
+from .evaluation import Values, compare, evaluate, per_query, query_table, read_run
+from .measures import parse_measures
 from .topics import Qrels, load_qrels
 
 
@@ -29,8 +31,8 @@ class Judging:
     ----------
     qrels : optional
         See `load_qrels`. Without them nothing is evaluated.
-    level : int
-        The grade from which on a document is relevant.
+    measures, level
+        See `pyserini_rerank.runs.measures.parse_measures`.
     only_judged : bool
         Leave the queries out that are not judged.
     per_query, plot : path, optional
@@ -39,17 +41,20 @@ class Judging:
     Raises
     ------
     ValueError
-        There are no judgements, but something is asked for that needs them; the plot's file has no format.
+        There are no judgements, but something is asked for that needs them; a measure cannot be computed; the plot's
+        file has no format.
     """
 
     qrels: Any = None
+    measures: Sequence[Any] | None = None
     level: int = 1
     only_judged: bool = False
     per_query: Path | None = None
     plot: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.qrels is None and (self.only_judged or self.per_query or self.plot):
+        parse_measures(self.measures, self.level)
+        if self.qrels is None and (self.only_judged or self.per_query or self.plot or self.measures):
             raise ValueError("name the judgements to evaluate with, by qrels=.")
         if self.plot:
             from ..experiments import plots
@@ -82,16 +87,18 @@ class Judging:
         OSError
             The table or the plot cannot be written.
         """
-        after, coverage = evaluate(read_run(output), self.judged, self.level)
+        measures = parse_measures(self.measures, self.level)
+        first = str(measures[0])
+        after, coverage = evaluate(read_run(output), self.judged, measures)
         # The output's queries are all among the run's.
-        evaluated = {qid: self.judged[qid] for qid in after[MEASURE]}
-        before = per_query(read_run(run), evaluated, self.level) if run else None
+        evaluated = {qid: self.judged[qid] for qid in after[first]}
+        before = per_query(read_run(run), evaluated, measures) if run else None
         if self.per_query:
             replace(self.per_query, "".join(query_table(after, before)))
         if self.plot and before:
             from ..experiments import plots
 
-            plots.save(plots.gains(after["nDCG@10"], before["nDCG@10"], "nDCG@10"), self.plot)
+            plots.save(plots.gains(after[first], before[first], first), self.plot)
         name = str(self.qrels) if isinstance(self.qrels, str | os.PathLike) else "a mapping"
         report = {"qrels": name, "level": self.level, **coverage._asdict(), "measures": compare(after, before)}
         return Evaluation({**report, "state": input_states.of_value(self.judged)}, after, before)

@@ -1,6 +1,5 @@
 """The inputs of a reranked run: opened, read where they are small, and told apart by content."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import one_of
-from ..files.reading import at_rest, digest, is_input
-from ..texts.collection import Collection
-from ..texts.opening import CallableTexts, open_source
+from ..files.reading import at_rest, digest
+from ..texts.opening import open_source
 from ..texts.source import Source
 from . import input_states
 from .bm25_run import BM25
@@ -149,8 +147,6 @@ def open_texts(texts: Any, tokens: Path | None = None) -> Source | None:
     """
     if texts is None and tokens is None:
         return None
-    if isinstance(texts, str | os.PathLike) and is_input(path := Path(texts)):
-        return CallableTexts(Collection(path).get, str(path))
     return open_source(texts, tokens, None)
 
 

@@ -1,6 +1,7 @@
 """The documents of a collection file, without holding them in memory: by docid, or all in their order."""
 
 import json
+import threading
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -101,7 +102,7 @@ class _File:
 
 
 class Collection(_File):
-    """Documents of such a file, looked up by docid.
+    """Documents of such a file, looked up by docid, from any number of threads.
 
     Reading the file once makes a table of 16 bytes a document, sorted by a hash of the docid; a text is
     read from the file when it is asked for.
@@ -115,6 +116,7 @@ class Collection(_File):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._file = path.open("rb")
+        self._reading = threading.Lock()
         rows = np.fromiter(self._rows(), dtype=[("hash", np.uint64), ("offset", np.uint64)])
         self._rows_by_hash = rows[np.argsort(rows["hash"], kind="stable")]
 
@@ -126,8 +128,9 @@ class Collection(_File):
         for row in range(int(np.searchsorted(hashes, np.uint64(wanted))), len(hashes)):
             if hashes[row] != wanted:
                 break
-            self._file.seek(int(self._rows_by_hash["offset"][row]))
-            line = self._file.readline()
+            with self._reading:  # which moves the file's position, for all threads
+                self._file.seek(int(self._rows_by_hash["offset"][row]))
+                line = self._file.readline()
             if self.docid(line) == docid:
                 try:
                     return self.text(line)

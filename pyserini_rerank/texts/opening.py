@@ -2,29 +2,46 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..retrieval.candidates import Fields
+from .collection import Collection
 from .formats import Template, text_of_fields
 from .source import Source, TextSource
 from .stored import IndexTexts, StoredTexts, open_index
 from .token_index import TokenIndex
 
+#: What may become of a hit whose document has no text.
+MISSING = ("error", "skip")
 
-def open_source(texts: Any, tokens: Any, searcher: Any) -> Source:
+
+def open_source(texts: Any, tokens: Any, searcher: Any, missing: str = "error") -> Source:
     """Decide where the passages of a searcher's hits come from: texts, or a token index.
+
+    Parameters
+    ----------
+    texts, tokens, searcher
+        See `resolve` and `pyserini_rerank.texts.token_index.TokenIndex`.
+    missing : str
+        What becomes of a hit whose document has no text there: ``"error"``, or ``"skip"``, which leaves it out of
+        what is scored. It then follows below the reranked hits, as one with an empty text does.
 
     Raises
     ------
     TypeError
         Both are given.
-    As `pyserini_rerank.texts.opening.resolve` and `pyserini_rerank.texts.token_index.TokenIndex`.
+    ValueError
+        `missing` is neither.
+    As `resolve` and `TokenIndex`.
     """
-    if tokens is None:
-        return resolve(texts, searcher)
-    if texts is not None:
+    if missing not in MISSING:
+        raise ValueError(f"missing={missing!r}: there are {' and '.join(MISSING)}.")
+    if tokens is not None and texts is not None:
         raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
-    return TokenIndex(tokens)
+    source = resolve(texts, searcher) if tokens is None else TokenIndex(tokens)
+    source.skips_missing = missing == "skip"
+    return source
 
 
 def resolve(texts: Any, searcher: Any) -> Source:
@@ -35,6 +52,8 @@ def resolve(texts: Any, searcher: Any) -> Source:
     texts
         None: the stored documents, else the index that Pyserini's catalogue names for a prebuilt one.
         A searcher, or the path or prebuilt name of an index: the documents stored there.
+        The path of a collection file, JSON lines or TSV: it is read through once, here, and then from the disk; see
+        `pyserini_rerank.texts.collection.Collection`.
         A mapping (a pandas Series is one) or a callable from docid to text. A `Template` for documents of one's own
         making.
     searcher
@@ -43,7 +62,9 @@ def resolve(texts: Any, searcher: Any) -> Source:
     Raises
     ------
     FileNotFoundError
-        `texts` names an index that is neither a folder nor in Pyserini's catalogue.
+        `texts` names what is no file, no folder, and no index of Pyserini's catalogue.
+    ValueError
+        The collection file cannot be read.
     TypeError
         `texts` is none of the above.
     """
@@ -53,12 +74,14 @@ def resolve(texts: Any, searcher: Any) -> Source:
         return StoredTexts(searcher, texts) if texts.index is None else IndexTexts(open_index(texts.index), texts)
     if isinstance(texts, Mapping) or (hasattr(texts, "keys") and not hasattr(texts, "columns")):  # a pandas Series
         return _checked(texts.get, "the mapping given as texts=")
+    if isinstance(texts, str | os.PathLike) and os.path.exists(texts) and not os.path.isdir(texts):
+        return CallableTexts(Collection(Path(texts)).get, os.fspath(texts))
     if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
         return IndexTexts(open_index(texts), text_of_fields)
     if callable(texts):
         return _checked(texts, "what the callable given as texts= returns")
     raise TypeError(
-        "texts= takes a searcher, an index's path or name, a mapping, a callable or a Template, "
+        "texts= takes a searcher, an index's path or name, a collection file, a mapping, a callable or a Template, "
         f"not {type(texts).__name__}."
     )
 

@@ -16,8 +16,8 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 #: What to do about a hit without text.
 PASS_TEXTS = (
-    "pass texts=, with an index that stores text (a searcher, a path or a prebuilt name), a mapping or callable from "
-    "docid to text, or a Template for JSON of your own."
+    "pass texts=, with an index that stores text (a searcher, a path or a prebuilt name), a collection file, a mapping "
+    "or callable from docid to text, or a Template for JSON of your own; or missing='skip'."
 )
 
 
@@ -60,6 +60,9 @@ class Source(Protocol):
     def reads_documents(self) -> bool:
         """Does it read the documents that the hits store?"""
 
+    skips_missing: bool
+    """Is a hit whose document has no text left out of what is scored? It is an error otherwise."""
+
     def check(self, reranker: Readers) -> None:
         """Check that a reranker can read its passages; raises ValueError."""
 
@@ -71,25 +74,26 @@ class TextSource:
 
     remedy = PASS_TEXTS
     reads_documents = False
+    skips_missing = False
 
     def check(self, reranker: Readers) -> None:
         """Every reranker reads texts."""
 
 
 def read(source: Source, candidates: Candidates) -> list[Any]:
-    """Read the candidates' texts, as many as have been read of them.
+    """Read the candidates' texts, as many as have been read of them; None for one without text that is skipped.
 
     Raises
     ------
     MissingText
-        A hit has no text; the message names it, and what to do.
+        A hit has no text, and the source does not skip it; the message names it, and what to do.
     ValueError
         A document is there but cannot be read as text.
     """
     hits = zip(candidates.docids, candidates.documents, strict=True)
     texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
     for docid, text in zip(candidates.docids, texts, strict=True):
-        if text is None:
+        if text is None and not source.skips_missing:
             raise MissingText(f"hit {docid} has no text in {source.location}: {source.remedy}")
     return [clean(text) if isinstance(text, str) else text for text in texts]
 
@@ -100,5 +104,14 @@ def clean(text: str) -> str:
 
 
 def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
-    """Read the texts of some queries' candidates."""
-    return [Passages(candidates.docids, read(source, candidates), candidates.first_scores) for candidates in found]
+    """Read the texts of some queries' candidates. One that is skipped has nothing to score, as an empty one."""
+    texts = [read(source, candidates) for candidates in found]
+    return [
+        Passages(
+            candidates.docids,
+            ["" if text is None else text for text in of_query],
+            candidates.first_scores,
+            missing=of_query.count(None),
+        )
+        for candidates, of_query in zip(found, texts, strict=True)
+    ]

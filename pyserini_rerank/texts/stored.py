@@ -127,8 +127,8 @@ def open_index(index: Any) -> Any:
 
     if index not in TF_INDEX_INFO:
         raise FileNotFoundError(
-            f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's: "
-            "LuceneSearcher.list_prebuilt_indexes() lists those."
+            f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's, nor a "
+            "collection file: LuceneSearcher.list_prebuilt_indexes() lists those."
         )
     try:
         searcher = LuceneSearcher.from_prebuilt_index(index)

@@ -58,6 +58,7 @@ class TokenIndex:
 
     remedy = "the token index is of other or older documents; build one of these with `pyserini-rerank index-tokens`."
     reads_documents = False
+    skips_missing = False
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from pyserini_rerank.benchmarks.workload import read_pairs
+from pyserini_rerank.combining.maker import read_combination
 from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.files.cache import cache_folder
 from pyserini_rerank.files.reading import at_rest, open_lines
-from pyserini_rerank.loading import read_combination
 from pyserini_rerank.runs.official_candidates import OfficialCandidates, is_official
 from pyserini_rerank.runs.run_file import Skipped, read
 from pyserini_rerank.runs.topics import load_qrels, load_topics

@@ -35,9 +35,9 @@ def test_dl19_agrees_with_trec_eval(dl19):
     run, qrels = dl19
     ours = per_query(run.items(), qrels, default_measures(2))
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
-    binary = pytrec_eval.RelevanceEvaluator(
-        qrels, {"map", "recall_100", "recall_1000"}, relevance_level=2
-    ).evaluate(run)
+    binary = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recall_100", "recall_1000"}, relevance_level=2).evaluate(
+        run
+    )
     for qid in qrels:
         assert ours["nDCG@10"][qid] == pytest.approx(theirs[qid]["ndcg_cut_10"], abs=5e-5)
         assert ours["AP(rel=2)"][qid] == pytest.approx(binary[qid]["map"], abs=5e-5)
