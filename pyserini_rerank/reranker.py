@@ -1,9 +1,10 @@
 """A reranker: a query and candidates to scores, and to hits in a new order."""
 
+import copy
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
@@ -102,6 +103,15 @@ class Reranker(ABC):
             yield self
         for part in self.parts:
             yield from part.leaves()
+
+    def with_leaves(self, replace: Callable[["Reranker"], "Reranker"]) -> "Reranker":
+        """Copy it with other rerankers in the place of its leaves; the copy has counts of its own."""
+        if not self.parts:
+            return replace(self)
+        clone = copy.copy(self)
+        clone.parts = tuple(part.with_leaves(replace) for part in self.parts)
+        clone.counts, clone._lock = Counts(), threading.Lock()
+        return clone
 
     @property
     def vocabulary(self) -> str | None:

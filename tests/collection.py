@@ -130,7 +130,7 @@ class HashBackend:
         What each call of `plan` was given.
     """
 
-    max_length = 512
+    max_length, fingerprint = 512, ""
 
     def __init__(self, score: Any = hashed) -> None:
         self.score = score

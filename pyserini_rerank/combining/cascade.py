@@ -9,6 +9,7 @@ from ..arguments import whole
 from ..counts import Counts
 from ..passages import Passages, Tokens
 from ..ranking import Positions, Ranking
+from ..reranker import Reranker
 from .combination import Combination
 from .maker import Maker, numbered
 
@@ -42,17 +43,22 @@ class Cascade(Combination, written="cascade"):
                 "the stage before."
             )
         with Maker() as maker:
-            self.stages = [(maker.make(part), depth) for part, depth in pairs]
-        named = ", ".join(f"{reranker.name}@{depth}" for reranker, depth in self.stages)
-        super().__init__(f"cascade({named})", [reranker for reranker, _ in self.stages])
-        self.depth = depths[0]
+            parts = [maker.make(part) for part, _ in pairs]
+        named = ", ".join(f"{part.name}@{depth}" for part, depth in zip(parts, depths, strict=True))
+        super().__init__(f"cascade({named})", parts)
+        self.depths, self.depth = depths, depths[0]
+
+    @property
+    def stages(self) -> list[tuple[Reranker, int]]:
+        """The rerankers, each with its depth."""
+        return list(zip(self.parts, self.depths, strict=True))
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
         return self.parts[-1].cuts(query, passage)  # the scores are the last stage's
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         for passages in found:
-            if len(passages.texts) > self.stages[0][1]:
+            if len(passages.texts) > self.depths[0]:
                 passages.ranked_scores()  # the first of them are the best, or this raises
         orders = [np.arange(len(passages.texts))[: self.depth] for passages in found]
         behind = [np.empty(0, dtype=np.intp) for _ in found]

@@ -8,6 +8,7 @@ import numpy as np
 from ..counts import Counts
 from ..passages import Parts, Passages
 from ..ranking import Ranking, arrange
+from ..reranker import Reranker
 from ..retrieval.candidates import Candidates
 from ..retrieval.hits import Hits, Trace, rescored
 from ..retrieval.jvm import JAVA_LOCK
@@ -48,10 +49,15 @@ class Segments(Combination, written="segments"):
         self.aggregate = PartsAggregate(aggregate)
         self.delimiter = delimiter
         with Maker() as maker:
-            self.reranker = maker.make(reranker)
-            self.aggregate.check(self.reranker.scales_of_parts, self.reranker.name)
-        super().__init__(f"segments({self.reranker.name}, {aggregate}, {delimiter})", [self.reranker])
-        self.scale = self.aggregate.scale(self.reranker.scale)
+            part = maker.make(reranker)
+            self.aggregate.check(part.scales_of_parts, part.name)
+        super().__init__(f"segments({part.name}, {aggregate}, {delimiter})", [part])
+        self.scale = self.aggregate.scale(part.scale)
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker that scores the documents."""
+        return self.parts[0]
 
     @property
     def scales_of_parts(self) -> set[Scale]:

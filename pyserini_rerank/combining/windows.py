@@ -52,10 +52,15 @@ class Windows(Combination, written="windows"):
         self.size, self.stride = size, stride
         self.aggregate = PartsAggregate(aggregate)
         with Maker() as maker:
-            self.reranker = maker.make(reranker)
-            self._check(self.reranker)
-        super().__init__(f"windows({self.reranker.name}, {size}/{stride}, {aggregate})", [self.reranker])
-        self.scale = self.aggregate.scale(self.reranker.scale)
+            part = maker.make(reranker)
+            self._check(part)
+        super().__init__(f"windows({part.name}, {size}/{stride}, {aggregate})", [part])
+        self.scale = self.aggregate.scale(part.scale)
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker that scores the windows."""
+        return self.parts[0]
 
     def _check(self, reranker: Reranker) -> None:
         """Check that the documents can be cut by the tokens of a reranker, and its scores be put together."""

@@ -21,9 +21,11 @@ from ..runs.measures import parse_measures
 from ..runs.significance import CORRECTIONS, TESTS
 from ..runs.topics import Qrels, load_qrels, load_topics
 from ..texts.source import passages
-from .result import Cost, ExperimentResult, RunFiles, settings_of
+from .result import Cost, ExperimentResult
+from .run_files import RunFiles
+from .settings import settings_of
 from .shared_scores import SharedScores, SharingReranker
-from .systems import System, SystemReader, default_depth
+from .systems import System, SystemReader, default_depth, first_stages_of, lacking_first_stages
 
 
 def experiment(
@@ -63,8 +65,8 @@ def experiment(
     level : int
         The grade from which on a document counts as relevant, for measures that do not say so themselves.
     depth : int, optional
-        How many hits each first stage is asked for; they are reranked, and evaluated. By default as many as the
-        deepest cascade or system takes, else 100.
+        How many hits each first stage is asked for; they are reranked, and evaluated. By default 100, or as
+        many as the deepest cascade or system takes.
     texts, tokens : optional
         Where the documents' texts are, as for `set_reranker`, where the searchers do not store them.
     baseline : str, optional
@@ -95,24 +97,26 @@ def experiment(
     _check_choices(systems, baseline, test, correction)
     queries, judged = _judged(load_topics(topics), load_qrels(qrels))
     with ExitStack() as stack:
-        read = SystemReader(queries, texts, tokens, options, stack).read(systems)
-        depth = default_depth(read) if depth is None else whole(depth, "depth", least=1)
-        runs = stack.enter_context(RunFiles(output, [system.name for system in read]))
-        facts = settings_of(read, queries, judged, depth)
-        runs.check(facts)
+        compared = SystemReader(queries, texts, tokens, options, stack).read(systems)
+        depth = default_depth(compared) if depth is None else whole(depth, "depth", least=1)
+        every = [*compared, *lacking_first_stages(compared)]
+        runs = stack.enter_context(RunFiles(output, [system.name for system in every]))
+        settings = settings_of(compared, queries, judged, depth)
+        runs.check(settings)
         shared = SharedScores(runs.scores)
-        entrants = [Entrant(system, shared, stack) for system in read]
+        entrants = [Entrant(system, shared, stack) for system in every]
         progress = stack.enter_context(tqdm(total=len(queries), desc="experiment", unit=" topics", disable=None))
         for shard in map(dict, batched(queries.items(), max(1, SHARD // depth))):
             _run_shard(shard, entrants, judged, wanted, depth, runs)
             shared.save()
             progress.update(len(shard))
-        names = [str(measure) for measure in wanted]
+        runs.finish()
         result = ExperimentResult(
-            {entrant.system.name: entrant.values for entrant in entrants}, names,
-            {entrant.system.name: entrant.cost() for entrant in entrants}, baseline, test, correction, facts,
+            {entrant.system.name: entrant.values for entrant in entrants[: len(compared)]},
+            {entrant.system.name: entrant.cost() for entrant in entrants[: len(compared)]},
+            runs, settings, judged, first_stages_of(every), baseline=baseline, test=test, correction=correction,
         )  # fmt: skip
-        runs.finish(result)
+        result.write()
     return result
 
 
@@ -160,7 +164,7 @@ def _run_shard(
         for entrant in entrants
         if entrant.system.source and entrant.system.source.reads_documents
     }
-    for position, entrant in enumerate(entrants):
+    for entrant in entrants:
         stage, source = entrant.system.stage, entrant.system.source
         if id(stage) not in found:
             start = perf_counter()
@@ -174,7 +178,7 @@ def _run_shard(
         texts, reading = read[id(stage), id(source)] if source else ([], 0.0)
         hits = entrant.rank(shard, candidates, texts, depth)
         entrant.seconds += searching + reading
-        runs.write(position, list(shard), hits)
+        runs.write(entrant.system.name, list(shard), hits)
         # The order that was returned is what counts, whatever the scores.
         ranked = ((qid, places(of_query)) for qid, of_query in zip(shard, hits, strict=True))
         for measure, values in per_query(ranked, judged, measures).items():

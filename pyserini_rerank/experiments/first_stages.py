@@ -4,14 +4,14 @@ import inspect
 import os
 import pickle
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..arguments import listed, mapped
 from ..retrieval.candidates import Candidates, from_hits
-from ..retrieval.hits import rescored
+from ..retrieval.hits import check_hit, rescored
 from ..retrieval.searcher_adapter import SearcherAdapter
 from ..runs import run_file
 from ..runs.run_file import RunHit
@@ -118,5 +118,7 @@ def _ordered(hits: Any, qid: str) -> list[Any]:
     """Read a query's hits; scores by docid are put in order, equal ones as they are given."""
     if not hasattr(hits, "items"):
         return listed(hits, f"the hits of {qid}")
-    scored: Iterable[tuple[Any, Any]] = mapped(hits, f"the hits of {qid}").items()
-    return [RunHit(docid, float(score)) for docid, score in sorted(scored, key=lambda hit: -hit[1])]
+    scored = [RunHit(docid, score) for docid, score in mapped(hits, f"the hits of {qid}").items()]
+    for hit in scored:
+        check_hit(hit)
+    return sorted(scored, key=lambda hit: -hit.score)

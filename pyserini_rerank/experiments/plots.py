@@ -7,6 +7,7 @@ readable in a dark notebook as well. A notebook shows the figure that a cell end
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
     from ..runs.evaluation import Run
     from ..runs.topics import Qrels
+    from .depth_curve import Curve
 
 #: Readable on white and on black, and distinguishable by colour-blind people; nothing rests on colour alone.
 GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
+#: Distinguishable without colours as well.
+LINES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
 #: Depths at which the curve of quality by depth has its points; the first stage's and the last are added.
 DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
@@ -263,3 +267,48 @@ def _png(figure: "Figure") -> bytes:
     data = io.BytesIO()
     figure.savefig(data, format="png")
     return data.getvalue()
+
+
+def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
+    """Draw systems' means by the depth to which they rerank; at a depth of 0 it is the first stage's.
+
+    Raises
+    ------
+    ValueError
+        There is no curve.
+    """
+    if not curves:
+        raise ValueError("no system reranks, so there is no depth to draw.")
+    figure = _figure(8, 4.5)
+    axes = figure.subplots()
+    for (name, curve), line in zip(curves.items(), cycle(LINES)):
+        [(_, first), *rest] = curve
+        axes.plot(*zip(*rest, strict=True), line, label=name, markersize=4)
+        axes.axhline(first, color=NEUTRAL, linestyle=":", linewidth=1)
+    ticks = sorted({depth for curve in curves.values() for depth, _ in curve if depth})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, labels=[str(depth) for depth in ticks], rotation=45)
+    axes.minorticks_off()
+    axes.set_xlabel("depth: candidates of the first stage that are reranked (dotted: none)")
+    axes.set_ylabel(measure)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def cost(points: Mapping[str, tuple[float, float]], measure: str) -> "Figure":
+    """Draw systems' means against the milliseconds that they take a topic; raises ValueError if there is none."""
+    if not points:
+        raise ValueError("the time of no system is known.")
+    figure = _figure(8, 4.5)
+    axes = figure.subplots()
+    for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda point: point[1]), 1):
+        axes.scatter(x, y, color=GAIN, label=f"{number}  {name}")
+        axes.annotate(str(number), (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
+    axes.set_xscale("log")
+    axes.margins(x=0.1)
+    axes.set_xlabel("milliseconds a topic")
+    axes.set_ylabel(measure)
+    axes.grid(alpha=0.3)
+    return figure

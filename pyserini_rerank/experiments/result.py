@@ -1,5 +1,6 @@
 """The result of an experiment: means, tests against a baseline and costs, as tables, figures and files."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,14 +15,15 @@ import numpy as np
 
 from ..runs.evaluation import Values
 from ..runs.significance import CORRECTIONS, TESTS
+from ..runs.topics import Qrels
 from . import plots, tables
-from .depth_curve import depth_curve
+from .depth_curve import depth_curve, read_queries
 from .run_files import RunFiles, copy, write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-    from rich.table import Table
+    from rich.console import Group
 
 #: A corrected p below it is marked.
 SIGNIFICANT = 0.05
@@ -81,12 +83,15 @@ class ExperimentResult:
         costs: dict[str, Cost],
         runs: RunFiles,
         settings: dict[str, Any],
+        qrels: Qrels,
+        first_stages: dict[str, str],
         *,
         baseline: str | None,
         test: str,
         correction: str,
     ) -> None:
-        self.values, self.costs, self.settings = values, costs, settings
+        self.values, self.costs, self.settings, self._qrels = values, costs, settings, qrels
+        self._first_stages = first_stages
         self.systems = list(values)
         self.measures = list(values[self.systems[0]])
         self.baseline, self.test, self.correction = baseline, test, correction
@@ -123,7 +128,7 @@ class ExperimentResult:
                 int((values > before).sum()),
                 int((values < before).sum()),
                 int((values == before).sum()),
-            )  # fmt: skip
+            )
             for (system, values), p in zip(after.items(), corrected, strict=True)
         }
 
@@ -142,12 +147,12 @@ class ExperimentResult:
                 row[measure] = self.mean(system, measure)
                 if self.baseline is not None:
                     beside = self.differences[measure].get(system)
-                    row[f"{measure} p"] = beside and beside.corrected
+                    row[f"{measure} p"] = math.nan if beside is None or beside.corrected is None else beside.corrected
                     row |= {
                         f"{measure} {name}": beside and getattr(beside, name) for name in ("wins", "losses", "ties")
                     }
             rows.append({**row, **asdict(self.costs[system])})
-        return DataFrame(rows, index=self.systems)
+        return DataFrame(rows, index=self.systems).convert_dtypes()
 
     @property
     def per_query(self) -> "DataFrame":
@@ -184,8 +189,8 @@ class ExperimentResult:
         """
         measure = self._measure(measure)
         curves = {
-            system: depth_curve(self._runs.path(system), stage, self.settings["judgements"], measure)
-            for system, stage in self._runs.stages()
+            system: depth_curve(read_queries(self._runs.paths[stage], self._runs.paths[system]), self._qrels, measure)
+            for system, stage in self._first_stages.items()
         }
         return plots.depths(curves, measure)
 
@@ -240,7 +245,7 @@ class ExperimentResult:
     def _repr_html_(self) -> str:
         return tables.as_html(self)
 
-    def __rich__(self) -> "Table":
+    def __rich__(self) -> "Group":
         return tables.as_rich(self)
 
     def __repr__(self) -> str:

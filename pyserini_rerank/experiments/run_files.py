@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..files.writing import held, replace
 from ..retrieval.hits import Hits
@@ -47,18 +47,20 @@ class RunFiles:
         self.folder = Path(output).expanduser()
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"output={os.fspath(output)!r} is a file: name a folder.")
-        self.paths = [self.folder / file_name(number, name) for number, name in enumerate(names, 1)]
+        self.paths = {name: self.folder / file_name(number, name) for number, name in enumerate(names, 1)}
         self.scores = self.folder / "scores"
+        self._files: dict[str, TextIO] = {}
 
     def __enter__(self) -> "RunFiles":
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(held(self.folder / REPORT, self.folder))
-        self._files = [self._stack.enter_context(_growing(path).open("w", encoding="utf-8")) for path in self.paths]
+        for name, path in self.paths.items():
+            self._files[name] = self._stack.enter_context(_growing(path).open("w", encoding="utf-8"))
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
-        for path in self.paths:
+        for path in self.paths.values():
             _growing(path).unlink(missing_ok=True)
 
     def check(self, settings: dict[str, Any]) -> None:
@@ -76,7 +78,7 @@ class RunFiles:
                 f"{self.folder} holds an experiment of another {', '.join(different)}: name another folder by output=."
             )
 
-    def write(self, number: int, qids: Sequence[str], hits: Sequence[Hits]) -> None:
+    def write(self, name: str, qids: Sequence[str], hits: Sequence[Hits]) -> None:
         """Add topics to a system's run.
 
         Raises
@@ -88,12 +90,12 @@ class RunFiles:
             check_name(qid, "the qid", "rename the topic")
             for hit in of_query:
                 check_name(hit.docid, "the docid", "index the document under another one")
-            self._files[number].writelines(lines(qid, of_query, self.paths[number].stem))
+            self._files[name].writelines(lines(qid, of_query, self.paths[name].stem))
 
     def finish(self) -> None:
         """Put the runs under their names."""
-        for file, path in zip(self._files, self.paths, strict=True):
-            file.close()
+        for name, path in self.paths.items():
+            self._files[name].close()
             os.replace(_growing(path), path)
 
 
@@ -103,12 +105,13 @@ def write_report(folder: Path, report: dict[str, Any], values: Sequence[str]) ->
     replace(folder / REPORT, json.dumps(report, indent=2) + "\n")
 
 
-def copy(folder: Path, target: Path) -> None:
-    """Copy an experiment's files to another folder, without the scores."""
+def copy(folder: Path, target: Path) -> Path:
+    """Copy an experiment's files to another folder, without the scores; give that folder."""
     target.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, target)
+    return target
 
 
 def file_name(number: int, system: str) -> str:

@@ -1,4 +1,4 @@
-"""Scores that the systems of an experiment share: each pair is scored once, and its time is everybody's who needs it."""
+"""Scores that the systems of an experiment share: each pair is scored once, and its time counts for all of them."""
 
 import json
 import threading
@@ -129,8 +129,8 @@ class SharedScores:
             meter = self.meters.setdefault(leaf.fingerprint or f"{id(leaf)}", Meter())
             given, folder = leaf.backend, self.folder
             if isinstance(given, CachedBackend):  # the user's own cache is kept
-                given, folder = given.backend, given.store.folder
-            metered = MeteredBackend(given, meter)
+                folder = given.store.folder
+            metered = MeteredBackend(given.backend if isinstance(given, CachedBackend) else given, meter)
             backends.append(metered)
             models.append(ModelReranker(CachedBackend(metered, folder) if leaf.fingerprint else metered, leaf.name))
             return models[-1]

@@ -137,8 +137,21 @@ class SystemReader:
 
 
 def default_depth(systems: list[System]) -> int:
-    """Give the depth of the deepest system, of those that have one; 100 where none has."""
-    return max((system.depth for system in systems if system.depth), default=DEPTH)
+    """Give the depth of the deepest system, but 100 at least."""
+    return max(DEPTH, *(system.depth or 0 for system in systems))
+
+
+def lacking_first_stages(systems: list[System]) -> list[System]:
+    """Give the first stages that are reranked and no system by themselves; their runs are kept as well."""
+    alone = {id(system.stage) for system in systems if system.reranker is None}
+    stages = {id(system.stage): system.stage for system in systems if id(system.stage) not in alone}
+    return [System(f"first stage {number}", stage) for number, stage in enumerate(stages.values(), 1)]
+
+
+def first_stages_of(systems: list[System]) -> dict[str, str]:
+    """Name the first stage of each system that reranks."""
+    alone = {id(system.stage): system.name for system in systems if system.reranker is None}
+    return {system.name: alone[id(system.stage)] for system in systems if system.reranker}
 
 
 def vars_of(given: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from .result import ExperimentResult
 
@@ -34,13 +34,14 @@ def cells(result: "ExperimentResult", system: str) -> list[Cell]:
     row = []
     for measure in result.measures:
         mean = result.mean(system, measure)
-        best = mean == max(result.mean(other, measure) for other in result.systems)
+        means = {result.mean(other, measure) for other in result.systems}
         beside = result.differences[measure].get(system)
         note = ""
         if beside:
             p = "" if beside.corrected is None else f", p = {beside.corrected:.2g}"
             note = f"{beside.wins} better, {beside.losses} worse, {beside.ties} equal{p}"
-        row.append(Cell(f"{mean:.4f}", best and len(result.systems) > 1, bool(beside and beside.significant), note))
+        best = len(means) > 1 and mean == max(means)
+        row.append(Cell(f"{mean:.4f}", best, bool(beside and beside.significant), note))
     return row
 
 
@@ -54,9 +55,9 @@ def costs(result: "ExperimentResult", system: str) -> list[str]:
     return [f"{cost.pairs:,}", time, rate, f"{cost.cut_passages / cost.pairs:.1%}"]
 
 
-def legend(result: "ExperimentResult") -> str:
+def legend(result: "ExperimentResult", best: str = "is bold") -> str:
     """Explain the marks of the table in a sentence or two."""
-    said = f"Means over {result.topics:,} topics; the best is bold."
+    said = f"Means over {result.topics:,} topics; the best {best}."
     if result.baseline is not None:
         others = len(result.systems) - 1
         how = "" if others < 2 or result.correction == "none" else f", {result.correction} over {others} systems"
@@ -90,23 +91,33 @@ def as_html(result: "ExperimentResult") -> str:
     return f'<table style="{style}">{caption}{head}<tbody>{"".join(body)}</tbody></table>'
 
 
-def as_rich(result: "ExperimentResult") -> "Table":
-    """Give the table for a terminal, to be printed by Rich."""
+def as_rich(result: "ExperimentResult", *, plain: bool = False) -> "Group":
+    """Give the means, and below them the costs, for a terminal of 80 columns; Rich prints them.
+
+    Where it is `plain`, without bold letters, the best has an asterisk.
+    """
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, caption=legend(result), caption_justify="left", pad_edge=False)
-    table.add_column("system", overflow="fold")
-    for heading in (*result.measures, *COSTS):
-        table.add_column(heading, justify="right", no_wrap=True)
+    def table(headings: Sequence[str]) -> Table:
+        made = Table(box=SIMPLE_HEAD, pad_edge=False)
+        made.add_column("system", overflow="fold", min_width=8)
+        for heading in headings:
+            made.add_column(heading, justify="right", overflow="fold", min_width=7)
+        return made
+
+    quality, cost = table(result.measures), table(COSTS)
     for system in result.systems:
         means = [
-            Text(cell.text + (DAGGER if cell.significant else " "), "bold" if cell.best else "")
+            Text("*" * (plain and cell.best) + cell.text + (DAGGER if cell.significant else " "), "bold" * cell.best)
             for cell in cells(result, system)
         ]
-        table.add_row(Text(system), *means, *costs(result, system))
-    return table
+        quality.add_row(Text(system), *means)
+        cost.add_row(Text(system), *costs(result, system))
+    said = legend(result, "has an asterisk" if plain else "is bold")
+    return Group(quality, Text(said), cost)
 
 
 def as_text(result: "ExperimentResult") -> str:
@@ -114,7 +125,7 @@ def as_text(result: "ExperimentResult") -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, color_system=None, force_jupyter=False, force_terminal=False).print(as_rich(result))
+    Console(file=text, color_system=None, force_jupyter=False, force_terminal=False).print(as_rich(result, plain=True))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
