@@ -98,9 +98,10 @@ def trace(hits: Hits) -> list[Trace]:
 
 def check_hit(hit: Any) -> None:
     """Check that something is a hit; raises TypeError."""
-    docid, score = getattr(hit, "docid", None), getattr(hit, "score", None)
+    docid: Any = getattr(hit, "docid", None)
+    score: Any = getattr(hit, "score", None)
     try:
-        float(score)  # type: ignore[arg-type]
+        float(score)
     except (TypeError, ValueError):
         score = None
     if score is None or not isinstance(docid, str):
