@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import registration
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .combining.cascade import Cascade
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from .searcher import RerankingSearcher
     from .texts.formats import Template
     from .texts.source import MissingText
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "compare": "notebook.comparison",

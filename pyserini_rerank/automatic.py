@@ -13,15 +13,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import ir_measures
 import numpy as np
 import torch
+from ir_measures import nDCG
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from . import docstrings
 from .files.cache import made_once
 from .model import ModelReranker
-from .runs.evaluation import MEASURE, per_query
 from .scoring.backend import make_backend
 from .scoring.backends.devices_backend import devices_of
 from .scoring.checkpoints.checkpoint import fingerprint_of, resolve
@@ -226,10 +227,11 @@ def questions() -> tuple[list[tuple[str, str]], list[tuple[str, str]], dict[str,
 def ndcg(owners: Sequence[tuple[str, str]], scores: NDArray[np.float32], qrels: dict[str, dict[str, int]]) -> float:
     """Give the mean nDCG@10 of scores, float32 (n,), each of a question's passage."""
     run: dict[str, dict[str, float]] = defaultdict(dict)
-    for (qid, docid), score in zip(owners, scores.tolist(), strict=True):
-        run[qid][docid] = score
-    values = per_query(run.items(), qrels)[MEASURE]
-    return sum(values.values()) / len(values)
+    for index in np.argsort(-scores, kind="stable"):
+        qid, docid = owners[index]
+        # Places and not scores, of which trec_eval would order equal ones by docid.
+        run[qid][docid] = -float(len(run[qid]))
+    return sum(metric.value for metric in ir_measures.iter_calc([nDCG @ 10], qrels, run)) / len(qrels)
 
 
 def _version(package: str) -> str | None:

@@ -12,7 +12,7 @@ import tiny_checkpoints
 from pyserini_rerank import automatic
 from pyserini_rerank.runs.evaluation import per_query
 from pyserini_rerank.runs.provenance import provenance
-from pyserini_rerank.scoring import backend
+from pyserini_rerank.scoring.backends import openvino_backend
 from pyserini_rerank.scoring.backends.openvino_backend import OpenVinoBackend
 from pyserini_rerank.scoring.checkpoints.checkpoint import bundled
 
@@ -99,7 +99,7 @@ def test_what_was_measured_is_remembered(folder, monkeypatch, capsys):
 
 
 def test_the_fastest_is_refused_where_it_ranks_worse(folder, monkeypatch, capsys):
-    monkeypatch.setitem(backend.BUILT_IN, "openvino", f"{__name__}:Careless")
+    monkeypatch.setattr(openvino_backend, "OpenVinoBackend", Careless)
     options = {"backend": "auto", "dtype": "float32", "device": "cpu"}
     assert automatic.pick(folder, options)["backend"] == "torch"
     assert "torch float32 1.0000, 1.00; openvino float32 0." in capsys.readouterr().err
@@ -109,7 +109,7 @@ def test_the_fastest_is_refused_where_it_ranks_worse(folder, monkeypatch, capsys
 
 
 def test_nothing_that_is_fit(folder, monkeypatch):
-    monkeypatch.setitem(backend.BUILT_IN, "openvino", f"{__name__}:Careless")
+    monkeypatch.setattr(openvino_backend, "OpenVinoBackend", Careless)
     with pytest.raises(
         ValueError, match="nothing that was asked for ranks .* as well as torch in float32: torch float32 1.0000"
     ):
@@ -117,7 +117,7 @@ def test_nothing_that_is_fit(folder, monkeypatch):
 
 
 def test_what_fails_on_the_way_is_left_out(folder, monkeypatch, capsys):
-    monkeypatch.setitem(backend.BUILT_IN, "openvino", f"{__name__}:Failing")
+    monkeypatch.setattr(openvino_backend, "OpenVinoBackend", Failing)
     options = {"backend": "auto", "dtype": "float32", "device": "cpu", "batch_tokens": 10_000}
     assert automatic.pick(folder, options)["backend"] == "torch"
     assert "openvino float32 cannot: no memory is left." in capsys.readouterr().err

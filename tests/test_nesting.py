@@ -3,6 +3,7 @@
 import copy
 import faulthandler
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -211,9 +212,10 @@ class Loaded(HashBackend):
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list["weakref.ref[Loaded]"]:
-    from pyserini_rerank.scoring import backend
+    from pyserini_rerank.scoring import backend, backends
 
-    monkeypatch.setitem(backend.BUILT_IN, "counted", f"{__name__}:Loaded")
+    monkeypatch.setitem(sys.modules, f"{backends.__name__}.counted", sys.modules[__name__])
+    monkeypatch.setitem(backend.BUILT_IN, "counted", ("counted", "Loaded"))
     monkeypatch.setattr(Loaded, "made", [])
     return Loaded.made
 

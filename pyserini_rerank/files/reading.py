@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -115,6 +115,22 @@ def read_text(path: str | Path) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no UTF-8: write it anew.") from None
+
+
+def named(values: Any, names: Iterable[str]) -> str:
+    """Give the qid or docid of a JSON object: the first of its fields of these names that is there, and not null.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is neither a text nor a whole number: nobody knows how another file writes it.
+    """
+    found = [values[name] for name in names if values.get(name) is not None] if isinstance(values, dict) else []
+    if not found or found[0] == "":
+        raise ValueError("it has no docid")
+    if isinstance(found[0], bool) or not isinstance(found[0], str | int):
+        raise ValueError(f"its docid is {found[0]!r:.50}, neither a text nor a whole number")
+    return str(found[0])
 
 
 def is_input(path: str | Path) -> bool:

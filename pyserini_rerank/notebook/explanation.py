@@ -136,7 +136,8 @@ def _spread(drops: NDArray[np.float32], words: int, window: int) -> Sequence[flo
     for start, drop in enumerate(drops):
         total[start : start + window] += drop / window
         count[start : start + window] += 1
-    return (total / count).tolist()  # type: ignore[no-any-return]
+    shares: list[float] = (total / count).tolist()
+    return shares
 
 
 def _style(share: float) -> str:

@@ -98,12 +98,13 @@ def trace(hits: Hits) -> list[Trace]:
 
 def check_hit(hit: Any) -> None:
     """Check that something is a hit; raises TypeError."""
-    docid, score = getattr(hit, "docid", None), getattr(hit, "score", None)
+    docid: Any = getattr(hit, "docid", None)
+    score: Any = getattr(hit, "score", None)
     try:
-        float(score)  # type: ignore[arg-type]
+        is_number = not isinstance(score, str) and float(score) is not None
     except (TypeError, ValueError):
-        score = None
-    if score is None or not isinstance(docid, str):
+        is_number = False
+    if not (is_number and isinstance(docid, str)):
         raise TypeError(
             f"a hit is a {type(hit).__name__} whose docid is {docid!r:.80} and whose score is {score!r:.80}: give hits "
             "with a string as `docid` and a number as `score`, NaN where there is none."

@@ -3,8 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
-from .. import __version__
 from ..reranker import Reranker
+from ..version import __version__
 
 PACKAGES = ("pyserini", "torch", "transformers", "tokenizers", "numpy")
 

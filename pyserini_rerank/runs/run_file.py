@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from ..files.reading import lines_of
 
@@ -145,22 +144,6 @@ def column(data: bytes, what: str) -> str:
     if data.split() != [data]:
         raise BadLine(f"has the {what} {text!r:.50}, and there is no white space in a TREC run's", "correct the line")
     return text
-
-
-def named(values: Any, names: Iterable[str]) -> str:
-    """Give the qid or docid of a JSON object: the first of its fields of these names that is there, and not null.
-
-    Raises
-    ------
-    ValueError
-        There is none, or it is neither a text nor a whole number: nobody knows how another file writes it.
-    """
-    found = [values[name] for name in names if values.get(name) is not None] if isinstance(values, dict) else []
-    if not found or found[0] == "":
-        raise ValueError("it has no docid")
-    if isinstance(found[0], bool) or not isinstance(found[0], str | int):
-        raise ValueError(f"its docid is {found[0]!r:.50}, neither a text nor a whole number")
-    return str(found[0])
 
 
 def text_of(data: bytes) -> str:

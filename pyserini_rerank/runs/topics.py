@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import mapped, whole
-from ..files.reading import is_input, lines_of
+from ..files.reading import is_input, lines_of, named
 from ..retrieval.queries import text_or_blank
-from .run_file import HEADINGS, named
+from .run_file import HEADINGS
 
 Qrels = dict[str, dict[str, int]]
 
@@ -159,8 +159,10 @@ def _trec(lines: Iterable[bytes]) -> dict[str | int, dict[str, str]]:
         file.writelines(line + b"\n" for line in lines)
         file.flush()
         if hasattr(search, "load_topics_from_file"):  # 2.4
-            return search.load_topics_from_file(file.name, TREC_READER)  # type: ignore[no-any-return]
-        return search.get_topics_with_reader(TREC_READER, file.name)  # type: ignore[no-any-return]
+            topics: dict[str | int, dict[str, str]] = search.load_topics_from_file(file.name, TREC_READER)
+        else:
+            topics = search.get_topics_with_reader(TREC_READER, file.name)
+    return topics
 
 
 def _qrels_of_file(path: Path) -> Qrels:

@@ -155,11 +155,13 @@ def create(name: str) -> Callable[..., Backend]:
     """
     if name in BUILT_IN:
         module, attribute = BUILT_IN[name]
-        return getattr(import_module(f".backends.{module}", __package__), attribute)  # type: ignore[no-any-return]
+        maker: Callable[..., Backend] = getattr(import_module(f".backends.{module}", __package__), attribute)
+        return maker
     installed = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in installed:
         raise ValueError(f"there is no backend {name!r}: there are {', '.join(sorted({*BUILT_IN, *installed}))}.")
-    return installed[name].load()  # type: ignore[no-any-return]
+    installed_maker: Callable[..., Backend] = installed[name].load()
+    return installed_maker
 
 
 def make_backend(backend: str, name: Any, options: Mapping[str, Any]) -> Backend:

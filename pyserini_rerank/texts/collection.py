@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..files.reading import BOM, refuse_packed
-from ..runs.run_file import named
+from ..files.reading import BOM, named, refuse_packed
 from .formats import MAIN, text_of_fields
 from .source import clean
 

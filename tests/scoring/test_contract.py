@@ -1,11 +1,16 @@
 """The contract that every backend keeps, run against those that are here; and that it finds those that do not."""
 
 import time
+from importlib import import_module
+from inspect import get_annotations, isabstract, isclass
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
+import typed
 from collection import HashBackend
+from pyserini_rerank.scoring import backends
 from pyserini_rerank.scoring.backend import Batch, Plan
 from pyserini_rerank.scoring.backends.sentence_transformers_backend import SentenceTransformersBackend
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
@@ -37,6 +42,20 @@ class TestTorch(OfCheckpoint):
 
 class TestSentenceTransformers(OfCheckpoint):
     kind = SentenceTransformersBackend
+
+
+def test_mypy_checks_every_backend_of_the_package():
+    """Each is a parameter of the function in tests/typed.py that assigns it to `FullBackend`."""
+    modules = [import_module(f"{backends.__name__}.{module.name}") for module in iter_modules(backends.__path__)]
+    classes = {
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isclass(kind) and kind.__module__ == module.__name__ and hasattr(kind, "plan") and hasattr(kind, "run")
+    }
+    assert {kind for kind in classes if not isabstract(kind)} == set(get_annotations(typed.of_the_package).values()) - {
+        None
+    }
 
 
 class Given(BackendContract):

@@ -108,7 +108,7 @@ class Peer:
         assert self._process.stdin and self._process.stdout, "both are pipes"
         try:
             print(json.dumps(what), file=self._process.stdin, flush=True)
-            answer = json.loads(self._process.stdout.readline() or "{}")
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline() or "{}")
         except BrokenPipeError:
             answer = {}
         if not answer:
@@ -121,7 +121,7 @@ class Peer:
                 f"{self.name} fails in {self.python} ({what_it_says}): install there what it lacks, or name the Python "
                 "of another environment by --against-python."
             )
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def close(self) -> None:
         """End its process."""

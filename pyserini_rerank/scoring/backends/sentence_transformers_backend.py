@@ -188,7 +188,8 @@ class SentenceTransformersBackend(TextBackend):
         logits: NDArray[np.float32] = self._threads(
             self.model.predict, pairs, batch_size=most, activation_fn=torch.nn.Identity(), show_progress_bar=False
         )
-        return self.head(logits.reshape(len(pairs), -1))  # type: ignore[no-any-return]
+        scores: NDArray[np.float32] = self.head(logits.reshape(len(pairs), -1))
+        return scores
 
     def close(self) -> None:
         """Give the model's memory back, once what is under way is done."""
