@@ -26,7 +26,7 @@ NAME = HOUSE.name
 #: The rooms that have no folder of their own; `__init__` is the front door, and each folder is a room.
 ROOMS = {
     **dict.fromkeys(
-        ["arguments", "counts", "files", "passages", "prefetch", "ranking", "scales", "version"], "the ground"
+        ["arguments", "counts", "files", "markup", "passages", "prefetch", "ranking", "scales", "version"], "the ground"
     ),
     **dict.fromkeys(
         ["automatic", "combining", "docstrings", "loading", "model", "registration", "reranker", "searcher"], "the flow"

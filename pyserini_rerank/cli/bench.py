@@ -85,8 +85,8 @@ def bench(
     its YAML: '{model: NAME, max_length: 128}'.
     """
     from ..benchmarks.fetched_run import fetch
-    from ..experiments import plots
     from ..files.writing import check_apart, replace, target_of
+    from ..runs import plots
     from ..runs.run_inputs import open_texts
     from ..runs.topics import load_qrels, load_topics
 
@@ -208,7 +208,7 @@ def _sweep(
 
     from .. import load
     from ..benchmarks.sweep import sweep
-    from ..experiments import plots
+    from ..runs import plots
     from ..runs.evaluation import MEASURE
     from ..runs.provenance import provenance
 

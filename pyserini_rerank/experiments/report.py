@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from ..files.writing import replace
-from . import plots
+from ..runs import plots
 from .conditions import OFFICIAL
 
 Row = dict[str, Any]

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..runs import plots
+from ..runs.depth_curve import depth_curve, read_queries
 from ..runs.evaluation import Values
 from ..runs.significance import CORRECTIONS, TESTS
 from ..runs.topics import Qrels
-from . import plots, tables
-from .depth_curve import depth_curve, read_queries
 from .run_files import RunFiles, copy, write_report
+from .tables import Cell, Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +44,14 @@ class Cost:
     seconds: float | None = None
     """For searching, reading texts and scoring, as if it shared nothing with other systems; None where not known."""
     pairs_per_second: float | None = None
+
+    def texts(self, topics: int) -> list[str]:
+        """Give the texts of the table's columns; empty where nothing is known, or reranked."""
+        time = "" if self.seconds is None else f"{1000 * self.seconds / topics:,.1f}"
+        if not self.pairs:
+            return ["", time, "", ""]
+        rate = "" if self.pairs_per_second is None else f"{self.pairs_per_second:,.1f}"
+        return [f"{self.pairs:,}", time, rate, f"{self.cut_passages / self.pairs:.1%}"]
 
 
 class Difference(NamedTuple):
@@ -161,10 +170,30 @@ class ExperimentResult:
 
         return DataFrame(self._every(), columns=["system", "measure", "qid", "value"])
 
+    def table(self) -> Table:
+        """Give the texts and marks that are shown."""
+        rows = []
+        for system in self.systems:
+            cells = [self._cell(system, measure) for measure in self.measures]
+            rows.append(Row(system, cells, self.costs[system].texts(self.topics)))
+        dagger, others = "", len(self.systems) - 1
+        if self.baseline is not None:
+            how = "" if others < 2 or self.correction == "none" else f", {self.correction} over {others} systems"
+            dagger = f"differs from {self.baseline} (paired {self.test}{how}, p < {SIGNIFICANT})"
+        return Table(self.measures, rows, self.topics, dagger)
+
+    def _cell(self, system: str, measure: str) -> Cell:
+        mean, every = self.mean(system, measure), {self.mean(other, measure) for other in self.systems}
+        beside, note = self.differences[measure].get(system), ""
+        if beside:
+            p = "" if beside.corrected is None else f", p = {beside.corrected:.2g}"
+            note = f"{beside.wins} better, {beside.losses} worse, {beside.ties} equal{p}"
+        return Cell(f"{mean:.4f}", len(every) > 1 and mean == max(every), bool(beside and beside.significant), note)
+
     def to_latex(self) -> str:
         """Give the table as a paper prints it: LaTeX with the rules of booktabs, the best in bold, differences from the
         baseline that are significant with a dagger."""
-        return tables.as_latex(self)
+        return self.table().latex()
 
     def plot_gains(self, system: str, measure: str | None = None) -> "Figure":
         """Draw how a system differs from the baseline on each topic, sorted.
@@ -243,13 +272,13 @@ class ExperimentResult:
         write_report(self.folder, self.report(), list(chain(["system\tmeasure\tqid\tvalue\n"], rows)))
 
     def _repr_html_(self) -> str:
-        return tables.as_html(self)
+        return self.table().html()
 
     def __rich__(self) -> "Group":
-        return tables.as_rich(self)
+        return self.table().rich()
 
     def __repr__(self) -> str:
-        return tables.as_text(self)
+        return self.table().text()
 
     def _every(self) -> Iterator[tuple[str, str, str, float]]:
         for system, of_system in self.values.items():

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import mapped, whole
+from ..markup import DOWN, RELEVANT, TERM, UP, element, tinted
 from ..passages import Tokens
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
@@ -16,7 +17,6 @@ from ..retrieval.queries import query_text
 from ..searcher import RerankingSearcher
 from ..texts.opening import resolve
 from ..texts.source import read
-from .markup import DOWN, RELEVANT, TERM, UP, element, tinted
 from .words import split_at_terms, visible
 
 if TYPE_CHECKING:

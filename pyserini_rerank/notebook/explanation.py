@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import whole
+from ..markup import DOWN, UP, element, tinted
 from ..reranker import Reranker
 from ..texts.source import clean
-from .markup import DOWN, UP, element, tinted
 from .words import SPACED_WORD, visible
 
 if TYPE_CHECKING:

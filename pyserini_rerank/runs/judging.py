@@ -57,7 +57,7 @@ class Judging:
         if self.qrels is None and (self.only_judged or self.per_query or self.plot or self.measures):
             raise ValueError("name the judgements to evaluate with, by qrels=.")
         if self.plot:
-            from ..experiments import plots
+            from . import plots
 
             plots.check(self.plot)
 
@@ -96,7 +96,7 @@ class Judging:
         if self.per_query:
             replace(self.per_query, "".join(query_table(after, before)))
         if self.plot and before:
-            from ..experiments import plots
+            from . import plots
 
             plots.save(plots.gains(after[first], before[first], first), self.plot)
         name = str(self.qrels) if isinstance(self.qrels, str | os.PathLike) else "a mapping"

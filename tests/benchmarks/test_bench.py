@@ -12,7 +12,7 @@ import torch
 from experiment import arguments, run, write_experiment
 from pyserini_rerank.benchmarks import arithmetic, throughput, workload
 from pyserini_rerank.benchmarks.peer import Peer
-from pyserini_rerank.experiments import plots
+from pyserini_rerank.runs import plots
 from sentence_transformers import CrossEncoder
 from tiny_checkpoints import build
 from torch.nn.attention import SDPBackend, sdpa_kernel

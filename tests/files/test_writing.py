@@ -198,7 +198,7 @@ def test_no_output_is_an_input_or_another_output(
     before = state(tmp_path)
     words = [*arguments(tmp_path, "x.run"), "--qrels", str(tmp_path / "qrels.txt"), "--overwrite"]
     if option == "plot":
-        monkeypatch.setattr("pyserini_rerank.experiments.plots.check", lambda path: None)
+        monkeypatch.setattr("pyserini_rerank.runs.plots.check", lambda path: None)
     assert run(monkeypatch, *words, f"--{option}", str(tmp_path / other)) == 1
     [said] = capsys.readouterr().err.splitlines()
     assert said.endswith(": name another.") and other in said

@@ -26,8 +26,8 @@ from pyserini_rerank import (
     Windows,
     compare,
 )
+from pyserini_rerank.markup import RELEVANT
 from pyserini_rerank.notebook.comparison import Comparison
-from pyserini_rerank.notebook.markup import RELEVANT
 from pyserini_rerank.notebook.words import split_at_terms
 from pyserini_rerank.scoring.backend import Plan
 from rich.console import Console

@@ -15,8 +15,8 @@ import pytest
 from ir_measures import calc_aggregate, nDCG
 from matplotlib.colors import to_rgb, to_rgba
 from pyserini_rerank import Reranker
-from pyserini_rerank.experiments import plots
 from pyserini_rerank.retrieval.hits import Hits, Trace
+from pyserini_rerank.runs import plots
 
 QRELS = {"q1": {"a": 1, "b": 0}, "q2": {"c": 2, "d": 1}}
 
@@ -155,7 +155,7 @@ def test_a_notebook_shows_the_figure_that_a_cell_ends_with() -> None:
     script = """
 import sys
 from IPython.core.formatters import DisplayFormatter
-from pyserini_rerank.experiments import plots
+from pyserini_rerank.runs import plots
 
 figure = plots.gains({"q": 0.5}, {"q": 0.2}, "nDCG@10")
 formatter = DisplayFormatter()
@@ -234,7 +234,7 @@ def lab(colour: Any, seen: Any = None) -> np.ndarray:
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_colours_differ_for_colour_blind_people(blindness: str) -> None:
     """By 20 in L*a*b*, where 2 is what an eye can just tell."""
-    from pyserini_rerank.notebook import markup
+    from pyserini_rerank import markup
 
     tints = [tuple(c / 255 for c in colour) for colour in (markup.UP, markup.DOWN)]
     for one, other in [*combinations((plots.GAIN, plots.LOSS), 2), *combinations(tints, 2)]:

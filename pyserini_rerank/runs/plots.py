@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..arguments import listed, mapped
@@ -19,16 +18,14 @@ from ..retrieval.hits import Hits, trace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..runs.evaluation import Run
-    from ..runs.topics import Qrels
     from .depth_curve import Curve
+    from .evaluation import Run
+    from .topics import Qrels
 
 #: Readable on white and on black, and distinguishable by colour-blind people; nothing rests on colour alone.
 GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
 #: Distinguishable without colours as well.
 LINES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
-#: Depths at which the curve of quality by depth has its points; the first stage's and the last are added.
-DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
 class Point(NamedTuple):
@@ -187,40 +184,19 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     TypeError
         They are no mapping, or not lists that a reranked search returned.
     """
-    from ..runs.evaluation import MEASURE, per_query
+    from .depth_curve import depth_curve
+    from .evaluation import MEASURE
 
     traces = {qid: trace(hits) for qid, hits in mapped(results, "results").items() if qid in qrels}
     if not any(traces.values()):
         raise ValueError("none of these queries is judged and has results.")
+    queries = []
     for qid, places in traces.items():
         if sorted(place.first_rank for place in places) != list(range(1, len(places) + 1)):
             raise ValueError(f"query {qid} lacks some of its candidates: search with k as large as the depth.")
-    most = max(map(len, traces.values()))
-    judged = {qid: qrels[qid] for qid in traces}
-    depths = [0, *(depth for depth in DEPTHS if depth < most), most]
-    values = []
-    for depth in depths:
-        run = {}
-        for qid, places in traces.items():
-            order = sorted(places, key=lambda place: place.first_rank)
-            ranked = sorted(order[:depth], key=lambda place: -place.score) + order[depth:]
-            # The ranks count: scores of the two stages do not compare.
-            run[qid] = {place.docid: -float(rank) for rank, place in enumerate(ranked)}
-        values.append(fmean(per_query(run.items(), judged)[MEASURE].values()))
-    figure = _figure(8, 4.5)
-    axes = figure.subplots()
-    axes.plot(depths[1:], values[1:], color=GAIN, marker="o", label="reranked")
-    axes.axhline(values[0], color=LOSS, linestyle="--", label=f"first stage ({values[0]:.4f})")
-    axes.set_xscale("log")
-    axes.set_xticks(depths[1:], labels=[str(depth) for depth in depths[1:]], rotation=45)
-    axes.minorticks_off()
-    best = max(range(len(values)), key=values.__getitem__)
-    axes.set_title(f"{values[best]:.4f} at a depth of {depths[best]}, the best of these", loc="left", fontsize=10)
-    axes.set_xlabel("depth: candidates of the first stage that are reranked")
-    axes.set_ylabel("nDCG@10")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
+        before = sorted(places, key=lambda place: place.first_rank)
+        queries.append((qid, [place.docid for place in before], [place.docid for place in places]))
+    return depths({"reranked": depth_curve(queries, {qid: qrels[qid] for qid in traces}, MEASURE)}, MEASURE)
 
 
 def check(path: Path) -> None:
@@ -283,8 +259,12 @@ def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
     axes = figure.subplots()
     for (name, curve), line in zip(curves.items(), cycle(LINES)):
         [(_, first), *rest] = curve
-        axes.plot(*zip(*rest, strict=True), line, label=name, markersize=4)
+        best, at = max((value, -depth) for depth, value in curve)
+        shown = name if len(curves) == 1 else f"{name} (best: {best:.4f} at {-at})"
+        axes.plot(*zip(*rest, strict=True), line, label=shown, markersize=4)
         axes.axhline(first, color=NEUTRAL, linestyle=":", linewidth=1)
+    if len(curves) == 1:
+        axes.set_title(f"{best:.4f} at a depth of {-at}, the best of these", loc="left", fontsize=10)
     ticks = sorted({depth for curve in curves.values() for depth, _ in curve if depth})
     axes.set_xscale("log")
     axes.set_xticks(ticks, labels=[str(depth) for depth in ticks], rotation=45)

@@ -6,8 +6,8 @@ from statistics import fmean
 
 from ir_measures import parse_measure
 
-from ..runs.evaluation import per_query, read_run
-from ..runs.topics import Qrels
+from .evaluation import per_query, read_run
+from .topics import Qrels
 
 #: Depths at which the curve has its points; the first stage's and the last are added.
 DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
