@@ -16,7 +16,6 @@ from ..checkpoints.settings import Settings
 from ..device import same, to_device
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
 from .architecture import Architecture, first_position
-from .onednn_linear import prepack, prepacks
 from .varlen import PackedSequences, prepare
 
 
@@ -104,11 +103,8 @@ class Classifier(Architecture):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        # The packed layers are called by their own forward alone; others' weights are looked at in other ways, too.
         if not self.packs:
             self._try(device)
-        elif device.type == "cpu" and prepacks(self.body.dtype):
-            prepack(self.body)
 
     @torch.inference_mode()
     def _try(self, device: torch.device) -> None:
