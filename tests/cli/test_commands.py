@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyserini_rerank import docstrings
+from pyserini_rerank import __version__, docstrings
 from pyserini_rerank.cli import main as app_module
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
@@ -35,6 +35,11 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert all("heavy []" in run.stdout for run in runs)
     # Half a second is promised; a busy machine is allowed twice that.
     assert min(float(run.stdout.split("seconds ")[1].split()[0]) for run in runs) < 1.0
+
+
+def test_the_version():
+    assert run("--version") == f"pyserini-rerank {__version__}\n"
+    assert "Rerank what Pyserini finds with a cross-encoder." in run("--help")
 
 
 def test_models_lists_the_catalogue_with_its_figures():
