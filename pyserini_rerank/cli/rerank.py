@@ -14,7 +14,6 @@ from .options import Options, load_with_scores, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runs import input_states
     from ..runs.topics import Qrels
     from ..texts.source import Source
 
@@ -59,6 +58,7 @@ def rerank(
     from ..files.growing import partial_of
     from ..files.reading import at_rest, digest
     from ..files.writing import check_apart, target_of
+    from ..runs import input_states
     from ..runs.bm25_run import BM25, TopicSearcher, search_topics
     from ..runs.evaluation import coverage
     from ..runs.official_candidates import OfficialCandidates, is_official
