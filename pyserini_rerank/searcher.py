@@ -93,7 +93,9 @@ class RerankingSearcher:
         self.depth = depth or self.reranker.depth or DEPTH
 
     @_Reranked
-    def search(self, *args: Any, rerank_query: str | None = None, **kwargs: Any) -> Any:
+    def search(
+        self, *args: Any, rerank_query: str | None = None, rerank_depth: int | None = None, **kwargs: Any
+    ) -> Any:
         """Search, and rerank what was found.
 
         Parameters
@@ -103,6 +105,9 @@ class RerankingSearcher:
         rerank_query : str, optional
             The text to rerank with, where the query is none (a Lucene query, a vector, a dict). Where it is empty,
             the hits are left as the searcher gives them, and counted.
+        rerank_depth : int, optional
+            How many candidates are rescored in this call, in place of `depth`. A reranking searcher below keeps its
+            own depth.
 
         Returns
         -------
@@ -113,23 +118,29 @@ class RerankingSearcher:
         Raises
         ------
         ValueError, TypeError
-            k below 1; a query that is no text.
+            k or `rerank_depth` below 1; a query that is no text.
         MissingText
             A hit has no text, and `missing` is not ``"skip"``.
         """
-        stage = self.first_stage
-        call = stage.prepare("search", self.depth, args, kwargs)
+        stage, depth = self.first_stage, self.depth_of(rerank_depth)
+        call = stage.prepare("search", depth, args, kwargs)
         if call.returns_vectors:
             return stage.methods["search"](*args, **kwargs)
         query = query_text(call.queries, rerank_query, stage.searcher)
-        candidates = stage.search(call, self.depth, **({"rerank_query": query} if stage.reranks else {}))
+        candidates = stage.search(call, depth, **({"rerank_query": query} if stage.reranks else {}))
         stage.warn_of_shortfall(call, [candidates.count])
         with self.reranker.counting() as counts:
             texts = passages([candidates], self.texts)
             return self.reranker.rerank_passages([query], [candidates], texts, call.k, counts)[0]
 
     @_Reranked
-    def batch_search(self, *args: Any, rerank_queries: Iterable[str] | None = None, **kwargs: Any) -> Any:
+    def batch_search(
+        self,
+        *args: Any,
+        rerank_queries: Iterable[str] | None = None,
+        rerank_depth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Search for many queries, and rerank what was found.
 
         Parameters
@@ -138,6 +149,8 @@ class RerankingSearcher:
             The searcher's own; k hits a query come back. Queries and qids may be any iterables of one length.
         rerank_queries : iterable of str, optional
             The texts to rerank with, one a query, where the queries are none.
+        rerank_depth : int, optional
+            As for `search`.
 
         Returns
         -------
@@ -151,8 +164,8 @@ class RerankingSearcher:
         MissingText
             A hit has no text.
         """
-        stage = self.first_stage
-        call = stage.prepare("batch_search", self.depth, args, kwargs)
+        stage, depth = self.first_stage, self.depth_of(rerank_depth)
+        call = stage.prepare("batch_search", depth, args, kwargs)
         if call.returns_vectors:
             return stage.methods["batch_search"](*args, **kwargs)
         check_batch(call.queries, call.qids)
@@ -163,7 +176,7 @@ class RerankingSearcher:
 
         def fetch(shard: list[int]) -> tuple[list[Candidates], list[Passages]]:
             extra: dict[str, Any] = {"rerank_queries": [queries[i] for i in shard]} if stage.reranks else {}
-            candidates = stage.batch_search(call, shard, self.depth, documents=self.texts.reads_documents, **extra)
+            candidates = stage.batch_search(call, shard, depth, documents=self.texts.reads_documents, **extra)
             return candidates, passages(candidates, self.texts)
 
         results: dict[str, Hits] = {}
@@ -177,6 +190,10 @@ class RerankingSearcher:
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
         stage.warn_of_shortfall(call, found)
         return {qid: results[qid] for qid in call.qids}
+
+    def depth_of(self, rerank_depth: int | None) -> int:
+        """Give the depth of a call."""
+        return self.depth if rerank_depth is None else whole(rerank_depth, "rerank_depth", least=1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.first_stage.searcher, name)

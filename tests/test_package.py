@@ -14,6 +14,7 @@ import pyserini_rerank
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pyserini_rerank import registration
 
 ROOT = Path(__file__).parents[1]
 #: No dependencies: where they are missing, an error says what to install.
@@ -46,10 +47,10 @@ def built(tmp_path_factory):
 
 def test_the_wheel_has_all_of_the_package_and_nothing_else(built):
     _, sdist, wheel, names = built
-    package = {name for name in names if name.startswith("pyserini_rerank/")}
+    package = {name for name in names if name.startswith(("pyserini_rerank/", "pyserini-stubs/"))}
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if ".dist-info/" not in name} == package
-    assert package >= {f"pyserini_rerank/{name}" for name in DATA}
+    assert package >= {f"pyserini_rerank/{name}" for name in DATA} | {"pyserini-stubs/py.typed"}
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert inside >= package | {"README.md", "LICENSE", "pyproject.toml"}
@@ -103,3 +104,37 @@ def test_the_installed_package_works(built):
     file, version, checkpoints, conditions = done.stdout.split()
     assert Path(file).is_relative_to(folder / "site")
     assert version == pyserini_rerank.__version__ and checkpoints == "15" and int(conditions) > 40
+
+
+TYPED = """
+import pyserini_rerank
+from pyserini.search import get_topics
+from pyserini.search.{module} import {searcher}
+
+def use(searcher: {searcher}) -> bool:
+    searcher.set_reranker("bundled", depth=100, texts="docs.jsonl")
+    searcher.search("how long is life cycle of flea", k=10)
+    searcher.unset_reranker()
+    get_topics("dl19-passage")
+    return searcher.is_using_reranker()
+
+def misuse(searcher: {searcher}) -> None:
+    searcher.set_reranker("bundled", depth="deep")
+"""
+
+
+@pytest.mark.parametrize("module", registration.SEARCHERS)
+def test_type_checkers_know_the_methods_of_pyserinis_searchers(module, built, tmp_path):
+    folder, *_ = built
+    files = []
+    for name in registration.SEARCHERS[module]:
+        files.append(tmp_path / f"{name}.py")
+        files[-1].write_text(TYPED.format(module=module.rpartition(".")[2], searcher=name))
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", *files]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(folder / "site")}, capture_output=True, text=True
+    )
+    wanted = [f'{file.name}:14: error: Argument "depth" has incompatible type "str"' for file in files]
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == len(wanted), done.stdout + done.stderr
+    assert all(any(line.startswith(start) for line in errors) for start in wanted)

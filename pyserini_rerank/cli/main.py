@@ -2,20 +2,38 @@
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from . import FAILURES, bench, cache, demo, index_tokens, models, reproduce, rerank, search
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="pyserini-rerank",
-    help="Rerank what Pyserini finds with a cross-encoder.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        print(f"pyserini-rerank {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and leave.")
+    ] = False,
+) -> None:
+    """Rerank what Pyserini finds with a cross-encoder."""
+
+
 app.command()(demo.demo)
 app.command()(bench.bench)
 app.command(name="index-tokens")(index_tokens.index_tokens)

@@ -187,7 +187,7 @@ def compare(
     qrels : mapping, optional
         docid -> grade of this query.
     **options
-        The searcher's own, and `rerank_query`.
+        The searcher's own, `rerank_query` and `rerank_depth`.
 
     Raises
     ------
@@ -208,7 +208,8 @@ def compare(
         if not isinstance(grade, Real):
             raise TypeError(f"the grade of {docid} is {grade!r}: give a number.")
     first_stage = reranking.first_stage.searcher
-    hits = reranking.search(query, k=max(k, reranking.depth), **options)
+    depth = reranking.depth_of(options.pop("rerank_depth", None))
+    hits = reranking.search(query, k=max(k, depth), rerank_depth=depth, **options)
     query = query_text(query, options.get("rerank_query"), first_stage)
     places = list(enumerate(trace(hits), 1))
     shown = [(rank, place) for rank, place in places if min(rank, place.first_rank) <= k]
@@ -242,7 +243,7 @@ def compare(
         k=k,
         first_stage=type(first_stage).__name__,
         model=reranker.name,
-        depth=reranking.depth,
+        depth=depth,
         judged=qrels is not None,
         rows=rows,
     )

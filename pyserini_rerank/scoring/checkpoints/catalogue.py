@@ -1,11 +1,26 @@
-"""The known checkpoints: the rows of `catalogue.yaml`."""
+"""The known checkpoints: the rows of `catalogue.yaml`, and those of a file of the user's."""
 
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, fields
+from functools import cache, lru_cache
 from importlib.resources import files
+from numbers import Real
+from pathlib import Path
+from typing import Any
 
+from ...files.reading import read_text
 from ...files.yaml12 import read_yaml
+from .heads import HEADS
+
+#: Families that are no sequence classifiers, and those of them that answer a prompt.
+FAMILIES = ("seq2seq", "decoder", "late")
+PROMPTED = ("seq2seq", "decoder")
+#: The keys of a row's `body`.
+BODY = ("type", "prefix", "linear")
+#: The variable that names the user's file.
+VARIABLE = "PYSERINI_RERANK_CHECKPOINTS"
 
 
 @dataclass(frozen=True)
@@ -21,22 +36,128 @@ class Row:
     body: Mapping[str, str] | None = None
     tokenizer: str | None = None
     lower_case: bool = False
-    aliases: tuple[str, ...] = ()
+    aliases: Sequence[str] = ()
     published: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the fields; raises ValueError, which says what is wrong with one of them."""
+        for name, kind in (("family", str), ("head", str), ("type", str), ("tokenizer", str), ("body", Mapping)):
+            if not isinstance(getattr(self, name), kind | None):
+                raise ValueError(f"its {name} is {getattr(self, name)!r}")
+        for name in ("template", "answers", "aliases"):
+            if not _is_texts(getattr(self, name)):
+                raise ValueError(f"its {name} is {getattr(self, name)!r}: give a list of texts")
+        if not isinstance(self.lower_case, bool):
+            raise ValueError(f"its lower_case is {self.lower_case!r}: give true or false")
+        if not isinstance(self.published, Mapping) or not all(isinstance(n, Real) for n in self.published.values()):
+            raise ValueError(f"its published is {self.published!r}: give figures by name")
+        if self.body is not None and not (set(self.body) == set(BODY) and _is_texts([*self.body.values()])):
+            raise ValueError(f"its body is {dict(self.body)}: give {', '.join(BODY)}")
+        self._check_family()
 
-@cache
+    def _check_family(self) -> None:
+        if self.family not in (None, *FAMILIES):
+            raise ValueError(f"its family is {self.family!r}: there are {', '.join(FAMILIES)}; a classifier has none")
+        if self.head not in (None, *HEADS):
+            raise ValueError(f"its head is {self.head!r}: there are {', '.join(HEADS)}")
+        if self.head and self.family:
+            raise ValueError(f"its head is {self.head!r}, and its family {self.family}: classifiers alone have a head")
+        if self.family in PROMPTED:
+            prompt = "".join(self.template)
+            if prompt.count("{query}") != 1 or prompt.count("{document}") != 1:
+                raise ValueError("its template has not one {query} and one {document}")
+            if len(self.answers) != 2:
+                raise ValueError(f"its answers are {list(self.answers)}: give the irrelevant and the relevant one")
+        elif self.template or self.answers:
+            raise ValueError(f"it has a template or answers, and no family of {' and '.join(PROMPTED)}")
+        if self.family == "late" and self.body is None:
+            raise ValueError("it has no body, which says where the vectors of the family late are")
+
+
+def _is_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
 def catalogue() -> dict[str, Row]:
-    """Read the known checkpoints, by hub name."""
-    text = files(__package__).joinpath("catalogue.yaml").read_text(encoding="utf-8")
-    return {name: Row(name=name, **facts) for name, facts in read_yaml(text).items()}
+    """Read the known checkpoints, by hub name: those of the package, and the user's.
+
+    Raises
+    ------
+    FileNotFoundError
+        The variable names a file that is not there.
+    ValueError
+        The user's file cannot be read; the message names the row.
+    """
+    return {**_packaged(), **users_rows()}
+
+
+def users_file() -> Path | None:
+    """Name the file of the user's own rows; None where there is none.
+
+    The variable ``PYSERINI_RERANK_CHECKPOINTS`` names it; else it is ``checkpoints.yaml`` in the folder
+    ``pyserini-rerank`` of the user's configuration.
+    """
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
+    path = folder / "pyserini-rerank" / "checkpoints.yaml"
+    return path if path.exists() else None
+
+
+def users_rows() -> dict[str, Row]:
+    """Read the user's own rows, as they are now; raises as `catalogue`."""
+    path = users_file()
+    if path is None:
+        return {}
+    return _rows(read_text(path), str(path), frozenset(_names(_packaged())))
 
 
 def of_the_card() -> list[str]:
-    """Name the checkpoints that have published figures: the fifteen of the model card."""
-    return [name for name, row in catalogue().items() if row.published]
+    """Name the checkpoints of the package that have published figures: the fifteen of the model card."""
+    return [name for name, row in _packaged().items() if row.published]
 
 
 def row_of(name: str) -> Row | None:
     rows = catalogue()
     return rows.get(name) or next((row for row in rows.values() if name in row.aliases), None)
+
+
+@cache
+def _packaged() -> dict[str, Row]:
+    file = files(__package__).joinpath("catalogue.yaml")
+    return _rows(file.read_text(encoding="utf-8"), "catalogue.yaml", frozenset())
+
+
+@lru_cache(maxsize=4)
+def _rows(text: str, file: str, taken: frozenset[str]) -> dict[str, Row]:
+    """Read the rows of a file, whose names no other row may have."""
+    try:
+        facts_by_name = read_yaml(text) or {}
+    except ValueError as error:
+        raise ValueError(f"{file} is no YAML: {error}") from None
+    if not isinstance(facts_by_name, Mapping):
+        raise ValueError(f"{file} is no mapping from names to rows: see the catalogue.yaml of the package.")
+    rows = {str(name): _row(str(name), {} if facts is None else facts, file) for name, facts in facts_by_name.items()}
+    names = Counter(_names(rows))
+    twice = [name for name in names if names[name] > 1 or name in taken]
+    if twice:
+        raise ValueError(f"{file}: {twice[0]} is another row's name or alias already: choose one of its own.")
+    return rows
+
+
+def _row(name: str, facts: Any, file: str) -> Row:
+    known = [one.name for one in fields(Row)][1:]
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"{file}: the row of {name} is {facts!r:.80}: give fields of {', '.join(known)}.")
+    wrong = [key for key in facts if key not in known]
+    if wrong:
+        raise ValueError(f"{file}: the row of {name} has no field {wrong[0]!r}: there are {', '.join(known)}.")
+    try:
+        return Row(name=name, **facts)
+    except ValueError as error:
+        raise ValueError(f"{file}: the row of {name} is wrong, {error}.") from None
+
+
+def _names(rows: Mapping[str, Row]) -> list[str]:
+    return [*rows, *(alias for row in rows.values() for alias in row.aliases)]

@@ -132,7 +132,7 @@ def fingerprint_of(checkpoint: Checkpoint, facts: str) -> str:
     # A folder is read otherwise with known_as= than without.
     row, folder = checkpoint.row, checkpoint.folder
     files = (path for pattern in ALL_FILES for path in folder.glob(pattern))
-    return fingerprint(f"{facts} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
+    return fingerprint(f"{facts} {row.type} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
 
 
 def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
