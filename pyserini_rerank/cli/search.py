@@ -15,7 +15,6 @@ from .options import HELP, load_with_scores, options_of
 
 if TYPE_CHECKING:
     from ..reranker import Reranker
-    from ..runs import input_states
 
 #: The command's searchers by kind: those that it makes itself, not those that a searcher makes for its texts.
 KINDS = {
@@ -54,6 +53,7 @@ def search(
     """
     from ..files.growing import partial_of
     from ..files.writing import check_apart
+    from ..runs import input_states
     from ..runs.provenance import provenance
     from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
     from ..searcher import DEPTH
