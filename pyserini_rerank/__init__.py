@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
+    from .progress import progress_bars
     from .reranker import Reranker
     from .retrieval.hits import Hits, Trace, trace
     from .retrieval.searcher_adapter import ShortfallWarning
@@ -56,6 +57,7 @@ _PUBLIC = {
     "Trace": "retrieval.hits",
     "trace": "retrieval.hits",
     "MissingText": "texts.source",
+    "progress_bars": "progress",
     "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "compare",
     "explain",
     "load",
+    "progress_bars",
     "trace",
 ]
 

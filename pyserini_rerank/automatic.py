@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from . import docstrings
 from .files.cache import made_once
 from .model import ModelReranker
+from .progress import say
 from .runs.evaluation import MEASURE, per_query
 from .scoring.backend import make_backend
 from .scoring.backends.devices_backend import devices_of
@@ -105,7 +104,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
         (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": said}), encoding="utf-8")
 
     kept = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text(encoding="utf-8"))
-    tqdm.write(f"{os.fspath(name)} on {where}: {kept['said']}", file=sys.stderr)
+    say(f"{os.fspath(name)} on {where}: {kept['said']}")
     return _options(kept["chosen"], options)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from .arguments import listed, whole
 from .counts import Counts
 from .passages import Passages, Tokens
+from .progress import moving_queries_bar
 from .ranking import Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
@@ -229,7 +230,8 @@ class Reranker(ABC):
     ) -> list[Hits]:
         """Rerank candidates whose texts are there: scores, hits. Those of a blank query stay as they were found."""
         asked = [position for position, query in enumerate(queries) if query]
-        rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
+        with moving_queries_bar(len(queries), scorings=sum(1 for _ in self.leaves())):
+            rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
         counts.empty += sum(texts[i].texts.count("") for i in asked)
         counts.empty_queries += len(queries) - len(asked)

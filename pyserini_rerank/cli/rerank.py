@@ -14,7 +14,6 @@ from .options import Options, load_with_scores, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..runs import input_states
     from ..runs.topics import Qrels
     from ..texts.source import Source
 
@@ -59,6 +58,7 @@ def rerank(
     from ..files.growing import partial_of
     from ..files.reading import at_rest, digest
     from ..files.writing import check_apart, target_of
+    from ..runs import input_states
     from ..runs.bm25_run import BM25, TopicSearcher, search_topics
     from ..runs.evaluation import coverage
     from ..runs.official_candidates import OfficialCandidates, is_official
@@ -66,7 +66,7 @@ def rerank(
     from ..runs.ray_cluster import Cluster
     from ..runs.rescoring import Reader, RerankSettings, Scorer, cut, in_turn, rerank_run
     from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
-    from ..runs.run_file import Skipped, read
+    from ..runs.run_file import Skipped, qids, read
     from ..runs.topics import load_qrels, load_topics
 
     one_of("the first stage", {"--run": run, "--bm25": bm25})
@@ -126,11 +126,17 @@ def rerank(
         scores = cache or work.scores
         reader = Reader(terms, partial(source_of, index, collection, tokens))
         shards = cut(queries, topics_by_qid, depth)
+
+        def count() -> int:
+            """Count the queries of the run, which the topics may have more of."""
+            found = topics_by_qid.keys() if official else qids(run)
+            return len(found & judged.keys() if only_judged else found)
+
         if ray:
             with Cluster(reader, loaded, scores, tokens, device) as cluster:
                 if stage:
                     search_topics(searched, topics_by_qid, stage.depth, partial(cluster.search, stage))
-                report = rerank_run(work, shards, cluster.rescore, cluster.facts, len(topics_by_qid))
+                report = rerank_run(work, shards, cluster.rescore, cluster.facts, count())
                 location = cluster.location
         else:
             with loaded(cache=scores) as reranker:
@@ -140,7 +146,7 @@ def rerank(
                     search = TopicSearcher(stage.depth, stage.open).search
                     search_topics(searched, topics_by_qid, stage.depth, partial(map, search))
                 rescore = in_turn(reader, Scorer(terms, reranker))
-                report = rerank_run(work, shards, rescore, provenance(reranker), len(topics_by_qid))
+                report = rerank_run(work, shards, rescore, provenance(reranker), count())
                 location = reader.location()
         if not (report["counts"]["pairs"] or report["counts"]["empty_queries"]):
             work.abandon()
