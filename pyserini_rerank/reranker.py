@@ -1,7 +1,6 @@
 """A reranker: a query and candidates to scores, and to hits in a new order."""
 
 import threading
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import listed, whole
+from .caller import warn
 from .counts import Counts
 from .passages import Passages, Tokens
 from .progress import moving_queries_bar
@@ -273,7 +273,7 @@ class Reranker(ABC):
             self.counts.add(counts)
         limits = " or ".join(f"{length:,}" for length in sorted({leaf.max_length for leaf in self.leaves()}))
         for kind, text in counts.troubles(before, self.name, limits):
-            warnings.warn(f"{text} Further ones are counted in reranker.counts.", kind, stacklevel=4)
+            warn(f"{text} Further ones are counted in reranker.counts.", kind)
 
     def __enter__(self) -> "Reranker":
         return self

@@ -2,12 +2,14 @@
 
 import io
 import sys
+import warnings
 
 import typer
 
 from . import FAILURES, bench, cache, demo, index_tokens, models, reproduce, rerank, search
 
 INTERRUPTED = 130
+FORMAT = warnings.formatwarning
 
 app = typer.Typer(
     name="pyserini-rerank",
@@ -32,6 +34,7 @@ def main() -> None:
     # A terminal that lacks a character shows a question mark for it: what was computed is not lost over that.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    warnings.formatwarning = _one_line
     try:
         app()
     except SystemExit as stopped:
@@ -45,3 +48,11 @@ def main() -> None:
         said = " ".join(line.strip() for line in str(system or error).splitlines() if line.strip())
         print(f"pyserini-rerank: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
         sys.exit(1)
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Show a warning of ours without its place, which is no line of the user's; others as Python does."""
+    ours = category.__module__.startswith(f"{__package__.partition('.')[0]}.")
+    return f"pyserini-rerank: {message}\n" if ours else FORMAT(message, category, filename, lineno, line)

@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import listed, whole
+from ..caller import warn
 from .candidates import Candidates, from_hits, from_java, java_lists
 from .jvm import JAVA_LOCK
 from .ownership import METHODS, attributes_of, guard, guarded_within, is_a, is_pyserinis
@@ -223,11 +223,10 @@ class SearcherAdapter:
             wanted = min(wanted, self._size)
             short = [count for count in short if count < wanted]
         if short and call.limit:
-            warnings.warn(
+            warn(
                 f"{call.limit} kept the first stage to {min(short)} of {wanted} candidates "
                 f"for {len(short)} of {len(found)} queries: raise it, or lower the depth.",
                 ShortfallWarning,
-                stacklevel=3,
             )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..caller import warn
 from ..reranker import Reranker
 from ..texts.token_index import TokenIndex
 from .bm25_run import BM25, Topics, TopicSearcher
@@ -257,7 +258,7 @@ class Cluster:
                 rescored, said = self._get(jobs.popleft().result)
                 for warning in said:
                     if type(warning) not in warned:  # every scorer says it
-                        warnings.warn(warning, stacklevel=2)
+                        warn(warning)
                     warned.add(type(warning))
                 yield rescored
 

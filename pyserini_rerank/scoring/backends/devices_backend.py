@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...caller import warn
 from ..backend import Batch, DeviceLostWarning, Pair, Plan
 from ..device import device_of
 from .torch_backend import TorchBackend
@@ -144,7 +145,7 @@ class DevicesBackend:
             try:
                 scores = one.run(batch)
             except EndedError as ended:
-                warnings.warn(f"{ended} The other devices go on without it.", DeviceLostWarning, stacklevel=2)
+                warn(f"{ended} The other devices go on without it.", DeviceLostWarning)
             except BaseException:
                 self._free.put(one)
                 raise
@@ -212,7 +213,7 @@ class _Other:
             ) from None
         self._owes = False
         for warning in said:
-            warnings.warn(warning, stacklevel=4)
+            warn(warning)
         if isinstance(answer, Exception):
             raise answer
         return answer
