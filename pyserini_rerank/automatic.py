@@ -1,6 +1,7 @@
 """``backend="auto"`` and ``dtype="auto"``: the fastest on this machine that ranks as well as torch in float32."""
 
 import json
+import logging
 import math
 import os
 import time
@@ -25,6 +26,8 @@ from .scoring.backend import make_backend
 from .scoring.backends.devices_backend import devices_of
 from .scoring.checkpoints.checkpoint import fingerprint_of, resolve
 from .scoring.device import describe, device_of, dtype_name, dtype_of
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"
 #: Of nDCG@10: how much less than torch's in float32 is accepted.
@@ -98,6 +101,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     key = fingerprint_of(checkpoint, f"{sorted(options.items())} {where} {versions}")
 
     def make(folder: Path) -> None:
+        log.info("measuring %d alternatives for %s, which takes some minutes ...", len(alternatives), os.fspath(name))
         with warnings.catch_warnings():  # the questions' passages may be cut, which is nobody's concern
             warnings.simplefilter("ignore", UserWarning)
             chosen, said = _measured(name, alternatives, options)

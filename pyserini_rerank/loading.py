@@ -1,7 +1,9 @@
 """A user's words to a reranker: a checkpoint's name, or how several are combined."""
 
 import inspect
+import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
@@ -16,6 +18,8 @@ from .files.yaml12 import read_yaml
 from .model import ModelReranker
 from .reranker import Reranker
 from .scoring.backend import make_backend
+
+log = logging.getLogger(__name__)
 
 FIRST_STAGE = "first-stage"
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {
@@ -127,6 +131,8 @@ class _Maker:
         if not isinstance(model, str | os.PathLike):
             raise TypeError(f"`model` is a {type(model).__name__}: name a checkpoint or a folder.")
         given = {"backend": self.backend, **self.options, **of_its_own}
+        log.info("loading %s ...", model)
+        start = time.perf_counter()
         if "auto" in (given["backend"], given.get("dtype")):
             from .automatic import pick
 
@@ -135,6 +141,8 @@ class _Maker:
         # Its own options tell it from the same checkpoint with others.
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
         self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        where = " ".join(map(str, self.loaded[-1].description.values()))
+        log.info("loaded %s in %.1f s: %s", model, time.perf_counter() - start, where)
         if self.cache is not None:
             from .scoring.backends.cached_backend import CachedBackend
 

@@ -1,6 +1,7 @@
 """The command line: its commands, and what a failure looks like."""
 
 import io
+import logging
 import sys
 import warnings
 
@@ -35,6 +36,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     warnings.formatwarning = _one_line
+    if sys.stderr.isatty():
+        _say_what_takes_long()
     try:
         app()
     except SystemExit as stopped:
@@ -56,3 +59,19 @@ def _one_line(
     """Show a warning of ours without its place, which is no line of the user's; others as Python does."""
     ours = category.__module__.startswith(f"{__package__.partition('.')[0]}.")
     return f"pyserini-rerank: {message}\n" if ours else FORMAT(message, category, filename, lineno, line)
+
+
+class _Lines(logging.Handler):
+    """Writes the package's log to stderr, above the bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from ..progress import say
+
+        say(f"pyserini-rerank: {record.getMessage()}")
+
+
+def _say_what_takes_long() -> None:
+    """Tell a person at a terminal what a command waits for: imports, checkpoints."""
+    log = logging.getLogger(__package__.partition(".")[0])
+    log.setLevel(logging.INFO)
+    log.addHandler(_Lines())

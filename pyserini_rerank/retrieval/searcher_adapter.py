@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from ..caller import warn
 from .candidates import Candidates, from_hits, from_java, java_lists
 from .jvm import JAVA_LOCK
 from .ownership import METHODS, attributes_of, guard, guarded_within, is_a, is_pyserinis
+
+log = logging.getLogger(__name__)
 
 #: Parameters that limit how many hits a searcher can give, whatever its k.
 LIMITS = ("k0", "binary_k")
@@ -222,6 +225,8 @@ class SearcherAdapter:
             self._size = self._size or _count_documents(self.searcher)
             wanted = min(wanted, self._size)
             short = [count for count in short if count < wanted]
+        if short:
+            log.debug("the first stage gave %d of %d queries fewer than %d candidates", len(short), len(found), wanted)
         if short and call.limit:
             warn(
                 f"{call.limit} kept the first stage to {min(short)} of {wanted} candidates "

@@ -25,6 +25,8 @@ from .bm25_run import BM25, Topics, TopicSearcher
 from .provenance import provenance
 from .rescoring import Reader, RerankSettings, Rescored, Scorer, Shard, ShardTexts
 
+log = logging.getLogger(__name__)
+
 #: Shards that a scorer has at a time: one is scored while the next one's texts are read.
 AHEAD = 2
 #: Shards a scorer that are held in memory until an earlier one is done.
@@ -163,6 +165,7 @@ class Cluster:
             self._hire = partial(scorer.remote, reader.settings, load, cache.absolute(), tokens, **here)
             self.scorers = [self._hire() for _ in range(scorers)]
             self.machines = len(machines)
+            log.info("loading the model in %d processes on %d machines ...", scorers, self.machines)
             self.readers = self._on_each_machine(Reader, reader.settings, reader.open_source)
             facts = [scorer.facts.remote() for scorer in self.scorers]
             self.facts = _together([self._get(waited) for waited in facts])

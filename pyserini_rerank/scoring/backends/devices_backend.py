@@ -1,6 +1,7 @@
 """Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
 
 import inspect
+import logging
 import multiprocessing
 import os
 import queue
@@ -19,6 +20,8 @@ from ...caller import warn
 from ..backend import Batch, DeviceLostWarning, Pair, Plan
 from ..device import device_of
 from .torch_backend import TorchBackend
+
+log = logging.getLogger(__name__)
 
 
 def torch_backend(
@@ -145,6 +148,7 @@ class DevicesBackend:
             try:
                 scores = one.run(batch)
             except EndedError as ended:
+                log.debug("%s", ended)
                 warn(f"{ended} The other devices go on without it.", DeviceLostWarning)
             except BaseException:
                 self._free.put(one)
