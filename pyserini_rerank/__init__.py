@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
     from .notebook.explanation import Explanation, explain
+    from .progress import progress_bars
     from .ranking import RankedText
     from .reranker import Reranker
     from .retrieval.hits import Hits, Trace, trace
@@ -74,6 +75,7 @@ _PUBLIC = {
     "Trace": "retrieval.hits",
     "trace": "retrieval.hits",
     "MissingText": "texts.source",
+    "progress_bars": "progress",
     "OutOfMemoryWarning": "scoring.backend",
 }
 __all__ = [
@@ -109,6 +111,7 @@ __all__ = [
     "experiment",
     "explain",
     "load",
+    "progress_bars",
     "rerank_run",
     "trace",
 ]

@@ -1,9 +1,9 @@
 """``backend="auto"`` and ``dtype="auto"``: the fastest on this machine that ranks as well as torch in float32."""
 
 import json
+import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -18,15 +18,17 @@ import numpy as np
 import torch
 from ir_measures import nDCG
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from . import docstrings
 from .files.cache import made_once
 from .model import ModelReranker
+from .progress import say
 from .scoring.backend import make_backend
 from .scoring.backends.devices_backend import devices_of
 from .scoring.checkpoints.checkpoint import fingerprint_of, resolve
 from .scoring.device import describe, device_of, dtype_name, dtype_of
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"
 #: Of nDCG@10: how much less than torch's in float32 is accepted.
@@ -100,13 +102,14 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     key = fingerprint_of(checkpoint, f"{sorted(options.items())} {where} {versions}")
 
     def make(folder: Path) -> None:
+        log.info("measuring %d alternatives for %s, which takes some minutes ...", len(alternatives), os.fspath(name))
         with warnings.catch_warnings():  # the questions' passages may be cut, which is nobody's concern
             warnings.simplefilter("ignore", UserWarning)
             chosen, said = _measured(name, alternatives, options)
         (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": said}), encoding="utf-8")
 
     kept = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text(encoding="utf-8"))
-    tqdm.write(f"{os.fspath(name)} on {where}: {kept['said']}", file=sys.stderr)
+    say(f"{os.fspath(name)} on {where}: {kept['said']}")
     return _options(kept["chosen"], options)
 
 

@@ -1,15 +1,16 @@
 """The reranker that the others are made of: one checkpoint, in one backend."""
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from .counts import Counts
 from .passages import Passages, Tokens
 from .prefetch import prefetched
+from .progress import scoring_bar
 from .ranking import Scores
 from .reranker import Reranker
 from .retrieval.queries import excerpt
@@ -20,6 +21,10 @@ from .scoring.door import Door
 PLANNED_TOGETHER = 5_000
 #: What a model's repr says of where its scores are computed.
 SHOWN = ("backend", "device", "dtype")
+#: Characters of a token, about: the time that scoring takes is estimated before the texts are tokenized.
+CHARACTERS = 4
+#: Bytes of a token's id in `Tokens`.
+ID_BYTES = 4
 
 
 class ModelReranker(Reranker):
@@ -99,14 +104,15 @@ class ModelReranker(Reranker):
         unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
         distinct = list(unique)
         scores = np.full(len(unique), np.nan, dtype=np.float32)
-        # Shown on a terminal and in a notebook, once it takes longer than two seconds.
-        with tqdm(total=len(unique), desc="reranking", unit=" pairs", delay=2, leave=False, disable=None) as progress:
+        # Pairs do not predict the time: a batch has few long ones or many short ones, and the longest come first.
+        tokens = np.array([self._tokens(*pair) for pair in distinct], dtype=np.int64)
+        with scoring_bar(int(tokens.sum())) as advance:
             for positions, of_batch in self._run(self._batches(distinct, counts)):
                 if of_batch.shape != positions.shape:
                     shapes = f"{of_batch.shape} scores for {positions.shape} pairs"
                     raise ValueError(f"the backend of {self.name} gave {shapes}.")
                 scores[positions] = of_batch
-                progress.update(len(positions))
+                advance(int(tokens[positions].sum()))
         counts.pairs += len(pairs)
         counts.scored += len(unique)
         wrong = np.flatnonzero(~np.isfinite(scores))
@@ -118,6 +124,11 @@ class ModelReranker(Reranker):
                 "dtype; load it with dtype='float32'."
             )
         return scores[[unique[pair] for pair in pairs]]
+
+    def _tokens(self, query: str, passage: str | Tokens) -> int:
+        """Estimate how many tokens of a pair the model reads; at least 1."""
+        of_passage = len(passage) // CHARACTERS if isinstance(passage, str) else len(passage.ids) // ID_BYTES
+        return max(1, min(len(query) // CHARACTERS + of_passage, self.max_length or sys.maxsize))
 
     def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
         """Plan the batches of all pairs, piece by piece."""

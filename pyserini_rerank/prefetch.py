@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
+from .caller import Said, kept_warnings, warn
+
 
 def prefetched[A, B](make: Callable[[A], B], given: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
     """Make something of each item, in order, in threads while the caller is busy with what came before it.
@@ -31,15 +33,19 @@ def prefetched[A, B](make: Callable[[A], B], given: Iterable[A], *, threads: int
         coming = deque(pool.submit(_make, make, item) for item in islice(begun, most))
         while coming:
             coming.extend(pool.submit(_make, make, item) for item in islice(begun, 1))
-            yield coming.popleft().result()
+            result, kept = coming.popleft().result()
+            for said in kept:
+                warn(*said)
+            yield result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _make[A, B](make: Callable[[A], B], item: A) -> B:
-    """Make one, and let Java go of this thread: it crashes over threads that end while they are attached."""
+def _make[A, B](make: Callable[[A], B], item: A) -> tuple[B, list[Said]]:
+    """Make one, with its warnings, and let Java go of this thread: it crashes over threads that end attached."""
     try:
-        return make(item)
+        with kept_warnings() as kept:
+            return make(item), kept
     finally:
         if "jnius" in sys.modules:
             sys.modules["jnius"].detach()

@@ -4,6 +4,7 @@ Importing this imports neither Pyserini nor Java. The hook waits for Pyserini's 
 starts the JVM right before Pyserini asks for it, and adds the methods once the searchers are there.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from .retrieval import jvm
+
+log = logging.getLogger(__name__)
 
 #: The classes that gain the methods, by module. SlimSearcher, BinaryDenseFaissSearcher and users'
 #: own subclasses inherit them.
@@ -127,7 +130,10 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == "pyserini" and fullname not in sys.modules:
+            log.info("importing Pyserini ...")
         if fullname == BEFORE_JAVA:
+            log.info("starting Java ...")
             jvm.start()
             return None
         if fullname not in SEARCHERS and fullname != CATALOGUE:

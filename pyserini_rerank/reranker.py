@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import listed, whole
+from .caller import warn
 from .counts import Counts
 from .passages import Passages, Tokens, check_text
+from .progress import moving_queries_bar
 from .ranking import RankedText, Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, from_hits
 from .retrieval.hits import Hits, Trace
@@ -265,7 +266,8 @@ class Reranker(ABC):
     ) -> list[Hits]:
         """Rerank candidates whose texts are there: scores, hits. Those of a blank query stay as they were found."""
         asked = [position for position, query in enumerate(queries) if query]
-        rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
+        with moving_queries_bar(len(queries), scorings=sum(1 for _ in self.leaves())):
+            rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
         missing = sum(texts[i].missing for i in asked)
         counts.missing += missing
@@ -309,7 +311,7 @@ class Reranker(ABC):
             self.counts.add(counts)
         limits = " or ".join(f"{length:,}" for length in sorted({leaf.max_length for leaf in self.leaves()}))
         for kind, text in counts.troubles(before, self.name, limits):
-            warnings.warn(f"{text} Further ones are counted in reranker.counts.", kind, stacklevel=4)
+            warn(f"{text} Further ones are counted in reranker.counts.", kind)
 
     def __enter__(self) -> "Reranker":
         return self

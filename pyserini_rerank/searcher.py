@@ -8,6 +8,7 @@ from .arguments import listed, whole
 from .loading import load_models
 from .passages import Passages
 from .prefetch import prefetched
+from .progress import queries_bar
 from .reranker import SHARD
 from .retrieval.candidates import Candidates
 from .retrieval.hits import Hits
@@ -182,12 +183,13 @@ class RerankingSearcher:
         results: dict[str, Hits] = {}
         found: list[int] = []
         cut = shards(queries, call.wanted)
-        with self.reranker.counting() as counts:
+        with self.reranker.counting() as counts, queries_bar(len(queries), "reranking") as reach:
             fetched = prefetched(fetch, cut) if stage.prefetches else map(fetch, cut)
             for shard, (candidates, texts) in zip(cut, fetched, strict=True):
                 found += [of_query.count for of_query in candidates]
                 hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, texts, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
+                reach(len(results))
         stage.warn_of_shortfall(call, found)
         return {qid: results[qid] for qid in call.qids}
 

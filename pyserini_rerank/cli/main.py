@@ -1,7 +1,9 @@
 """The command line: its commands, and what a failure looks like."""
 
 import io
+import logging
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from .. import __version__
 from . import FAILURES, bench, cache, demo, index_tokens, models, reproduce, rerank, search
 
 INTERRUPTED = 130
+FORMAT = warnings.formatwarning
 
 app = typer.Typer(
     name="pyserini-rerank",
@@ -50,6 +53,9 @@ def main() -> None:
     # A terminal that lacks a character shows a question mark for it: what was computed is not lost over that.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    warnings.formatwarning = _one_line
+    if sys.stderr.isatty():
+        _say_what_takes_long()
     try:
         app()
     except SystemExit as stopped:
@@ -63,3 +69,27 @@ def main() -> None:
         said = " ".join(line.strip() for line in str(system or error).splitlines() if line.strip())
         print(f"pyserini-rerank: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
         sys.exit(1)
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Show a warning of ours without its place, which is no line of the user's; others as Python does."""
+    ours = category.__module__.startswith(f"{__package__.partition('.')[0]}.")
+    return f"pyserini-rerank: {message}\n" if ours else FORMAT(message, category, filename, lineno, line)
+
+
+class _Lines(logging.Handler):
+    """Writes the package's log to stderr, above the bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from ..progress import say
+
+        say(f"pyserini-rerank: {record.getMessage()}")
+
+
+def _say_what_takes_long() -> None:
+    """Tell a person at a terminal what a command waits for: imports, checkpoints."""
+    log = logging.getLogger(__package__.partition(".")[0])
+    log.setLevel(logging.INFO)
+    log.addHandler(_Lines())

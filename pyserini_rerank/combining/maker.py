@@ -1,7 +1,9 @@
 """The door to rerankers: whatever `pyserini_rerank.load` takes becomes one, here and as a part of a combination."""
 
 import inspect
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -14,6 +16,8 @@ from ..reranker import Reranker
 from ..scoring.backend import make_backend
 from .combination import COMBINATIONS
 from .first_stage import FirstStageScore
+
+log = logging.getLogger(__name__)
 
 
 class Maker:
@@ -86,6 +90,8 @@ class Maker:
         if not isinstance(model, str | os.PathLike):
             raise TypeError(f"`model` is a {type(model).__name__}: name a checkpoint or a folder.")
         given = {"backend": self.backend, **self.options, **of_its_own}
+        log.info("loading %s ...", model)
+        start = time.perf_counter()
         if "auto" in (given["backend"], given.get("dtype")):
             from ..automatic import pick
 
@@ -94,6 +100,8 @@ class Maker:
         # Its own options tell it from the same checkpoint with others.
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
         self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        where = " ".join(map(str, self.loaded[-1].description.values()))
+        log.info("loaded %s in %.1f s: %s", model, time.perf_counter() - start, where)
         if self.cache is not None and (self.needs_cache or backend.fingerprint):
             from ..scoring.backends.cached_backend import CachedBackend
 

@@ -60,7 +60,7 @@ class Condition:
 
     @property
     def name(self) -> str:
-        return f"{self.test_set}.{self.first_stage}-{self.depth}".replace(os.sep, "_")
+        return f"{visible(self.test_set)}.{self.first_stage}-{self.depth}".replace(os.sep, "_")
 
     def candidates(self, folder: Path, files: Path) -> Path:
         """Where the run of the first stage is, or the file with the official candidates."""
@@ -109,6 +109,14 @@ class Condition:
         """Pyserini's figure for the first stage."""
         figures = self.search.get("published") or {}
         return {str(name): figure for name, figure in figures.items()}.get(self.test_set)
+
+
+def visible(test_set: str) -> str:
+    """Give the name of a test set for files: a path such as ``../topics.tsv`` begins with a dot and would hide them."""
+    if not test_set.startswith("."):
+        return test_set
+    parts = ["up" if part == ".." else part for part in os.path.normpath(test_set).split(os.sep)]
+    return os.sep.join(["_" * parts[0].startswith(".") + parts[0], *parts[1:]])
 
 
 def load_conditions(path: Path | None = None) -> list[Collection]:

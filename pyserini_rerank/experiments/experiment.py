@@ -105,11 +105,11 @@ def experiment(
         runs.check(settings)
         shared = SharedScores(runs.scores)
         entrants = [Entrant(system, shared, stack) for system in every]
-        progress = stack.enter_context(tqdm(total=len(queries), desc="experiment", unit=" topics", disable=None))
+        reach = stack.enter_context(queries_bar(len(queries) * len(entrants), "experiment"))
         for shard in map(dict, batched(queries.items(), max(1, SHARD // depth))):
-            _run_shard(shard, entrants, judged, wanted, depth, runs)
+            for done, entrant in _run_shard(shard, entrants, judged, wanted, depth, runs):
+                reach(done)
             shared.save()
-            progress.update(len(shard))
         runs.finish()
         result = ExperimentResult(
             {entrant.system.name: entrant.values for entrant in entrants[: len(compared)]},

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files.writing import replace
 from ..runs import plots
-from .conditions import OFFICIAL
+from .conditions import OFFICIAL, visible
 
 Row = dict[str, Any]
 #: A heading with its cell's text.
@@ -38,7 +38,7 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
         figure = plots.quality(points, measure)
         file = f"quality.{name}.svg"
         plots.save(figure, folder / file)
-        markdown += [f"## Quality and throughput: {name}", f"![{measure} against documents a second]({file})"]
+        markdown += [f"## Quality and throughput: {name}", f"![{measure} against {plots.RATE}]({file})"]
         page += [f"<h2>Quality and throughput: {html.escape(name)}</h2>", plots.svg(figure)]
     template = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     texts = {
@@ -51,12 +51,17 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _tables(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
-    """Give the model card's table, where there are rows of it, and then the runs, each as title and lines."""
-    tables = []
+    """Give the model card's table, where there are rows of it, then the runs' figures, and the conditions of these,
+    each as title and lines."""
+    tables: list[tuple[str, list[list[str]]]] = []
     card = [row for row in rows if row["first_stage"] == OFFICIAL and row["published"]]
     if card:
         tables.append(("The model card's table", _card(card)))
-    return [*tables, ("All runs", [list(ALL), *([cell(row) for cell in ALL.values()] for row in rows)])]
+    ran = [row for row in rows if row["measured"] is not None]
+    for title, columns, shown in (("All runs", FIGURES, rows), ("How they were run", CONDITIONS, ran)):
+        if shown:
+            tables.append((title, [list(columns), *([cell(row) for cell in columns.values()] for row in shown)]))
+    return tables
 
 
 def _card(rows: Sequence[Row]) -> list[list[str]]:
@@ -65,7 +70,7 @@ def _card(rows: Sequence[Row]) -> list[list[str]]:
     heading = ["checkpoint"]
     for name, measure in sets.items():
         heading += [f"{name} {measure}, published", "measured"]
-    lines = [[*heading, "docs/s, published (V100)", "measured"]]
+    lines = [[*heading, "pairs/s, published (V100)", "measured"]]
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
         by_set = {row["test_set"]: row for row in rows if row["checkpoint"] == checkpoint}
         line = [checkpoint]
@@ -90,10 +95,10 @@ def _plots(rows: Sequence[Row]) -> list[tuple[str, list[plots.Point], str]]:
         points = [
             plots.Point(row["checkpoint"], row["docs_per_second"], row["measured"])
             for row in of_condition
-            if row["docs_per_second"]
+            if row["measured"] is not None
         ]
         if points:
-            found.append((f"{test_set}.{first_stage}".replace("/", "_"), points, measure))
+            found.append((f"{visible(test_set)}.{first_stage}".replace("/", "_"), points, measure))
     return found
 
 
@@ -105,7 +110,10 @@ def _markdown(table: list[list[str]]) -> str:
 
 def _html(table: list[list[str]]) -> str:
     def line(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        # A name may be wrapped, and a figure may not.
+        kinds = [' class="name"' if any(map(str.isalpha, cell)) else "" for cell in cells]
+        made = (f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+        return f"<tr>{''.join(made)}</tr>"
 
     body = "\n".join(line(cells, "td") for cells in table[1:])
     return f'<div class="wide"><table><thead>{line(table[0], "th")}</thead>\n<tbody>{body}</tbody></table></div>'
@@ -127,11 +135,12 @@ def _whole(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-ALL: Columns = {
+RUN: Columns = {
     "checkpoint": _text("checkpoint"),
     "test set": _text("test_set"),
-    "first stage": _text("first_stage"),
-    "depth": _text("depth"),
+    "first stage": lambda row: f"{row['first_stage']}, {row['depth']} deep",
+}
+FIGURES: Columns = RUN | {
     "measure": _text("measure"),
     "first stage, published": _figure("first_stage_published", ".4f"),
     "first stage, measured": _figure("first_stage_measured", ".4f"),
@@ -139,7 +148,9 @@ ALL: Columns = {
     "reranked, measured": _figure("measured", ".4f"),
     "difference": _figure("difference", "+.4f"),
     "p": lambda row: "<0.0001" if row["p"] and row["p"] < 0.0001 else _figure("p", ".4f")(row),
-    "docs/s": _figure("docs_per_second", ".0f"),
+    "pairs/s": _figure("docs_per_second", ".0f"),
+}
+CONDITIONS: Columns = RUN | {
     "queries": _text("queries"),
     "pairs": _figure("pairs", ","),
     "cut": _figure("cut", ".1%"),

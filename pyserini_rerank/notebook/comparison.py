@@ -75,6 +75,15 @@ class Comparison:
     def columns(self) -> list[str]:
         return ["rank", "was", "move", "score", "before", *(["grade"] if self.judged else []), "passage"]
 
+    @property
+    def legend(self) -> str:
+        """Explain the columns."""
+        grade = "; grade: its judged relevance (–: not judged)" if self.judged else ""
+        return (
+            f"rank: after reranking; was: in the first stage; move: places up or down (new: was not in the "
+            f"first {self.k}; out: is no more); score: the model's (–: not scored); before: the first stage's{grade}"
+        )
+
     def move(self, row: Row) -> str:
         """Say where a document moved: ``"▲ 3"``, ``"▼ 2"``, ``"="``, ``"▲ 17, new"``, ``"▼ 9, out"``."""
         steps = row.first_rank - row.rank
@@ -96,7 +105,8 @@ class Comparison:
             line = "border-top:2px solid;" if position and row.rank > self.k >= self.rows[position - 1].rank else ""
             body.append(self._row_html("td", [*cells, self._passage_html(row)], line))
         head = self._row_html("th", self.columns, "border-bottom:1px solid;")
-        caption = element("b", html.escape(self.query)) + "<br>" + html.escape(self.heading)
+        legend = element("span", html.escape(self.legend), "font-size:.85em;opacity:.8")
+        caption = element("b", html.escape(self.query)) + f"<br>{html.escape(self.heading)}<br>{legend}"
         return element(
             "table",
             element("caption", caption, "text-align:left;color:inherit;padding:.35em .6em", ' dir="auto"')
@@ -132,7 +142,10 @@ class Comparison:
         from rich.text import Text
 
         title = Text(f"{self.query}\n{self.heading}")
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table = Table(
+            title=title, title_justify="left", caption=Text(self.legend), caption_justify="left", box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0), pad_edge=False,
+        )  # fmt: skip
         for name in self.columns:
             if name == "passage":
                 table.add_column(name, overflow="fold")

@@ -12,10 +12,11 @@ import re
 import shutil
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..caller import warn
 
 OLDEST = 21
 VECTOR_MODULE = "jdk.incubator.vector"
@@ -86,7 +87,7 @@ def choose() -> Java:
         java = _read(home)
         if java and java.version >= OLDEST:
             if rejected and os.environ.get("JAVA_HOME"):
-                warnings.warn(f"{rejected[0]}; {home} is used instead. Correct or unset JAVA_HOME.", stacklevel=2)
+                warn(f"{rejected[0]}; {home} is used instead. Correct or unset JAVA_HOME.")
             return java
         rejected.append(f"{origin} is {home}, which holds {f'Java {java.version}' if java else 'no Java'}")
     raise JavaNotFound(

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-import warnings
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..arguments import listed, whole
+from ..caller import warn
 from .candidates import Candidates, from_hits, from_java, java_lists
 from .jvm import JAVA_LOCK
 from .ownership import METHODS, attributes_of, guard, guarded_within, is_a, is_pyserinis
+
+log = logging.getLogger(__name__)
 
 #: Parameters that limit how many hits a searcher can give, whatever its k.
 LIMITS = ("k0", "binary_k")
@@ -222,12 +225,13 @@ class SearcherAdapter:
             self._size = self._size or _count_documents(self.searcher)
             wanted = min(wanted, self._size)
             short = [count for count in short if count < wanted]
+        if short:
+            log.debug("the first stage gave %d of %d queries fewer than %d candidates", len(short), len(found), wanted)
         if short and call.limit:
-            warnings.warn(
+            warn(
                 f"{call.limit} kept the first stage to {min(short)} of {wanted} candidates "
                 f"for {len(short)} of {len(found)} queries: raise it, or lower the depth.",
                 ShortfallWarning,
-                stacklevel=3,
             )
 
 

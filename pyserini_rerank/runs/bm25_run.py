@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import batched, islice
 
-from tqdm.auto import tqdm
-
 from ..arguments import whole
+from ..progress import queries_bar
 from ..reranker import SHARD
 from ..retrieval.searcher_adapter import SearcherAdapter
 from ..texts.stored import open_index
@@ -116,12 +115,12 @@ def search_topics(work: ResumableOutput, topics: Mapping[str, str], depth: int, 
         check_name(qid, "the qid", "rename the topic")
     size = max(1, SHARD // depth)
     shards = map(dict, batched(topics.items(), size))
-    with tqdm(total=len(topics), desc="searching", unit=" queries", delay=2, disable=None) as progress:
-        for shard in islice(shards, work.commits):
-            progress.update(len(shard))
+    done = sum(len(shard) for shard in islice(shards, work.commits))
+    with queries_bar(len(topics), "searching", done=done, leave=True) as reach:
         for written in search(shards):
             work.commit([written], {})
-            progress.update(min(size, len(topics) - progress.n))
+            done = min(done + size, len(topics))
+            reach(done)
     if not work.path.stat().st_size:
         work.abandon()
         raise ValueError(f"none of the {len(topics):,} topics finds anything: name other topics, or another index.")

@@ -157,7 +157,7 @@ def rerank_run(
             if inputs.bm25 and searched:
                 search_topics(searched, topics, inputs.bm25.depth, partial(workers.search, inputs.bm25))
             shards = cut(queries, topics, settings.depth)
-            report = rescore_run(work, shards, workers.rescore, workers.facts, len(topics))
+            report = rescore_run(work, shards, workers.rescore, workers.facts, inputs.count(first_run, topics))
             location = workers.location
         _check_is_something(report, work, inputs)
         report["run"] = inputs.name

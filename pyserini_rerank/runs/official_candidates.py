@@ -6,7 +6,6 @@ and the texts are those that the published figures were measured on.
 """
 
 import math
-import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..files.reading import is_packed, open_lines
+from ..progress import bar
 from .run_file import HEADINGS, SNIFFED, BadLine, RunHit, Skipped, column, four, text_of
 
 COLUMNS = 4
@@ -42,7 +41,9 @@ def fetch(url: str, md5: str, path: Path) -> None:
     import pooch
 
     try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, progressbar=sys.stderr.isatty())
+        pooch.retrieve(
+            url, f"md5:{md5}", path.name, path.parent, progressbar=bar(1, f"fetching {path.name}", "B", unit_scale=True)
+        )
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(f"{url} cannot be fetched ({reason}): put the file to {path}.") from None
@@ -96,9 +97,7 @@ class OfficialCandidates:
                 spool = stack.enter_context(self._plain.open("wb"))
             else:
                 offset = lines.tell()
-            progress = stack.enter_context(
-                tqdm(desc=f"reading {path.name}", unit=" lines", delay=2, leave=False, disable=None)
-            )
+            progress = stack.enter_context(bar(None, f"reading {path.name}", " lines"))
             for number, line in enumerate(lines, 1):
                 if spool:
                     spool.write(line)

@@ -5,6 +5,9 @@ readable in a dark notebook as well. A notebook shows the figure that a cell end
 """
 
 import io
+import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import cycle
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..arguments import listed, mapped
 from ..files.writing import replace
 from ..retrieval.hits import Hits, trace
+from ..scoring.checkpoints.catalogue import catalogue
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,11 +32,20 @@ GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
 LINES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
 
 
+#: What the axes and the tables call the throughput.
+RATE = "pairs a second"
+#: What may be an organisation and a name, with no further folder on either side.
+HUB_NAME = re.compile(r"(?<![\w./~:-])[\w-][\w.-]*/([\w.-]+)(?![\w./-])")
+#: Characters of a line of the legend, which leave the plot its room.
+LINE = 36
+
+
 class Point(NamedTuple):
     """A checkpoint in the plot of quality against throughput."""
 
     name: str
-    docs_per_second: float
+    pairs_per_second: float | None
+    """None where it was not measured, since all scores came from a cache."""
     quality: float
 
 
@@ -69,22 +82,41 @@ def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str)
 
 
 def from_left(points: Sequence[Point]) -> list[Point]:
-    """Give points in the order of their numbers, from 1: the slowest first; raises ValueError if there is none."""
+    """Give points in the order of their numbers, from 1: the slowest first, and last those that were not timed; raises
+    ValueError if there is none."""
     made = [Point(*point) for point in listed(points, "points")]
     if not made:
         raise ValueError("there is no checkpoint to draw.")
-    return sorted(made, key=lambda point: (point.docs_per_second, point.quality))
+    return sorted(made, key=lambda point: (point.pairs_per_second or math.inf, point.quality))
+
+
+def short_name(name: str) -> str:
+    """Leave the organisations of the catalogue's checkpoints out, also within a combination; other names, which may
+    be folders, stay whole."""
+    known = catalogue()
+    return HUB_NAME.sub(lambda found: found[1] if found[0] in known else found[0], name)
 
 
 def quality(points: Sequence[Point], measure: str) -> "Figure":
-    """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left; raises
-    ValueError if there is none."""
+    """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left.
+
+    One that was not timed is a dotted line at its quality, with its number at the right. Raises ValueError if there is
+    no checkpoint.
+    """
     from matplotlib.ticker import LogFormatter
 
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(from_left(points), 1):
-        axes.scatter(x, y, color=GAIN, label=f"{number}  {name.split('/')[-1]}")
+        label = textwrap.wrap(f"{number}  {short_name(name)}", LINE, subsequent_indent="    ", break_on_hyphens=False)
+        if x is None:
+            axes.axhline(y, color=NEUTRAL, linestyle=":", linewidth=1, label="\n".join([*label, "    (not timed)"]))
+            axes.annotate(
+                str(number), (1, y), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
+                ha="left", va="center", fontsize=8,
+            )  # fmt: skip
+            continue
+        axes.scatter(x, y, color=GAIN, label="\n".join(label))
         # Those that are one above the other have their numbers on different sides.
         side, align = (5, "left") if number % 2 else (-5, "right")
         axes.annotate(
@@ -95,27 +127,30 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     axes.margins(x=0.1)
-    axes.set_xlabel("documents a second")
+    axes.set_xlabel(RATE if any(point.pairs_per_second for point in points) else "none was timed")
     axes.set_ylabel(measure)
     axes.grid(alpha=0.3)
     return figure
 
 
 def quality_as_text(points: Sequence[Point], measure: str) -> str:
-    """Draw what `quality` draws for a terminal of 80 columns, without colours: each point is its number."""
-    points = from_left(points)
+    """Draw what `quality` draws for a terminal of 80 columns, without colours: each point is its number.
+
+    Those that were not timed have no place in it.
+    """
+    timed = [(number, x, y) for number, (_, x, y) in enumerate(from_left(points), 1) if x]
     from plotext import figure, uncolorize
 
     figure.clear()
     figure.plot_size(79, 16)
-    rates, values = [point.docs_per_second for point in points], [point.quality for point in points]
+    rates, values = [x for _, x, _ in timed], [y for _, _, y in timed]
     figure.ruler("x").scale("log")
     # Room for a number, and for a single point.
     figure.ruler("x").lim(min(rates) / 1.2, max(rates) * 1.2)
     figure.ruler("y").lim(min(values) - 0.01, max(values) + 0.01)
-    for number, (_, x, y) in enumerate(from_left(points), 1):
+    for number, x, y in timed:
         figure.draw(figure.text(x, y, str(number)))
-    figure.label("documents a second", "x")
+    figure.label(RATE, "x")
     figure.label(measure, "y")
     return str(uncolorize(str(figure.build()))).rstrip()
 

@@ -18,11 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..caller import warn
 from ..reranker import Reranker
 from ..texts.token_index import TokenIndex
 from .bm25_run import BM25, Topics, TopicSearcher
 from .provenance import provenance
 from .rescoring import Reader, RerankSettings, Rescored, Scorer, Shard, ShardTexts
+
+log = logging.getLogger(__name__)
 
 #: Shards that a scorer has at a time: one is scored while the next one's texts are read.
 AHEAD = 2
@@ -162,6 +165,7 @@ class Cluster:
             self._hire = partial(scorer.remote, reader.settings, load, cache.absolute(), tokens, **here)
             self.scorers = [self._hire() for _ in range(scorers)]
             self.machines = len(machines)
+            log.info("loading the model in %d processes on %d machines ...", scorers, self.machines)
             self.readers = self._on_each_machine(Reader, reader.settings, reader.open_source)
             facts = [scorer.facts.remote() for scorer in self.scorers]
             self.facts = _together([self._get(waited) for waited in facts])
@@ -257,7 +261,7 @@ class Cluster:
                 rescored, said = self._get(jobs.popleft().result)
                 for warning in said:
                     if type(warning) not in warned:  # every scorer says it
-                        warnings.warn(warning, stacklevel=2)
+                        warn(warning)
                     warned.add(type(warning))
                 yield rescored
 

@@ -11,10 +11,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tqdm.auto import tqdm
-
 from ..counts import Counts
 from ..passages import Passages
+from ..progress import queries_bar
 from ..reranker import SHARD, Reranker
 from ..retrieval.candidates import from_hits
 from ..retrieval.queries import text_or_blank
@@ -240,7 +239,7 @@ def rescore_run(
     facts : mapping
         The `provenance` of the scores.
     queries : int
-        How many there are, for the bar.
+        How many the run has, for the bar.
 
     Returns
     -------
@@ -259,15 +258,15 @@ def rescore_run(
         tally = Tally(**{**work.notes, "counts": Counts(**work.notes["counts"])})
     if tally.fingerprint != facts["fingerprint"]:
         raise ValueError(f"{work.folder} was begun with another checkpoint or dtype: delete it to begin anew.")
-    with tqdm(total=queries, desc="reranking", unit=" queries", delay=2, disable=None) as progress:
-        for shard in islice(shards, work.commits):
-            progress.update(len(shard))
+    done = sum(len(shard) for shard in islice(shards, work.commits))
+    with queries_bar(queries, "reranking", done=done, leave=True) as reach:
         start = time.perf_counter()
         for rescored in rescore(shards):
             start, before = time.perf_counter(), start
             tally.add(rescored, start - before)
             work.commit(rescored.lines, asdict(tally))
-            progress.update(rescored.queries)
+            done += rescored.queries
+            reach(done)
     computed = tally.counts.scored - tally.known_scores
     return {
         **facts,

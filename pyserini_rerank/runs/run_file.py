@@ -102,6 +102,11 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
     yield qid, hits
 
 
+def qids(path: str | Path) -> set[str]:
+    """Find the queries of a run by the first column alone, bad lines included: for a bar's total."""
+    return {line.split(None, 1)[0].decode(errors="replace") for _, line in lines_of(path)}
+
+
 def lines(qid: str, hits: Iterable[RunHit], tag: str) -> Iterator[str]:
     """Write a query's hits as lines of a TREC run, as Pyserini's own writer does; see `check_name`."""
     for rank, hit in enumerate(hits, 1):

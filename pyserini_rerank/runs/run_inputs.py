@@ -16,7 +16,7 @@ from .evaluation import coverage
 from .judging import Judging
 from .official_candidates import OfficialCandidates, is_official
 from .resumable_output import ResumableOutput
-from .run_file import RunHit, Skipped, read
+from .run_file import RunHit, Skipped, qids, read
 from .topics import load_topics
 
 #: The settings that a first stage's run depends on.
@@ -99,6 +99,14 @@ class RunInputs:
         elif judged:
             coverage(topics, judged)
         return queries, topics
+
+
+    def count(self, run: Path, topics: Mapping[str, str]) -> int:
+        """Count a run's queries, of which the topics may have more, for a progress bar."""
+        if self.is_official:
+            return len(topics)
+        found = qids(run)
+        return len(found & self.judging.judged.keys()) if self.judging.only_judged else len(found)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..files.reading import BOM, named, refuse_packed
+from ..progress import bar
 from .formats import MAIN, text_of_fields
 from .source import clean
 
@@ -142,10 +142,7 @@ class Collection(_File):
     def _rows(self) -> Iterator[tuple[int, int]]:
         self._file.seek(self.start)
         offset = self.start
-        with tqdm(
-            total=self.path.stat().st_size, desc=f"reading {self.path.name}", unit="B", unit_scale=True, delay=2,
-            leave=False, disable=None,
-        ) as progress:  # fmt: skip
+        with bar(self.path.stat().st_size, f"reading {self.path.name}", "B", unit_scale=True) as progress:
             # A heading is a line as well.
             for number, line in enumerate(self._file, 2 if self.columns else 1):
                 if line.strip():

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
-from tqdm.auto import tqdm
 
 from ..files.growing import followed, growing_folder, read_state
 from ..files.writing import append, replace
+from ..progress import bar
 from ..scoring.encoding.encoder import vocabulary
 from ..scoring.encoding.text_tokenizer import TextTokenizer
 from .token_index import (
@@ -136,11 +136,15 @@ def _append(
     with (
         (folder / DOCUMENTS).open("ab") as records,
         (folder / ROWS).open("ab") as rows,
-        tqdm(
-            total=documents.end, initial=state["position"], unit=documents.unit, unit_scale=True, disable=None,
-            desc=f"tokenizing {documents.location.name}",
+        bar(
+            documents.end,
+            f"tokenizing {documents.location.name}",
+            documents.unit,
+            initial=state["position"],
+            unit_scale=True,
+            leave=True,
         ) as progress,
-    ):  # fmt: skip
+    ):
         tokenize = TextTokenizer(tokenizer)
         # What was written after the last commit goes.
         records.truncate(state["bytes"][DOCUMENTS])

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from pyserini_rerank.cli.main import main
-from pyserini_rerank.experiments.conditions import load_conditions, select
+from pyserini_rerank.experiments import report
+from pyserini_rerank.experiments.conditions import Collection, Condition, load_conditions, select
+from pyserini_rerank.experiments.matrix import Cell
 from pyserini_rerank.runs import input_states
 from pyserini_rerank.runs.evaluation import per_query, read_run
 from pyserini_rerank.runs.topics import load_qrels
@@ -317,8 +319,8 @@ def test_ctrl_c_ends_it_and_the_report_says_how_far_it_got(small, reproduce, tmp
         code, _, said = reproduce(*words, "--first-stage", "at-hand", "--first-stage", "official")
     assert code == 130 and said.splitlines()[-1].startswith("pyserini-rerank: interrupted; the same command goes on")
     assert len(ran) == 2, "it does not go on with the next"
-    rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "| at-hand |" in line]
-    assert ["|  |  |  |  |" in row for row in rows] == [False, True]
+    rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "| at-hand, 1000" in line]
+    assert ["|  |  |  |  |" in row for row in rows] == [False, True, False]  # the last says how the first was run
     code, _, said = reproduce(*words, "--first-stage", "at-hand", "--first-stage", "official")
     assert code == 0 and "4 of 4 runs are there." in said
 
@@ -416,3 +418,31 @@ def test_names_and_numbers_are_yamls_of_today(tmp_path):
     assert [one.published_first_stage() for one in chosen] == [0.5, None]
     with pytest.raises(ValueError, match="there is no test set '2020': there are 2019, no."):
         select(load_conditions(tmp_path / "c.yaml"), ["2020"], ["f"], 10)
+
+
+def test_topics_elsewhere_make_no_hidden_files():
+    collection = Collection({}, {"bm25": {}})
+    names = ["../topics.tsv", "../../topics.tsv", "./topics.tsv", ".topics.tsv", "sets/mine.tsv", "dl19-passage"]
+    made = [Condition(name, "bm25", 10, collection).name.removesuffix(".bm25-10") for name in names]
+    assert made == ["up_topics.tsv", "up_up_topics.tsv", "topics.tsv", "_.topics.tsv", "sets_mine.tsv", "dl19-passage"]
+
+
+def test_the_names_of_the_conditions_that_come_along_are_as_they_were():
+    for collection in load_conditions():
+        for test_set in collection.test_sets:
+            assert Condition(test_set, "bm25", 1000, collection).name == f"{test_set}.bm25-1000"
+
+
+def test_the_report_keeps_cached_checkpoints_in_its_plot_and_its_tables_short(tmp_path):
+    [condition] = select(load_conditions(), ["dl19-passage"], ["official"], 1000)
+    rows = [Cell(condition, name, tmp_path, tmp_path, {}).row() for name in list(catalogue())[:3]]
+    for row, rate in zip(rows, (None, 100.0), strict=False):
+        row |= {"measured": 0.7, "docs_per_second": rate, "state": "done", "versions": "torch 2"}
+    report.write(rows, tmp_path)
+    drawn = (tmp_path / "quality.dl19-passage.official-1000.svg").read_text()
+    names = [row["checkpoint"].split("/")[-1] for row in rows]
+    assert [name in drawn for name in names] == [True, True, False] and drawn.count("(not timed)") == 1
+    tables = (tmp_path / "report.md").read_text().split("\n## ")[1:]
+    headings = {table.splitlines()[0]: table.splitlines()[2].count("|") - 1 for table in tables if "| ---" in table}
+    assert list(headings) == ["The model card's table", "All runs", "How they were run"]
+    assert max(headings.values()) <= 11

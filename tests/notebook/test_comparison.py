@@ -155,6 +155,9 @@ def test_moves_scores_and_grades(searcher: Any, query: str, documents: dict[str,
 
     plain = repr(made)
     assert query in plain and "LuceneSearcher, its top 6 reranked by reverse" in plain
+    for column in ("rank: after", "was: in", "move: places", "score: the", "before: the", "grade: its"):
+        assert column in " ".join(plain.split()) and column in made._repr_html_()
+    assert "grade:" not in compare(searcher, query, 2)._repr_html_()
     assert "▲ 5, new" in plain and "\x1b" not in plain
 
 
@@ -326,6 +329,11 @@ def test_query_terms_are_marked(tricky: Any) -> None:
         ("the ", False), ("Directory", True), (" is ", False), ("copied", True), (": a ", False), ("copy", True),
         ("-like flea's copyist, of directors", False),
     ]  # fmt: skip
+    question = "What's the way that flea eggs do what they do, and how does one?"
+    assert [part for part, marked in split_at_terms(question, "how what way does do done flea") if marked] == [
+        "way", "flea"
+    ]  # fmt: skip
+    assert split_at_terms("Who are you?", "who you") == [("who", True), (" ", False), ("you", True)]
     assert split_at_terms("東京", "東は京都") == [("東", True), ("は", False), ("京", True), ("都", False)]
     assert split_at_terms("x", "") == []
     page = compared(tricky)._repr_html_()

@@ -65,8 +65,28 @@ def test_quality_by_hand() -> None:
     assert drawn == [(10, 0.3), (100, 0.5), (1000, 0.4)]
     assert {text.get_text(): text.xy for text in axes.texts} == {"1": drawn[0], "2": drawn[1], "3": drawn[2]}
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["1  one", "2  two", "3  three"]
+    assert [text.get_text() for text in legend.get_texts()] == ["1  a/one", "2  two", "3  b/three"]
     assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "linear", "MRR@10")
+
+
+def test_only_the_organisation_of_a_known_checkpoint_goes() -> None:
+    kept = ["bundled", "models/mine/new", "mine/new", "./a/b", "http://gpu:8080/a", "windows(bundled, 256/128, max)"]
+    assert [plots.short_name(name) for name in kept] == kept
+    known = "cross-encoder/ms-marco-MiniLM-L-6-v2"
+    assert plots.short_name(f"/data/{known}") == f"/data/{known}"
+    assert plots.short_name(f"cascade({known} 9, mine/new 2)") == "cascade(ms-marco-MiniLM-L-6-v2 9, mine/new 2)"
+
+
+@pytest.mark.parametrize("timed", [100.0, None])
+def test_a_checkpoint_that_was_not_timed_is_a_line_at_its_quality(timed: float | None) -> None:
+    points = [plots.Point("cached", None, 0.5), plots.Point("another", timed, 0.4)]
+    figure = plots.quality(points, "AP")
+    (axes,), (legend,) = figure.axes, figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert len(axes.collections) == (timed is not None) and axes.lines[-1].get_ydata() == [0.5, 0.5]
+    assert shown[1].split() == ["2", "cached", "(not", "timed)"] and ("timed" in shown[0]) == (timed is None)
+    assert axes.get_xlabel() == ("pairs a second" if timed else "none was timed")
+    plots.svg(figure)
 
 
 def test_labels_of_the_model_card_do_not_overlap() -> None:

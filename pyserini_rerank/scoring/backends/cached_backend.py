@@ -4,6 +4,7 @@ Do not use it to hide a slow first run: a look-up costs about as much as tokeniz
 same pairs come again: another depth, another first stage, an experiment that was interrupted.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from ..backend import Backend, Batch, Pair, Plan, complete
 from ..score_store import ScoreStore
+
+log = logging.getLogger(__name__)
 
 
 class CachedBackend:
@@ -49,6 +52,7 @@ class CachedBackend:
         self.fingerprint = backend.fingerprint
         self.vocabulary, self.scale, self.workers = full.vocabulary, full.scale, full.workers
         self.store = ScoreStore(folder)
+        log.debug("score cache %s is open, with scores of the fingerprint %s among others", folder, self.fingerprint)
         #: How many scores were known.
         self.known_scores = 0
         self._lock = threading.Lock()

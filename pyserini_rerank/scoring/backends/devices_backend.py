@@ -1,6 +1,7 @@
 """Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
 
 import inspect
+import logging
 import multiprocessing
 import os
 import queue
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...caller import warn
 from ..backend import Batch, DeviceLostWarning, Pair, Plan
 from ..device import device_of
 from .torch_backend import TorchBackend
+
+log = logging.getLogger(__name__)
 
 
 def torch_backend(
@@ -144,7 +148,8 @@ class DevicesBackend:
             try:
                 scores = one.run(batch)
             except EndedError as ended:
-                warnings.warn(f"{ended} The other devices go on without it.", DeviceLostWarning, stacklevel=2)
+                log.debug("%s", ended)
+                warn(f"{ended} The other devices go on without it.", DeviceLostWarning)
             except BaseException:
                 self._free.put(one)
                 raise
@@ -212,7 +217,7 @@ class _Other:
             ) from None
         self._owes = False
         for warning in said:
-            warnings.warn(warning, stacklevel=4)
+            warn(warning)
         if isinstance(answer, Exception):
             raise answer
         return answer

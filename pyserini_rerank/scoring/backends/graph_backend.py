@@ -1,5 +1,6 @@
 """What the backends share that run a sequence classifier as a graph, on the CPU: ONNX Runtime and OpenVINO."""
 
+import logging
 import os
 import shutil
 import warnings
@@ -26,6 +27,8 @@ from ..device import budget_of, describe, dtype_name
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, EncodedPair
 from ..isolation import checked_threads, load_isolated
 from .checkpoint_backend import CheckpointBackend
+
+log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 #: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
@@ -171,6 +174,7 @@ class GraphBackend(CheckpointBackend, ABC):
 
     def _exported(self, checkpoint: Checkpoint, head: str | None) -> Path:
         def make(folder: Path) -> None:
+            log.info("exporting %s to a graph ...", checkpoint.name)
             classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
             classifier.to(CPU)
             # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.

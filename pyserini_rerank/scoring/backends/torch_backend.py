@@ -1,7 +1,6 @@
 """The torch backend: CUDA, MPS or CPU."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...caller import warn
 from ..architectures import registry
 from ..architectures.architecture import Architecture
 from ..backend import Batch, OutOfMemoryWarning
@@ -137,10 +137,9 @@ class TorchBackend(CheckpointBackend):
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         if self.fits < before:
-            warnings.warn(
+            warn(
                 f"{self.device} had no memory for {before:,} tokens: batches are cut to {self.fits:,} from now on.",
                 OutOfMemoryWarning,
-                stacklevel=2,
             )
         return np.concatenate(scores)
 

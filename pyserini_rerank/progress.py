@@ -1,0 +1,122 @@
+"""Progress bars on a terminal and in a notebook; every bar of the package is drawn here."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+VARIABLE = "PYSERINI_RERANK_PROGRESS"
+#: Seconds after which a bar is shown.
+DELAY = 2
+#: The rate is a query's or a token's, and fractions of a query are not shown.
+FORMAT = "{l_bar}{bar}| {n:,.0f}/{total:,.0f}{unit} [{elapsed}<{remaining}, {rate_fmt}]"
+
+_bar_around: ContextVar["tqdm[Any] | None"] = ContextVar("bar_around", default=None)
+_advance: ContextVar[Callable[[float], None] | None] = ContextVar("advance", default=None)
+
+
+def progress_bars(shown: bool) -> None:
+    """Show progress bars from now on, or show none, in this process and in those that it starts.
+
+    Bars are shown on a terminal and in a notebook, for work that takes longer than two seconds. The environment
+    variable ``PYSERINI_RERANK_PROGRESS=0`` does the same; tqdm's own ``TQDM_DISABLE=1`` is honoured as well.
+    """
+    os.environ[VARIABLE] = "1" if shown else "0"
+
+
+def bar(total: float | None, description: str, unit: str, **options: Any) -> "tqdm[Any]":
+    """Make a bar; `options` are those of tqdm."""
+    from tqdm.auto import tqdm
+
+    off = os.environ.get(VARIABLE) == "0" or bool(os.environ.get("TQDM_DISABLE"))
+    # tqdm itself finds out whether there is a terminal, where it is told None.
+    shown = {"delay": DELAY, "leave": False, "disable": off or None, **options}
+    return tqdm(total=total, desc=description, unit=unit, **shown)
+
+
+@contextmanager
+def queries_bar(total: int, description: str, *, done: int = 0, leave: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show how many queries are done.
+
+    Parameters
+    ----------
+    total : int
+        How many there are.
+    done : int
+        How many were done before, which do not count for the estimate.
+    leave : bool
+        Leave the bar on the terminal when it is at its end.
+
+    Yields
+    ------
+    callable
+        Called with how many queries are done by now. What `moving_queries_bar` is around moves it meanwhile.
+    """
+    with bar(total, description, " queries", initial=done, leave=leave, bar_format=FORMAT) as shown:
+        token = _bar_around.set(shown)
+
+        def reach(count: int) -> None:
+            shown.update(count - shown.n)
+            shown.n = count  # without the error of adding fractions
+
+        try:
+            yield reach
+            shown.total = shown.n  # lines may have been left out
+        finally:
+            _bar_around.reset(token)
+
+
+@contextmanager
+def moving_queries_bar(queries: int, scorings: int) -> Iterator[None]:
+    """Have the `scoring_bar`s that are opened within move the `queries_bar` around it, where there is one.
+
+    Parameters
+    ----------
+    queries : int
+        How far they move it together, at most.
+    scorings : int
+        How many there are; each moves it by an equal share.
+    """
+    around = _bar_around.get()
+    if around is None:
+        yield
+        return
+    end = around.n + queries
+
+    def advance(share: float) -> None:
+        around.update(max(0.0, min(share * queries / scorings, end - around.n)))
+
+    token = _advance.set(advance)
+    try:
+        yield
+    finally:
+        _advance.reset(token)
+
+
+@contextmanager
+def scoring_bar(tokens: float) -> Iterator[Callable[[float], Any]]:
+    """Show how many tokens are scored, by a bar of its own or by that of the queries around it.
+
+    Yields
+    ------
+    callable
+        Called with the number of tokens that were scored since the last call.
+    """
+    advance = _advance.get()
+    if advance is not None:
+        yield lambda scored: advance(scored / tokens)
+        return
+    with bar(tokens, "reranking", " tokens", unit_scale=True) as shown:
+        yield shown.update
+
+
+def say(line: str) -> None:
+    """Write a line to stderr, above the bars."""
+    from tqdm.auto import tqdm
+
+    tqdm.write(line, file=sys.stderr)
