@@ -16,7 +16,7 @@ from .counts import Counts
 from .passages import Passages, Tokens, check_text
 from .progress import moving_queries_bar
 from .ranking import RankedText, Ranking, Scores, arrange
-from .retrieval.candidates import Candidates, from_hits
+from .retrieval.candidates import Candidates, as_found, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
@@ -342,12 +342,3 @@ class Reranker(ABC):
 
     def _no_first_stage(self) -> Scores:
         raise TypeError(f"{self.name} takes the first stage's scores into account: use rerank(query, hits).")
-
-
-def as_found(candidates: Candidates, k: int) -> Hits:
-    """Give the k first hits as the first stage gave them."""
-    with JAVA_LOCK:
-        hits = [candidates.hit(position) for position in range(min(k, candidates.count))]
-        found = [(hit.docid, float(hit.score)) for hit in hits]
-    traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
-    return Hits(hits, traces, 0)

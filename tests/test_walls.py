@@ -26,8 +26,21 @@ NAME = HOUSE.name
 #: The rooms that have no folder of their own; `__init__` is the front door, and each folder is a room.
 ROOMS = {
     **dict.fromkeys(
-        ["arguments", "counts", "files", "markup", "passages", "prefetch", "ranking", "scales", "version"], "the ground"
-    ),
+        [
+            "arguments",
+            "caller",
+            "counts",
+            "files",
+            "markup",
+            "passages",
+            "prefetch",
+            "progress",
+            "ranking",
+            "scales",
+            "version",
+        ],
+        "the ground",
+    ),  # fmt: skip
     **dict.fromkeys(
         ["automatic", "combining", "docstrings", "loading", "model", "registration", "reranker", "searcher"], "the flow"
     ),

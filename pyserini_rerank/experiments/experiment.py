@@ -8,19 +8,20 @@ from time import perf_counter
 from typing import Any
 
 from ir_measures import Measure
-from tqdm.auto import tqdm
 
 from ..arguments import mapped, whole
 from ..passages import Passages
-from ..reranker import SHARD, as_found
-from ..retrieval.candidates import Candidates
+from ..progress import queries_bar
+from ..reranker import SHARD
+from ..retrieval.candidates import Candidates, as_found
 from ..retrieval.hits import Hits
 from ..retrieval.queries import text_or_blank
 from ..runs.evaluation import Values, per_query
 from ..runs.measures import parse_measures
 from ..runs.significance import CORRECTIONS, TESTS
 from ..runs.topics import Qrels, load_qrels, load_topics
-from ..texts.source import passages
+from ..texts.source import Source, passages
+from .first_stages import FirstStage
 from .result import Cost, ExperimentResult
 from .run_files import RunFiles
 from .settings import settings_of
@@ -38,6 +39,7 @@ def experiment(
     depth: int | None = None,
     texts: Any = None,
     tokens: Any = None,
+    missing: str = "error",
     baseline: str | None = None,
     test: str = "t-test",
     correction: str = "holm",
@@ -69,6 +71,8 @@ def experiment(
         many as the deepest cascade or system takes.
     texts, tokens : optional
         Where the documents' texts are, as for `set_reranker`, where the searchers do not store them.
+    missing : str
+        As for `set_reranker`: ``"skip"`` leaves documents without text below those that are reranked.
     baseline : str, optional
         The system that the others are tested against.
     test : str
@@ -97,7 +101,7 @@ def experiment(
     _check_choices(systems, baseline, test, correction)
     queries, judged = _judged(load_topics(topics), load_qrels(qrels))
     with ExitStack() as stack:
-        compared = SystemReader(queries, texts, tokens, options, stack).read(systems)
+        compared = SystemReader(queries, (texts, tokens, missing), options, stack).read(systems)
         depth = default_depth(compared) if depth is None else whole(depth, "depth", least=1)
         every = [*compared, *lacking_first_stages(compared)]
         runs = stack.enter_context(RunFiles(output, [system.name for system in every]))
@@ -105,10 +109,14 @@ def experiment(
         runs.check(settings)
         shared = SharedScores(runs.scores)
         entrants = [Entrant(system, shared, stack) for system in every]
-        reach = stack.enter_context(queries_bar(len(queries) * len(entrants), "experiment"))
-        for shard in map(dict, batched(queries.items(), max(1, SHARD // depth))):
-            for done, entrant in _run_shard(shard, entrants, judged, wanted, depth, runs):
-                reach(done)
+        reach, done = stack.enter_context(queries_bar(len(queries) * len(every), "experiment")), 0
+        for topics_of_shard in map(dict, batched(queries.items(), max(1, SHARD // depth))):
+            shard = Shard(topics_of_shard, every, depth)
+            for entrant in entrants:
+                hits = dict(zip(shard.topics, entrant.rank(shard), strict=True))
+                runs.write(entrant.system.name, hits)
+                entrant.evaluate(hits, judged, wanted)
+                reach(done := done + len(hits))
             shared.save()
         runs.finish()
         result = ExperimentResult(
@@ -118,6 +126,36 @@ def experiment(
         )  # fmt: skip
         result.write()
     return result
+
+
+class Shard:
+    """Some topics on their way through all systems: each first stage finds their candidates once, each text is read
+    once."""
+
+    def __init__(self, topics: Mapping[str, str], systems: Iterable[System], depth: int) -> None:
+        self.topics, self.depth = topics, depth
+        self._needs_documents = {
+            id(system.stage) for system in systems if system.source and system.source.reads_documents
+        }
+        self._found: dict[int, tuple[list[Candidates], float]] = {}
+        self._read: dict[tuple[int, int], tuple[list[Passages], float]] = {}
+
+    def candidates(self, stage: FirstStage) -> tuple[list[Candidates], float]:
+        """Give each topic's candidates, and the seconds that finding them took."""
+        if id(stage) not in self._found:
+            start = perf_counter()
+            found = stage.find(self.topics, self.depth, documents=id(stage) in self._needs_documents)
+            self._found[id(stage)] = found, perf_counter() - start
+        return self._found[id(stage)]
+
+    def passages(self, stage: FirstStage, source: Source) -> tuple[list[Passages], float]:
+        """Give the passages of each topic's candidates, and the seconds that reading them took."""
+        key = id(stage), id(source)
+        if key not in self._read:
+            candidates, _ = self.candidates(stage)
+            start = perf_counter()
+            self._read[key] = passages(candidates, source), perf_counter() - start
+        return self._read[key]
 
 
 class Entrant:
@@ -133,15 +171,27 @@ class Entrant:
         self.seconds = 0.0
         """For searching, and reading texts."""
 
-    def rank(self, shard: Mapping[str, str], found: list[Candidates], texts: list[Passages], k: int) -> list[Hits]:
+    def rank(self, shard: Shard) -> list[Hits]:
         """Give the system's hits of a shard's topics."""
-        if self.sharing is None:
-            return [as_found(candidates, k) for candidates in found]
-        queries = [text_or_blank(query) for query in shard.values()]
-        if self.system.depth is not None:
-            texts = [of_query.at(range(min(self.system.depth, len(of_query.texts)))) for of_query in texts]
+        stage, source = self.system.stage, self.system.source
+        candidates, seconds = shard.candidates(stage)
+        self.seconds += seconds
+        if self.sharing is None or source is None:
+            return [as_found(of_topic, shard.depth) for of_topic in candidates]
+        texts, seconds = shard.passages(stage, source)
+        self.seconds += seconds
+        depth = self.system.depth
+        if depth is not None:
+            texts = [of_topic.at(range(min(depth, len(of_topic.texts)))) for of_topic in texts]
+        queries = [text_or_blank(query) for query in shard.topics.values()]
         with self.sharing.reranker.counting() as counts:
-            return self.sharing.reranker.rerank_passages(queries, found, texts, k, counts)
+            return self.sharing.reranker.rerank_passages(queries, candidates, texts, shard.depth, counts)
+
+    def evaluate(self, hits: Mapping[str, Hits], qrels: Qrels, measures: list[Measure]) -> None:
+        """Evaluate hits by qid, in the order in which they were returned, whatever their scores."""
+        ranked = ((qid, places(of_topic)) for qid, of_topic in hits.items())
+        for measure, values in per_query(ranked, {qid: qrels[qid] for qid in hits}, measures).items():
+            self.values.setdefault(measure, {}).update(values)
 
     def cost(self) -> Cost:
         if self.sharing is None:
@@ -150,39 +200,6 @@ class Entrant:
         seconds = None if scoring is None else self.seconds + scoring
         rate = counts.scored / scoring if scoring else None
         return Cost(counts.pairs, counts.scored, counts.cut_passages, counts.empty, seconds, rate)
-
-
-def _run_shard(
-    shard: Mapping[str, str], entrants: list[Entrant], qrels: Qrels, measures: list[Measure], depth: int, runs: RunFiles
-) -> None:
-    """Take topics through all systems: search, read texts, rerank, evaluate."""
-    judged = {qid: qrels[qid] for qid in shard}
-    found: dict[int, tuple[list[Candidates], float]] = {}
-    read: dict[tuple[int, int], tuple[list[Passages], float]] = {}
-    needs_documents = {
-        id(entrant.system.stage)
-        for entrant in entrants
-        if entrant.system.source and entrant.system.source.reads_documents
-    }
-    for entrant in entrants:
-        stage, source = entrant.system.stage, entrant.system.source
-        if id(stage) not in found:
-            start = perf_counter()
-            candidates = stage.find(shard, depth, documents=id(stage) in needs_documents)
-            found[id(stage)] = candidates, perf_counter() - start
-        candidates, searching = found[id(stage)]
-        if source and (id(stage), id(source)) not in read:
-            start = perf_counter()
-            texts = passages(candidates, source)
-            read[id(stage), id(source)] = texts, perf_counter() - start
-        texts, reading = read[id(stage), id(source)] if source else ([], 0.0)
-        hits = entrant.rank(shard, candidates, texts, depth)
-        entrant.seconds += searching + reading
-        runs.write(entrant.system.name, list(shard), hits)
-        # The order that was returned is what counts, whatever the scores.
-        ranked = ((qid, places(of_query)) for qid, of_query in zip(shard, hits, strict=True))
-        for measure, values in per_query(ranked, judged, measures).items():
-            entrant.values.setdefault(measure, {}).update(values)
 
 
 def places(hits: Iterable[Any]) -> dict[str, float]:

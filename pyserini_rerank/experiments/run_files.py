@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -78,15 +78,15 @@ class RunFiles:
                 f"{self.folder} holds an experiment of another {', '.join(different)}: name another folder by output=."
             )
 
-    def write(self, name: str, qids: Sequence[str], hits: Sequence[Hits]) -> None:
-        """Add topics to a system's run.
+    def write(self, name: str, hits: Mapping[str, Hits]) -> None:
+        """Add topics, each with its hits, to a system's run.
 
         Raises
         ------
         ValueError
             A qid or a docid has white space in it, which no TREC run can hold.
         """
-        for qid, of_query in zip(qids, hits, strict=True):
+        for qid, of_query in hits.items():
             check_name(qid, "the qid", "rename the topic")
             for hit in of_query:
                 check_name(hit.docid, "the docid", "index the document under another one")

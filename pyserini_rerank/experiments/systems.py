@@ -43,8 +43,9 @@ class SystemReader:
     ----------
     qids : collection of str
         The topics.
-    texts, tokens
-        Where the documents' texts are, for systems that do not say so themselves.
+    texts : tuple
+        The texts, the tokens, and what becomes of missing ones, for systems that do not say so themselves; see
+        `pyserini_rerank.texts.opening.open_source`.
     options : mapping
         For the checkpoints that are loaded here; see `pyserini_rerank.load`.
     stack : ExitStack
@@ -52,9 +53,9 @@ class SystemReader:
     """
 
     def __init__(
-        self, qids: Collection[str], texts: Any, tokens: Any, options: Mapping[str, Any], stack: ExitStack
+        self, qids: Collection[str], texts: tuple[Any, Any, str], options: Mapping[str, Any], stack: ExitStack
     ) -> None:
-        self.qids, self.texts, self.tokens, self.options, self.stack = qids, texts, tokens, options, stack
+        self.qids, self.texts, self.options, self.stack = qids, texts, options, stack
         self._stages: dict[Any, FirstStage] = {}
         self._sources: dict[Any, Source] = {}
         self._loaded: dict[str, Reranker] = {}
@@ -130,9 +131,10 @@ class SystemReader:
 
     def _source(self, stage: FirstStage) -> Source:
         """Open where a stage's texts are; one that is named for all of them is opened once."""
-        key = id(stage.searcher) if self.texts is None and self.tokens is None else None
+        texts, tokens, missing = self.texts
+        key = id(stage.searcher) if texts is None and tokens is None else None
         if key not in self._sources:
-            self._sources[key] = open_source(self.texts, self.tokens, stage.searcher)
+            self._sources[key] = open_source(texts, tokens, stage.searcher, missing)
         return self._sources[key]
 
 

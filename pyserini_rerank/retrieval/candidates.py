@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .hits import check_hit, rescored
+from .hits import Hits, Trace, check_hit, rescored
 from .jvm import JAVA_LOCK
 
 #: Bounds of one crossing: hits, and characters of JSON (a Java string holds fewer than 2**31).
@@ -76,6 +76,15 @@ def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:
     return Candidates(
         count, docids, stored, lambda rank: hits.get(rank), _rescore_in_place, lambda: _read_scores(hits, read)
     )
+
+
+def as_found(candidates: Candidates, k: int) -> Hits:
+    """Give the k first hits as the first stage gave them."""
+    with JAVA_LOCK:
+        hits = [candidates.hit(position) for position in range(min(k, candidates.count))]
+        found = [(hit.docid, float(hit.score)) for hit in hits]
+    traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
+    return Hits(hits, traces, 0)
 
 
 def java_lists(results: Any) -> dict[str, Any]:

@@ -100,7 +100,6 @@ class RunInputs:
             coverage(topics, judged)
         return queries, topics
 
-
     def count(self, run: Path, topics: Mapping[str, str]) -> int:
         """Count a run's queries, of which the topics may have more, for a progress bar."""
         if self.is_official:
