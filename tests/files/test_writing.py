@@ -350,7 +350,7 @@ def test_nothing_is_left_of_what_did_not_begin(small: Path, tmp_path: Path, monk
 MAKE = """
 import sys, time
 from pathlib import Path
-from pyserini_rerank.files.reading import made_once
+from pyserini_rerank.files.cache import made_once
 def make(folder):
     print("making", flush=True)
     time.sleep(float(sys.argv[1]))
