@@ -72,6 +72,8 @@ def named_as_options(**others: str) -> Iterator[None]:
             argument.sub(lambda found: options[found[1]], part) if isinstance(part, str) else part
             for part in error.args
         )
+        if isinstance(error, ImportError):  # which shows its first argument as it was
+            error.msg = error.args[0]
         raise
 
 
