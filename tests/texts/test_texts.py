@@ -376,7 +376,7 @@ def test_what_is_no_source_of_texts(bare, given):
     with pytest.raises(TypeError) as error:
         resolve(given, bare)
     message = one_line(error)
-    assert "searcher, an index's path or name, a mapping, a callable or a Template" in message
+    assert "searcher, an index's path or name, a collection file, a mapping, a callable or a Template" in message
     assert type(given).__name__ in message
 
 
