@@ -40,7 +40,7 @@ ROOMS = {
             "version",
         ],
         "the ground",
-    ),  # fmt: skip
+    ),
     **dict.fromkeys(
         ["automatic", "combining", "docstrings", "loading", "model", "registration", "reranker", "searcher"], "the flow"
     ),
