@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 
+from ir_measures import Measure
+
 from ..combining.cascade import Cascade
 from ..reranker import Reranker
 from ..retrieval.hits import Hits
-from ..runs.evaluation import ndcg
+from ..runs.evaluation import means
 from ..runs.topics import Qrels
 from ..searcher import shards
 from .fetched_run import FetchedRun
@@ -20,7 +22,8 @@ class Row:
     """What one reranker costs, and gives."""
 
     name: str
-    ndcg: float
+    means: dict[str, float]
+    """Of each measure."""
     pairs: int
     """How many pairs it scores for a query, on average; those of a cascade's stages together."""
     milliseconds: float = 0.0
@@ -28,7 +31,14 @@ class Row:
     pairs_per_second: float = 0.0
 
 
-def sweep(rerankers: Sequence[tuple[Reranker, str]], run: FetchedRun, qrels: Qrels, *, rounds: int = 3) -> list[Row]:
+def sweep(
+    rerankers: Sequence[tuple[Reranker, str]],
+    run: FetchedRun,
+    qrels: Qrels,
+    measures: Sequence[Measure],
+    *,
+    rounds: int = 3,
+) -> list[Row]:
     """Rerank the queries of a run with each reranker in turn.
 
     Parameters
@@ -38,6 +48,7 @@ def sweep(rerankers: Sequence[tuple[Reranker, str]], run: FetchedRun, qrels: Qre
         depth, before its own.
     run : FetchedRun
         Its queries are all judged.
+    measures : sequence of ir_measures.Measure
     rounds : int
         How often each of them reranks everything, in turn with the others. Times are medians.
 
@@ -59,10 +70,12 @@ def sweep(rerankers: Sequence[tuple[Reranker, str]], run: FetchedRun, qrels: Qre
             taken.append(time.perf_counter() - start)
             results.append((hits, reranker.counts.pairs - before))
     found = {qid: [one.candidates.hit(i) for i in range(one.candidates.count)] for qid, one in run.queries.items()}
-    rows, count = [Row("first stage", ndcg(found, qrels), 0)], len(found)
+    rows, count = [Row("first stage", means(found, qrels, measures), 0)], len(found)
     for (name, _), taken, (hits, pairs) in zip(every, times, results, strict=True):
         seconds = median(taken)
-        rows.append(Row(name, ndcg(hits, qrels), round(pairs / count), 1000 * seconds / count, pairs / seconds))
+        rows.append(
+            Row(name, means(hits, qrels, measures), round(pairs / count), 1000 * seconds / count, pairs / seconds)
+        )
     return rows
 
 

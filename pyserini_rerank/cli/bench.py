@@ -11,9 +11,11 @@ import typer
 
 from ..arguments import one_of
 from . import console
-from .options import Options, named_as_options, options_of, texts_of
+from .options import Options, SweepMeasures, named_as_options, options_of, texts_of
 
 if TYPE_CHECKING:
+    from ir_measures import Measure
+
     from ..benchmarks.fetched_run import FetchedRun
     from ..runs.topics import Qrels
 
@@ -67,7 +69,8 @@ def bench(
     against_batch: Annotated[Number, typer.Option(min=1, help="Pairs of its batches. Default: 32.")] = None,
     against_python: Annotated[File, typer.Option(help="The Python of another environment, which has it.")] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Compare several on a run: nDCG@10 beside cost.")] = False,
-    plot: Annotated[File, typer.Option(help="With --sweep: draw nDCG@10 against pairs a second here.")] = None,
+    measure: SweepMeasures = None,
+    plot: Annotated[File, typer.Option(help="With --sweep: draw the first measure by pairs a second here.")] = None,
     backend: Annotated[Names, typer.Option(help="What computes the scores. Default: torch.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
@@ -87,6 +90,8 @@ def bench(
     from ..benchmarks.fetched_run import fetch
     from ..files.writing import check_apart, replace, target_of
     from ..runs import plots
+    from ..runs.evaluation import MEASURE
+    from ..runs.measures import parse_measures
     from ..runs.run_inputs import open_texts
     from ..runs.topics import load_qrels, load_topics
 
@@ -102,6 +107,10 @@ def bench(
         raise ValueError("--sweep compares rerankers on a --run by its --qrels: name both, and leave --against out.")
     if not sweep and plot:
         raise ValueError("--plot draws what --sweep compares: add it.")
+    if not sweep and measure:
+        raise ValueError("--measure is for --sweep: add it.")
+    with named_as_options(measures="--measure"):
+        measures = parse_measures(measure or [MEASURE])
     for name, values in {"model": model, **several}.items():
         if not sweep and values and len(values) > 1:
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
@@ -129,7 +138,7 @@ def bench(
         _given(dict(zip(several, values, strict=True))) for values in product(*(v or [None] for v in several.values()))
     ]
     if sweep and fetched and judged:
-        figures = _sweep(model, options, variants, fetched, judged, rounds, plot)
+        figures = _sweep(model, options, variants, fetched, judged, measures, rounds, plot)
     else:
         figures = _time(
             model[0], options | variants[0], pairs, count, fetched, judged, rounds, how if against else None
@@ -201,7 +210,7 @@ def _time(
 
 def _sweep(
     models: list[str], options: dict[str, Any], variants: list[dict[str, Any]], run: "FetchedRun", qrels: "Qrels",
-    rounds: int, plot: Path | None,
+    measures: "list[Measure]", rounds: int, plot: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Rerank a run with each model in each variant."""
     from rich.table import Table
@@ -209,7 +218,6 @@ def _sweep(
     from .. import load
     from ..benchmarks.sweep import sweep
     from ..runs import plots
-    from ..runs.evaluation import MEASURE
     from ..runs.provenance import provenance
 
     # What differs between the variants tells them apart.
@@ -220,21 +228,23 @@ def _sweep(
             for variant in variants:
                 reranker = stack.enter_context(load(model, **options, **variant))
                 rerankers.append((reranker, "".join(f", {name}={variant[name]}" for name in told)))
-        rows = sweep(rerankers, run, qrels, rounds=rounds)
+        rows = sweep(rerankers, run, qrels, measures, rounds=rounds)
         facts = [{**provenance(reranker), "model": reranker.name + label} for reranker, label in rerankers]
-    points = plots.from_left([plots.Point(row.name, row.pairs_per_second, row.ndcg) for row in rows if row.pairs])
+    names = [str(measure) for measure in measures]
+    point_of = {row.name: plots.Point(row.name, row.pairs_per_second, row.means[names[0]]) for row in rows if row.pairs}
+    points = plots.from_left(list(point_of.values()))
     table = Table(box=None)
-    for name in ("", MEASURE, "pairs a query", "ms a query", "pairs a second", "reranker"):
+    for name in ("", *names, "pairs a query", "ms a query", "pairs a second", "reranker"):
         table.add_column(name, justify="left" if name == "reranker" else "right", overflow="fold")
     for row in rows:
         number, cost = "", [""] * 3
         if row.pairs:
-            number = str(1 + points.index(plots.Point(row.name, row.pairs_per_second, row.ndcg)))
+            number = str(1 + points.index(point_of[row.name]))
             cost = [f"{row.pairs:,}", f"{row.milliseconds:,.1f}", f"{row.pairs_per_second:,.1f}"]
-        table.add_row(number, f"{row.ndcg:.4f}", *cost, row.name)
+        table.add_row(number, *(f"{row.means[name]:.4f}" for name in names), *cost, row.name)
     screen = console()
     screen.print(table)
-    screen.print("\n" + plots.quality_as_text(points, MEASURE), markup=False)
+    screen.print("\n" + plots.quality_as_text(points, names[0]), markup=False)
     if plot:
-        plots.save(plots.quality(points, MEASURE), plot)
+        plots.save(plots.quality(points, names[0]), plot)
     return {"rows": [asdict(row) for row in rows], "rerankers": facts}

@@ -18,6 +18,8 @@ ARGUMENTS = (
 HELP = "An option of the backend, such as api=tei or threads=4. May be repeated."
 MEASURE_HELP = "A measure of ir-measures, such as 'RR(rel=2)@10'. May be repeated. Default: six usual ones."
 Measures = Annotated[list[str] | None, typer.Option("--measure", metavar="MEASURE", help=MEASURE_HELP)]
+SWEEP_HELP = "With --sweep: a measure of ir-measures. May be repeated. Default: nDCG@10."
+SweepMeasures = Annotated[list[str] | None, typer.Option("--measure", metavar="MEASURE", help=SWEEP_HELP)]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help=HELP)]
 
 

@@ -37,6 +37,7 @@ def reproduce(
     cache: Annotated[Path | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
     device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
+    measure: Annotated[Names, typer.Option(help="Report this measure of ir-measures, too. May be repeated.")] = None,
     as_list: Annotated[bool, typer.Option("--list", help="List what there is, and what was run; run nothing.")] = False,
     commands: Annotated[bool, typer.Option("--commands", help="Print the commands; run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows of the report as JSON.")] = False,
@@ -52,6 +53,7 @@ def reproduce(
     from ..experiments.matrix import Cell
     from ..files.cache import cache_folder
     from ..files.writing import held
+    from ..runs.measures import parse_measures
     from ..scoring.checkpoints.catalogue import of_the_card
 
     chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
@@ -60,8 +62,11 @@ def reproduce(
     folder, files = output.expanduser(), files.expanduser() if files else cache_folder() / "official"
     known: dict[Any, str | None] = {}
     cells = [
-        Cell(condition, name, folder, files, given, known) for condition in chosen for name in model or of_the_card()
+        Cell(condition, name, folder, files, given, measure or (), known)
+        for condition in chosen
+        for name in model or of_the_card()
     ]
+    parse_measures(measure)
     if commands:
         _print_commands(cells)
         return

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import HELP, named_as_options, options_of
+from .options import HELP, Measures, named_as_options, options_of
 
 if TYPE_CHECKING:
     from ..reranker import Reranker
+    from ..runs.judging import Judging
 
 #: The command's searchers by kind: those that it makes itself, not those that a searcher makes for its texts.
 KINDS = {
@@ -45,6 +46,9 @@ def search(
     ] = None,
     reranker_option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=HELP)] = None,
     reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
+    qrels: Annotated[str | None, typer.Option(help="Evaluate the output's judged queries: a file, or a name.")] = None,
+    measure: Measures = None,
+    level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.
@@ -52,6 +56,8 @@ def search(
     The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
     was interrupted searches again, and computes only the scores that it had not got to.
     """
+    from ..runs.judging import Judging
+
     reranking = None
     if reranker is not None:
         flags = {"device": reranker_device, "dtype": reranker_dtype}
@@ -59,10 +65,11 @@ def search(
         how = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
         cache = Path(reranker_cache) if reranker_cache else None
         reranking = Reranking(reranker, how, reranker_topics, cache, {"backend": reranker_backend, **options})
-    of_reranker = {name: f"--reranker-{name}" for name in ("depth", "texts", "tokens", "cache")}
+    others = {name: f"--reranker-{name}" for name in ("depth", "texts", "tokens", "cache")} | {"measures": "--measure"}
     try:
-        with named_as_options(**of_reranker):
-            run_search(kind, context.args, reranking, overwrite=overwrite)
+        with named_as_options(**others):
+            judging = Judging(qrels, measure, level)
+            run_search(kind, context.args, reranking, judging=judging, overwrite=overwrite)
     except SearchFailed as failed:
         sys.exit(failed.code)
     sys.exit(0)
@@ -101,7 +108,14 @@ class SearchFailed(RuntimeError):
         self.code = code
 
 
-def run_search(kind: str, arguments: list[str], reranking: Reranking | None = None, *, overwrite: bool = False) -> None:
+def run_search(
+    kind: str,
+    arguments: list[str],
+    reranking: Reranking | None = None,
+    *,
+    judging: "Judging | None" = None,
+    overwrite: bool = False,
+) -> None:
     """Run one of Pyserini's searches into an output that appears when it is complete.
 
     Parameters
@@ -111,6 +125,8 @@ def run_search(kind: str, arguments: list[str], reranking: Reranking | None = No
     arguments : list of str
         Pyserini's own flags, and ``--output``.
     reranking : Reranking, optional
+    judging : Judging, optional
+        How the output is evaluated; the figures are printed, and go to its report.
     overwrite : bool
         Replace an output that exists.
 
@@ -127,6 +143,7 @@ def run_search(kind: str, arguments: list[str], reranking: Reranking | None = No
     from ..files.growing import partial_of
     from ..files.writing import check_apart
     from ..runs import input_states
+    from ..runs.evaluation import Coverage
     from ..runs.resumable_output import ResumableOutput, check_is_new, report_of
 
     if kind not in KINDS:
@@ -142,8 +159,15 @@ def run_search(kind: str, arguments: list[str], reranking: Reranking | None = No
     with ResumableOutput(output, settings, overwrite=overwrite) as work:
         start = time.perf_counter()
         ours = _with_output(arguments, work.path)
+        judged = judging.judged if judging else {}
         report = _run_reranked(kind, ours, reranking, work.scores) if reranking else _run(kind, ours)
-        work.finish({**report, "seconds": round(time.perf_counter() - start, 3)})
+        report["seconds"] = round(time.perf_counter() - start, 3)
+        if judging and judged:
+            report["evaluation"] = judging.evaluate(work.path, None).report
+        report = work.finish(report)
+    if evaluation := report.get("evaluation"):
+        print(Coverage(*(evaluation[name] for name in Coverage._fields)))
+        print(*(f"{figures['run']:.4f}  {figures['measure']}" for figures in evaluation["measures"]), sep="\n")
 
 
 def _run_reranked(kind: str, arguments: list[str], reranking: Reranking, scores: Path) -> dict[str, Any]:

@@ -92,11 +92,16 @@ class Condition:
 
     def rerank_command(self, arguments: Mapping[str, Any]) -> list[str]:
         """The same as the arguments of `pyserini-rerank`."""
-        options = {"reranker": "model", "texts": "index" if self.collection.texts else "collection"}
+        options = {
+            "reranker": "model",
+            "measures": "measure",
+            "texts": "index" if self.collection.texts else "collection",
+        }
         words = ["rerank"]
         for name, value in arguments.items():
             option = f"--{options.get(name, name).replace('_', '-')}"
-            words += [option] if value is True else [option, str(value)]
+            values = value if isinstance(value, list) else [value]
+            words += [option] if value is True else [word for one in values for word in (option, str(one))]
         return words
 
     def published(self, model: str) -> float | None:

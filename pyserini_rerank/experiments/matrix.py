@@ -10,6 +10,8 @@ from typing import Any
 from ..files.growing import partial_of
 from ..files.reading import digest
 from ..runs import input_states
+from ..runs.evaluation import compare, evaluate, read_run
+from ..runs.measures import parse_measures
 from ..runs.resumable_output import read_report
 from ..runs.topics import load_qrels, load_topics
 from ..scoring.checkpoints.catalogue import catalogue
@@ -28,6 +30,8 @@ class Cell:
         Where the official candidates are.
     options : mapping
         Further options of the reranking, by their names.
+    measures : sequence of str
+        Further measures; see `pyserini_rerank.runs.measures.parse_measures`.
     known : dict
         States of inputs that were looked up; cells may share it.
     """
@@ -37,6 +41,7 @@ class Cell:
     folder: Path
     files: Path
     options: Mapping[str, str]
+    measures: Sequence[str] = ()
     known: dict[Any, str | None] = field(default_factory=dict, compare=False)
 
     @property
@@ -52,7 +57,8 @@ class Cell:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of `pyserini_rerank.rerank_run` that make the run."""
-        return self.condition.rerank_arguments(self.model, self.candidates, self.output, self.options)
+        arguments = self.condition.rerank_arguments(self.model, self.candidates, self.output, self.options)
+        return {**arguments, "measures": [self.condition.measure, *self.measures]} if self.measures else arguments
 
     @property
     def command(self) -> list[str]:
@@ -128,7 +134,8 @@ class Cell:
         report = self.report()
         if report is None:
             return row
-        figures = next(f for f in report["evaluation"]["measures"] if f["measure"] == condition.measure)
+        figures = self._figures(report)
+        figures, others = figures[condition.measure], {name: of["run"] for name, of in figures.items()}
         counts = report["counts"]
         row |= {
             "state": "done",
@@ -140,11 +147,25 @@ class Cell:
             "cut": counts["cut_passages"] / counts["pairs"],
             "docs_per_second": report["pairs_per_second"] or None,  # 0 where all scores were known
             **{name: report.get(name) for name in ("device", "dtype", "max_length", "texts", "finished")},
+            "measures": {name: others[name] for name in self._further()},
             "versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         }
         if row["published"]:
             row["difference"] = row["measured"] - row["published"]
         return row
+
+    def _further(self) -> list[str]:
+        level = self.condition.facts.get("level", 1)
+        return [str(measure) for measure in parse_measures(self.measures, level)] if self.measures else []
+
+    def _figures(self, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Give the figures by measure: the report's, and those that it was not asked for when the run was made."""
+        told = {figures["measure"]: figures for figures in report["evaluation"]["measures"]}
+        lacking = [name for name in (self.condition.measure, *self._further()) if name not in told]
+        if lacking:
+            values, _ = evaluate(read_run(self.output), load_qrels(self.arguments["qrels"]), parse_measures(lacking))
+            told |= {figures["measure"]: figures for figures in compare(values)}
+        return told
 
 
 def changed_search(run: Path, words: Sequence[str]) -> str | None:
@@ -197,5 +218,5 @@ def _state_of(kind: str, name: str) -> str | None:
 #: What is known of a cell only once it was run.
 MEASURED = (
     "first_stage_measured", "measured", "difference", "p", "queries", "pairs", "cut", "docs_per_second", "device",
-    "dtype", "max_length", "texts", "finished", "versions",
+    "dtype", "max_length", "texts", "finished", "versions", "measures",
 )  # fmt: skip

@@ -60,6 +60,8 @@ def _tables(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
     ran = [row for row in rows if row["measured"] is not None]
     for title, columns, shown in (("All runs", FIGURES, rows), ("How they were run", CONDITIONS, ran)):
         if shown:
+            if columns is FIGURES:
+                columns = FIGURES | {name: _further(name) for row in ran for name in row.get("measures") or ()}
             tables.append((title, [list(columns), *([cell(row) for cell in columns.values()] for row in shown)]))
     return tables
 
@@ -125,6 +127,10 @@ def _text(name: str) -> Callable[[Row], str]:
 
 def _figure(name: str, form: str) -> Callable[[Row], str]:
     return lambda row: "" if row[name] is None else format(row[name], form)
+
+
+def _further(measure: str) -> Callable[[Row], str]:
+    return lambda row: f"{row['measures'][measure]:.4f}" if measure in (row.get("measures") or {}) else ""
 
 
 def _percent(value: float | None) -> str:

@@ -123,11 +123,16 @@ def ranked(hits: Mapping[str, float]) -> dict[str, float]:
     return {docid: -float(place) for place, docid in enumerate(order)}
 
 
+def means(results: Mapping[str, Sequence[Any]], qrels: Qrels, measures: Sequence[Measure]) -> dict[str, float]:
+    """Give the mean of each measure over queries' hits in their order, by qid; all of them are judged."""
+    run = ((qid, {hit.docid: -float(place) for place, hit in enumerate(hits)}) for qid, hits in results.items())
+    values = per_query(run, {qid: qrels[qid] for qid in results}, measures)
+    return {measure: sum(of_measure.values()) / len(of_measure) for measure, of_measure in values.items()}
+
+
 def ndcg(results: Mapping[str, Sequence[Any]], qrels: Qrels) -> float:
     """Give the mean nDCG@10 of queries' hits in their order, by qid; all of them are judged."""
-    run = ((qid, {hit.docid: -float(place) for place, hit in enumerate(hits)}) for qid, hits in results.items())
-    values = per_query(run, {qid: qrels[qid] for qid in results}, [nDCG @ 10])[MEASURE]
-    return sum(values.values()) / len(values)
+    return means(results, qrels, [nDCG @ 10])[MEASURE]
 
 
 def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]:

@@ -213,6 +213,7 @@ def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monk
     cascade = f"[[{{model: {model}, max_length: 16}}, 10], [{model}, 4]]"
     words = [*files(experiment), "--sweep", "--rounds", 2, "--model", model, "--model", cascade]
     to = ["--json", tmp_path / "figures.json", "--plot", tmp_path / "plot.png"]
+    to += ["--measure", "nDCG@10", "--measure", "P@3"]
     assert bench(monkeypatch, *words, "--dtype", "float32", "--dtype", "bfloat16", *to) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     rows = figures["rows"]
@@ -220,13 +221,15 @@ def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monk
     assert rows[2]["name"] == f"{model}, dtype=bfloat16" and figures["rerankers"][1]["dtype"] == "bfloat16"
     assert all(row["milliseconds"] > 0 and row["pairs_per_second"] > 0 for row in rows[1:])
     shown = capsys.readouterr().out
-    assert all(f"{row['ndcg']:.4f}" in shown for row in rows) and (tmp_path / "plot.png").stat().st_size > 5000
+    assert all(f"{mean:.4f}" in shown for row in rows for mean in row["means"].values()) and "P@3" in shown
+    assert (tmp_path / "plot.png").stat().st_size > 5000
     # Each point is numbered in the plot, which fits a terminal.
     drawn = shown[shown.index("┌") :]
     assert all(str(number) in drawn for number in range(1, 9)) and max(map(len, drawn.splitlines())) <= 80
     for row, name in ((rows[1], model), (rows[5], cascade)):
         ndcg = measured(monkeypatch, capsys, experiment, name)
-        assert row["ndcg"] == pytest.approx(ndcg["run"]) and rows[0]["ndcg"] == pytest.approx(ndcg["baseline"])
+        assert row["means"]["nDCG@10"] == pytest.approx(ndcg["run"])
+        assert rows[0]["means"]["nDCG@10"] == pytest.approx(ndcg["baseline"])
 
 
 def test_a_part_of_the_judged_queries_has_the_same_figure_everywhere(experiment, tmp_path, monkeypatch, capsys):
@@ -249,8 +252,8 @@ def test_a_part_of_the_judged_queries_has_the_same_figure_everywhere(experiment,
         assert said in capsys.readouterr().out.replace("\n", " ")
         found[bool(mode)] = figures
     ndcg = measured(monkeypatch, capsys, tmp_path, model)
-    assert found[False]["ndcg"] == found[True]["rows"][1]["ndcg"] == pytest.approx(ndcg["run"])
-    assert found[True]["rows"][0]["ndcg"] == pytest.approx(ndcg["baseline"]) != 0
+    assert found[False]["ndcg"] == found[True]["rows"][1]["means"]["nDCG@10"] == pytest.approx(ndcg["run"])
+    assert found[True]["rows"][0]["means"]["nDCG@10"] == pytest.approx(ndcg["baseline"]) != 0
     report = json.loads((tmp_path / "out.run.json").read_text())["evaluation"]
     assert [report[name] for name in ("queries", "lacking", "unjudged")] == [2, 2, 1]
 
@@ -264,6 +267,7 @@ def test_what_a_run_and_a_sweep_need(tiny, experiment, tmp_path, monkeypatch, ca
         "--sweep compares rerankers on a --run": [*one, "--sweep"],
         "leave --against out": [*one, *files(experiment), "--sweep", *PEER],
         "--plot draws what --sweep compares": [*one, "--plot", "x.png"],
+        "--measure is for --sweep: add it.": [*one, "--measure", "P@3"],
         "one model is timed": [*one, *one],
         "one dtype is timed": [*one, "--dtype", "float32", "--dtype", "bfloat16"],
     }

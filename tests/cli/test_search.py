@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 
+import ir_measures
 import pytest
 from collection import Bge, docids
 from pyserini_rerank.cli.main import main
@@ -66,6 +67,27 @@ def test_with_a_reranker_it_is_the_reranked_searcher(
     assert len(report["fingerprint"]) == 32 and report["dtype"] == "float32" and report["device"].startswith("cpu: ")
     # Afterwards searchers are made as ever.
     assert not make_searcher("bm25").is_using_reranker()
+
+
+def test_the_output_is_evaluated_with_any_measure(lucene_index, topics, tmp_path, command, capsys):
+    """By ir-measures alone it comes to the same; a measure that there is not ends the command before it searches."""
+    words = ["search", "lucene", "--index", lucene_index, "--topics", topics, "--hits", "8", "--bm25"]
+    (tmp_path / "qrels").write_text(
+        "".join(f"{qid} 0 tempfile.{name} 1\n" for qid in "ab" for name in ("TemporaryFile", "mkdtemp"))
+    )
+    judged = ["--qrels", tmp_path / "qrels", "--measure", "P@5", "--measure", "RR@10"]
+    assert command(*words, "--output", tmp_path / "run", *judged) == 0
+    shown = capsys.readouterr().out
+    run, qrels = ir_measures.read_trec_run(str(tmp_path / "run")), ir_measures.read_trec_qrels(str(tmp_path / "qrels"))
+    expected = ir_measures.calc_aggregate([ir_measures.P @ 5, ir_measures.RR @ 10], list(qrels), list(run))
+    assert len(expected) == 2
+    for measure, mean in expected.items():
+        assert f"{mean:.4f}  {measure}" in shown
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert [figures["measure"] for figures in report["evaluation"]["measures"]] == ["P@5", "RR@10"]
+    for wrong, said in ((["--measure", "P"], "P needs its cutoff"), (["--level", "1", "--measure", "P@5"], "--qrels")):
+        given = [*words, "--output", tmp_path / "other", *(judged[:2] if "--level" not in wrong else []), *wrong]
+        assert command(*given) == 1 and said in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
 def test_a_cascade_is_what_it_is_from_python(lucene_index, topics, queries, tmp_path, command, make_searcher):

@@ -193,6 +193,30 @@ def test_it_runs_what_is_missing_and_reports(small, reproduce, tmp_path, monkeyp
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.run*")} == before
 
 
+def test_further_measures_are_reported_of_runs_that_are_there_as_well(small, reproduce, tmp_path):
+    words, _ = small
+    code, shown, said = reproduce(*words, "--first-stage", "at-hand", "--json")
+    assert code == 0, said
+    assert all(row["measures"] == {} for row in json.loads(shown))
+    code, shown, said = reproduce(*words, "--first-stage", "at-hand", "--json", "--measure", "P@1", "--measure", "map")
+    assert code == 0 and "pyserini-rerank rerank" not in said, "nothing is run again"
+    for row in json.loads(shown):
+        run = {
+            qid: list(hits)
+            for qid, hits in read_run(next((tmp_path / "runs").glob(f"*{Path(row['checkpoint']).name}*.run")))
+        }
+        relevant = {"1": "d1", "2": "d3"}
+        assert row["measures"]["P(rel=2)@1"] == sum(run[qid][0] == docid for qid, docid in relevant.items()) / 2
+        assert row["measures"]["AP(rel=2)"] == pytest.approx(
+            sum(1 / (1 + run[qid].index(docid)) for qid, docid in relevant.items()) / 2
+        )
+    assert "<th>P(rel=2)@1</th>" in (tmp_path / "runs" / "report.html").read_text().replace(' class="name"', "")
+    _, shown, _ = reproduce(*words, "--first-stage", "at-hand", "--commands", "--measure", "P@1")
+    assert "--measure nDCG@10 --measure P@1" in shown
+    code, _, said = reproduce(*words, "--measure", "P@0")
+    assert code == 1 and "the measure P@0 cannot be computed: cutoff is 0" in said
+
+
 def test_a_run_that_was_changed_has_no_figures(small, reproduce, tmp_path):
     words, _ = small
     words = [*words[:-2], "--first-stage", "at-hand"]
