@@ -1,6 +1,7 @@
 # make demo   search and rerank the standard library's documentation, with no network
 # make test   lint, types and tests, these in two processes of one thread each
 # make stress what is too long for every commit
+# make versions  the tests of models with the oldest and the newest transformers that pyproject.toml allows
 
 # The first Python 3.12 or 3.13 on PATH or among pyenv's versions.
 PYTHON := $(shell for python in python3.12 python3.13 python3 python \
@@ -9,7 +10,7 @@ PYTHON := $(shell for python in python3.12 python3.13 python3 python \
 	&& { command -v "$$python"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test stress
+.PHONY: demo test stress versions
 demo: .venv/installed
 	@$(BIN)/pyserini-rerank demo
 
@@ -21,6 +22,16 @@ test: .venv/installed
 
 stress: .venv/installed
 	$(BIN)/pytest -m stress
+
+versions: .venv/installed
+	grep -Ev '^(transformers|tokenizers|huggingface_hub)==' constraints.txt > .venv/others.txt
+	for version in 5.7.0 5.24.0; do \
+		folder=$(CURDIR)/.venv/transformers-$$version; \
+		$(BIN)/python -m pip install --quiet --upgrade --constraint .venv/others.txt --target $$folder \
+			transformers==$$version && \
+		PYTHONPATH=$$folder OMP_NUM_THREADS=1 $(BIN)/pytest -m "not stress" tests/scoring/architectures \
+			tests/scoring/checkpoints tests/scoring/backends/test_torch_backend.py || exit 1; \
+	done
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.12 or 3.13 on PATH or among pyenv's versions: install one." >&2; exit 1; }

@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from ..device import to_device
-from .last_layer import shorten
+from .last_layer import LAST, shorten
 
 ATTENTION = "pyserini_rerank_packed"
 
@@ -101,15 +101,21 @@ def prepare(body: Any) -> bool:
     Returns
     -------
     bool
-        False for an architecture that is not known here; it stays as it was.
+        False for an architecture that is not known here, or where transformers takes no implementation of attention
+        but its own; it stays as it was.
     """
-    if getattr(body.config, "is_decoder", False):  # no token sees those after it
-        return False
-    if body.config.model_type == "modernbert":
-        body.register_forward_hook(_one_vector, with_kwargs=True)
-    elif not shorten(body):
+    kind = body.config.model_type
+    if kind not in ("modernbert", *LAST) or getattr(body.config, "is_decoder", False):  # no token sees those after it
         return False
     body.set_attn_implementation(ATTENTION)
+    # Where transformers cannot read its own source, it logs that it leaves attention as it is, which would take all
+    # sequences for one.
+    if body.config._attn_implementation != ATTENTION:
+        return False
+    if kind == "modernbert":
+        body.register_forward_hook(_one_vector, with_kwargs=True)
+    else:
+        shorten(body)
     return True
 
 

@@ -11,6 +11,7 @@ from pyserini_rerank.scoring.architectures.varlen import PackedSequences
 from pyserini_rerank.scoring.backend import Batch
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from tiny_checkpoints import build
+from transformers import PreTrainedModel
 
 CARD = {
     "BERT": "cross-encoder/ms-marco-MiniLM-L-6-v2",
@@ -40,6 +41,19 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         assert MEAN in config
         (made / "config.json").write_text(config.replace(MEAN, FIRST))
     return made
+
+
+def test_where_transformers_keeps_its_own_attention_sequences_are_padded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It only logs that, for a model whose source it cannot read; attention would take all sequences for one."""
+    pairs = [("how long does a flea live", text) for text in TEXTS]
+    packed = TorchBackend(folder, device="cpu", max_length=50)
+    monkeypatch.setattr(PreTrainedModel, "_can_set_attn_implementation", classmethod(lambda _: False))
+    padded = TorchBackend(folder, device="cpu", max_length=50)
+    assert packed.family.packs and not padded.family.packs
+    scores, expected = (backend.run(backend.plan(pairs).batches[0]) for backend in (padded, packed))
+    assert abs(scores - expected).max() < 1e-5 * max(1, abs(expected).max())
 
 
 @pytest.mark.parametrize("dtype, within", [("float32", 1e-5), ("bfloat16", 0.05)])
