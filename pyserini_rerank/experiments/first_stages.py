@@ -1,8 +1,8 @@
 """The first stages of an experiment: a searcher, a run file, or hits already in hand, each asked by qid."""
 
 import inspect
+import json
 import os
-import pickle
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -90,7 +90,7 @@ class RunFileStage:
         for qid, hits in run_file.read(Path(path)):
             if qid in qids:
                 self._offsets[qid] = self._file.tell()
-                pickle.dump([(hit.docid, hit.score) for hit in hits], self._file)
+                self._file.write(json.dumps([(hit.docid, hit.score) for hit in hits]).encode() + b"\n")
 
     def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
         return [from_hits(self._hits(qid)[:depth], depth) for qid in topics]
@@ -99,7 +99,7 @@ class RunFileStage:
         if qid not in self._offsets:
             return []
         self._file.seek(self._offsets[qid])
-        return [RunHit(*line) for line in pickle.load(self._file)]
+        return [RunHit(docid, score) for docid, score in json.loads(self._file.readline())]
 
 
 class HitsStage:

@@ -62,17 +62,9 @@ class Hits(list[Any]):
         return f"<div>{self._heading}</div><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def to_pandas(self) -> "DataFrame":
-        """Give a table with one row a hit: `rank` and `first_rank`, from 1, `docid`, `score` and `first_score`.
+        """Give a table with one row a hit: `rank` and `first_rank`, from 1, `docid`, `score` and `first_score`."""
+        import pandas
 
-        Raises
-        ------
-        ImportError
-            pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas() needs pandas: pip install pandas.") from None
         frame = pandas.DataFrame(self.traces, columns=Trace._fields)
         frame.insert(0, "rank", range(1, len(frame) + 1))
         return frame[["rank", "docid", "score", "first_rank", "first_score"]]

@@ -1,11 +1,9 @@
 """Hits as a table: pandas', a notebook's, a terminal's."""
 
 import io
-import sys
 from typing import Any
 
 import pandas
-import pytest
 from pyserini_rerank import Reranker
 from pyserini_rerank.retrieval.hits import Hits, Trace
 
@@ -26,14 +24,6 @@ def test_no_hits(searcher: Any, hashing: Reranker) -> None:
     searcher.set_reranker(hashing)
     frame = searcher.search("nosuchwordanywhere").to_pandas()
     assert len(frame) == 0 and len(frame.columns) == 5
-
-
-def test_without_pandas(searcher: Any, hashing: Reranker, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    searcher.set_reranker(hashing)
-    hits = searcher.search(query)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"^to_pandas\(\) needs pandas: pip install pandas\.$"):
-        hits.to_pandas()
 
 
 def test_a_notebook_shows_what_pandas_has(searcher: Any, hashing: Reranker, query: str) -> None:

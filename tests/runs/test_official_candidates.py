@@ -70,7 +70,7 @@ def test_a_bad_line_is_an_error_or_is_counted(tmp_path, bad, said, left):
     path = zipped(tmp_path, [*LINES[:2], bad, *LINES[2:]])
     with pytest.raises(ValueError) as error:
         list(OfficialCandidates(path, tmp_path))
-    assert str(path) in str(error.value) and said in str(error.value) and "--skip-bad" in str(error.value)
+    assert str(path) in str(error.value) and said in str(error.value) and "skip_bad=True" in str(error.value)
     skipped = Skipped()
     assert list(OfficialCandidates(path, tmp_path, skipped)) == list(
         OfficialCandidates(plain(tmp_path, LINES), tmp_path)

@@ -57,7 +57,7 @@ def test_a_bad_line_is_an_error_or_is_counted(write, bad, said):
     with pytest.raises(ValueError) as error:
         list(read(path))
     message = str(error.value)
-    assert message.startswith(f"{path}, line 3: ") and said in message and "--skip-bad" in message
+    assert message.startswith(f"{path}, line 3: ") and said in message and "skip_bad=True" in message
     assert len(message.splitlines()) == 1
     skipped = Skipped()
     assert list(read(path, skipped)) == list(read(write(TREC)))

@@ -21,9 +21,9 @@ from pyserini_rerank import (
     SkippedDocumentWarning,
     Windows,
 )
-from pyserini_rerank.cli.rerank import source_of
 from pyserini_rerank.scoring.encoding.encoder import vocabulary
 from pyserini_rerank.texts.collection import CollectedDocuments
+from pyserini_rerank.texts.opening import open_source
 from pyserini_rerank.texts.token_writer import write
 
 QIDS = list("abcdef")
@@ -57,8 +57,8 @@ def test_texts_of_a_collection_file(
 
 
 def test_a_collection_is_read_by_many_threads(files: Any, documents: dict[str, str]) -> None:
-    source = source_of(None, files["jsonl"], None)
-    assert source is not None and source.location == str(files["jsonl"])
+    source = open_source(files["jsonl"], None, None)
+    assert source.location == str(files["jsonl"])
     names = list(documents)
     orders = [np.random.default_rng(seed).permutation(names).tolist() for seed in range(8)]
     for order, texts in zip(orders, threaded(8, lambda order: source.read(order * 5, []), orders), strict=True):
