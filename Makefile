@@ -25,7 +25,7 @@ stress: .venv/installed
 
 versions: .venv/installed
 	grep -Ev '^(transformers|tokenizers|huggingface_hub)==' constraints.txt > .venv/others.txt
-	for version in 5.7.0 5.24.0; do \
+	for version in 5.9.0 5.24.0; do \
 		folder=$(CURDIR)/.venv/transformers-$$version; \
 		$(BIN)/python -m pip install --quiet --upgrade --constraint .venv/others.txt --target $$folder \
 			transformers==$$version && \
