@@ -175,7 +175,7 @@ class Entrant:
         """Give the system's hits of a shard's topics."""
         stage, source = self.system.stage, self.system.source
         candidates, seconds = shard.candidates(stage)
-        self.seconds += seconds
+        self.seconds += seconds * stage.searches
         if self.sharing is None or source is None:
             return [as_found(of_topic, shard.depth) for of_topic in candidates]
         texts, seconds = shard.passages(stage, source)
@@ -195,7 +195,7 @@ class Entrant:
 
     def cost(self) -> Cost:
         if self.sharing is None:
-            return Cost(seconds=self.seconds)
+            return Cost(seconds=self.seconds if self.system.stage.searches else None)
         counts, scoring = self.sharing.reranker.counts, self.sharing.seconds()
         seconds = None if scoring is None else self.seconds + scoring
         rate = counts.scored / scoring if scoring else None

@@ -25,6 +25,10 @@ class FirstStage(Protocol):
         """What a report calls it."""
 
     @property
+    def searches(self) -> bool:
+        """Tell whether it finds hits now, so that its time says something; others have found them before."""
+
+    @property
     def searcher(self) -> Any:
         """The searcher whose index has the texts of its hits; None where there is none."""
 
@@ -38,6 +42,8 @@ class FirstStage(Protocol):
 
 class SearchedStage:
     """A searcher, as it is without the reranker of an outer system."""
+
+    searches = True
 
     def __init__(self, adapter: SearcherAdapter) -> None:
         self.adapter, self.searcher = adapter, adapter.searcher
@@ -81,7 +87,7 @@ class RunFileStage:
     As `run_file.read`.
     """
 
-    searcher = None
+    searcher, searches = None, False
 
     def __init__(self, path: str | os.PathLike[str], qids: Collection[str]) -> None:
         self.name = os.fspath(path)
@@ -105,7 +111,7 @@ class RunFileStage:
 class HitsStage:
     """Hits in hand: qid -> a list of hits in their order, or a mapping from docid to score."""
 
-    name, searcher = "hits", None
+    name, searcher, searches = "hits", None, False
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         self.hits = {qid: _ordered(hits, qid) for qid, hits in mapped(results, "the hits").items()}

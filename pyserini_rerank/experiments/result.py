@@ -42,7 +42,8 @@ class Cost:
     empty: int = 0
     """Documents without any text."""
     seconds: float | None = None
-    """For searching, reading texts and scoring, as if it shared nothing with other systems; None where not known."""
+    """For searching, reading texts and scoring, as if it shared nothing with other systems. The search is not counted
+    where its hits are a run file's or in hand; None where nothing is known."""
     pairs_per_second: float | None = None
 
     def texts(self, topics: int) -> list[str]:
