@@ -364,6 +364,6 @@ def test_the_main_flow(tmp_path, pyserini_240, github):
     lines = [line.split() for line in said["run"].splitlines()]
     for qid in ("q1", "q2"):
         check([(line[2], float(line[4])) for line in lines if line[0] == qid][:3], qid)
-    assert "| bundled | dl19-passage | bm25 | 4 | nDCG@10 | 0.5058 |" in said["report"]
+    assert "| bundled | dl19-passage | bm25, 4 deep | nDCG@10 | 0.5058 |" in said["report"]
     assert "| 1.0000 |" in said["report"], "the best of both queries comes first"
     assert said["unknown"].startswith("texts= names 'no-such-index', which is neither a folder nor a prebuilt index")
