@@ -83,6 +83,8 @@ class ExperimentResult:
     baseline : str, optional
     folder : Path
         The runs, ``experiment.json`` and ``per_query.tsv``.
+    runs : dict
+        system -> the path of its TREC run in the folder.
     settings : dict
         The topics, judgements, first stages and checkpoints.
     """
@@ -106,6 +108,7 @@ class ExperimentResult:
         self.measures = list(values[self.systems[0]])
         self.baseline, self.test, self.correction = baseline, test, correction
         self.folder = runs.folder
+        self.runs = {system: runs.paths[system] for system in values}
         self._runs = runs  # a temporary folder goes with it
         self.topics = len(values[self.systems[0]][self.measures[0]])
 
@@ -145,8 +148,9 @@ class ExperimentResult:
     def to_pandas(self) -> "DataFrame":
         """Give the table as a DataFrame with one row a system.
 
-        Each measure has a column; with a baseline also ``MEASURE p``, corrected, and how many topics it ``wins``,
-        ``losses`` and ``ties``. ``pairs``, ``seconds``, ``pairs_per_second`` and ``cut_passages`` tell the cost.
+        Each measure has a column; with a baseline also ``MEASURE p``, corrected, and the numbers of topics that the
+        system ``wins``, ``losses`` and ``ties``. ``pairs``, ``seconds``, ``pairs_per_second`` and ``cut_passages`` tell
+        the cost. What is not known is missing: NaN, or NA of a number of topics.
         """
         from pandas import DataFrame
 
@@ -162,7 +166,9 @@ class ExperimentResult:
                         f"{measure} {name}": beside and getattr(beside, name) for name in ("wins", "losses", "ties")
                     }
             rows.append({**row, **asdict(self.costs[system])})
-        return DataFrame(rows, index=self.systems).convert_dtypes()
+        whole = [name for name in rows[0] if name.endswith((" wins", " losses", " ties"))]
+        types = dict.fromkeys(whole, "Int64") | dict.fromkeys(("seconds", "pairs_per_second"), "float64")
+        return DataFrame(rows, index=self.systems).astype(types)
 
     @property
     def per_query(self) -> "DataFrame":
@@ -177,11 +183,20 @@ class ExperimentResult:
         for system in self.systems:
             cells = [self._cell(system, measure) for measure in self.measures]
             rows.append(Row(system, cells, self.costs[system].texts(self.topics)))
-        dagger, others = "", len(self.systems) - 1
-        if self.baseline is not None:
-            how = "" if others < 2 or self.correction == "none" else f", {self.correction} over {others} systems"
-            dagger = f"differs from {self.baseline} (paired {self.test}{how}, p < {SIGNIFICANT})"
-        return Table(self.measures, rows, self.topics, dagger)
+        return Table(self.measures, rows, self.topics, self._dagger())
+
+    def _dagger(self) -> str:
+        """Say what a dagger means; nothing without a baseline."""
+        if self.baseline is None:
+            return ""
+        others = len(self.systems) - 1
+        test = self.test if self.test.endswith("test") else f"{self.test} test"
+        correction = (
+            ""
+            if others < 2 or self.correction == "none"
+            else (f", with {self.correction.capitalize()}'s correction over {others} systems")
+        )
+        return f"differs from {self.baseline}: p < {SIGNIFICANT} by a paired {test}{correction}"
 
     def _cell(self, system: str, measure: str) -> Cell:
         mean, every = self.mean(system, measure), {self.mean(other, measure) for other in self.systems}
@@ -207,7 +222,8 @@ class ExperimentResult:
         if self.baseline is None:
             raise ValueError("gains are over a baseline: name one by baseline=.")
         measure = self._measure(measure)
-        return plots.gains(self._of(system)[measure], self.values[self.baseline][measure], measure)
+        title = f"{system} beside {self.baseline}"
+        return plots.gains(self._of(system)[measure], self.values[self.baseline][measure], measure, title)
 
     def plot_depth(self, measure: str | None = None) -> "Figure":
         """Draw the mean that reranking fewer candidates would have given, for each system with a reranker.
@@ -218,10 +234,11 @@ class ExperimentResult:
             No system reranks, or one returns other documents than its first stage, such as those of segments.
         """
         measure = self._measure(measure)
-        curves = {
-            system: depth_curve(read_queries(self._runs.paths[stage], self._runs.paths[system]), self._qrels, measure)
-            for system, stage in self._first_stages.items()
-        }
+        curves = {}
+        for system, stage in self._first_stages.items():
+            queries = read_queries(self._runs.paths[stage], self._runs.paths[system])
+            deepest = self.settings["systems"][system]["depth"]
+            curves[system] = depth_curve(queries, self._qrels, measure, deepest)
         return plots.depths(curves, measure)
 
     def plot_cost(self, measure: str | None = None) -> "Figure":

@@ -16,7 +16,9 @@ DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1
 Curve = list[tuple[int, float]]
 
 
-def depth_curve(queries: Sequence[tuple[str, Sequence[str], Sequence[str]]], qrels: Qrels, measure: str) -> Curve:
+def depth_curve(
+    queries: Sequence[tuple[str, Sequence[str], Sequence[str]]], qrels: Qrels, measure: str, deepest: int | None = None
+) -> Curve:
     """Give the mean of a measure at each depth.
 
     At a depth of d, a query's first d hits of the first stage are in the order of the reranker, and the others follow
@@ -30,6 +32,8 @@ def depth_curve(queries: Sequence[tuple[str, Sequence[str], Sequence[str]]], qre
         Every query is judged.
     measure : str
         As ir-measures names it.
+    deepest : int, optional
+        The depth to which the queries were reranked, where the curve ends; by default all hits were.
 
     Raises
     ------
@@ -40,6 +44,7 @@ def depth_curve(queries: Sequence[tuple[str, Sequence[str], Sequence[str]]], qre
         if sorted(before) != sorted(after):
             raise ValueError(f"query {qid} has other documents after reranking than before: search with k=depth.")
     most = max((len(before) for _, before, _ in queries), default=0)
+    most = most if deepest is None else min(most, deepest)
     curve = []
     for depth in (0, *(depth for depth in DEPTHS if depth < most), most):
         run = {qid: reranked_to(depth, before, after) for qid, before, after in queries}

@@ -20,6 +20,7 @@ from ..retrieval.hits import Hits, trace
 from ..scoring.checkpoints.catalogue import catalogue
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .depth_curve import Curve
@@ -37,7 +38,7 @@ RATE = "pairs a second"
 #: What may be an organisation and a name, with no further folder on either side.
 HUB_NAME = re.compile(r"(?<![\w./~:-])[\w-][\w.-]*/([\w.-]+)(?![\w./-])")
 #: Characters of a line of the legend, which leave the plot its room.
-LINE = 36
+LINE = 40
 
 
 class Point(NamedTuple):
@@ -49,7 +50,7 @@ class Point(NamedTuple):
     quality: float
 
 
-def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str) -> "Figure":
+def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str, title: str = "") -> "Figure":
     """Draw what reranking changed on each query, sorted from the largest gain to the largest loss.
 
     Parameters
@@ -58,6 +59,8 @@ def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str)
         qid -> value of the measure, from 0 to 1.
     measure : str
         Its name, for the axis.
+    title : str
+        The names of the two, as a line above the counts of better and worse queries.
 
     Raises
     ------
@@ -77,7 +80,8 @@ def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str)
     axes.set_xlabel(f"{len(changes)} queries, sorted")
     axes.set_ylabel(f"change in {measure}")
     better, worse = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
-    axes.set_title(f"{better} better, {worse} worse, mean {sum(changes) / len(changes):+.4f}", loc="left", fontsize=10)
+    counts = f"{better} better, {worse} worse, mean {sum(changes) / len(changes):+.4f}"
+    axes.set_title(f"{title}\n{counts}".strip(), loc="left", fontsize=10)
     return figure
 
 
@@ -103,8 +107,6 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     One that was not timed is a dotted line at its quality, with its number at the right. Raises ValueError if there is
     no checkpoint.
     """
-    from matplotlib.ticker import LogFormatter
-
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(from_left(points), 1):
@@ -123,10 +125,7 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
             str(number), (x, y), xytext=(side, 0), textcoords="offset points", ha=align, va="center", fontsize=8
         )
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
-    axes.set_xscale("log")
-    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.margins(x=0.1)
+    _scale_by_logarithm(axes)
     axes.set_xlabel(RATE if any(point.pairs_per_second for point in points) else "none was timed")
     axes.set_ylabel(measure)
     axes.grid(alpha=0.3)
@@ -274,6 +273,16 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
+def _scale_by_logarithm(axes: "Axes") -> None:
+    """Make the horizontal axis logarithmic, with numbers that are written out."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_xscale("log")
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+    axes.margins(x=0.1)
+
+
 def _png(figure: "Figure") -> bytes:
     data = io.BytesIO()
     figure.savefig(data, format="png")
@@ -321,8 +330,7 @@ def cost(points: Mapping[str, tuple[float, float]], measure: str) -> "Figure":
         axes.scatter(x, y, color=GAIN, label=f"{number}  {name}")
         axes.annotate(str(number), (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
-    axes.set_xscale("log")
-    axes.margins(x=0.1)
+    _scale_by_logarithm(axes)
     axes.set_xlabel("milliseconds a topic")
     axes.set_ylabel(measure)
     axes.grid(alpha=0.3)

@@ -52,8 +52,9 @@ class RerankedRun:
 
     def _lines(self) -> list[str]:
         """Say in sentences how much was done and left out, and how many queries are evaluated."""
-        counts = self.report["counts"]
-        said = [f"{self.path}: {counts['pairs']:,} pairs, {self.report['pairs_per_second']} scored a second"]
+        counts, rate = self.report["counts"], self.report["pairs_per_second"]
+        scored = f"{rate:,} scored a second" if rate else "none of them scored anew"
+        said = [f"{self.path}: {counts['pairs']:,} pairs, {scored}"]
         said += [f"left out: {count:,} ({reason})" for reason, count in self.report["skipped"].items()]
         if evaluation := self.report.get("evaluation"):
             said.append(str(Coverage(*(evaluation[name] for name in Coverage._fields))))

@@ -1,5 +1,6 @@
 """Experiments from Python: against figures that ir-measures and scipy give by hand, and against searches one by one."""
 
+import html
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -141,8 +142,13 @@ def test_against_figures_by_hand(small: Small, tmp_path: Path) -> None:
         assert frame.loc["theirs", measure] == pytest.approx(values["theirs"].mean())
     assert frame.loc["reranked", "pairs"] == 12 * 15 and frame.loc["reranked", "pairs_per_second"] > 0
     assert len(table.per_query) == 3 * 4 * 12
+    assert {frame[f"{measure} p"].dtype for measure in MEASURES} == {np.dtype("float64")}
+    assert table.plot_gains("theirs").axes[0].get_title(loc="left").startswith("theirs beside first\n")
+    legend = "† differs from first: p < 0.05 by a paired t-test, with Holm's correction over 2 systems."
+    assert legend in html.unescape(table._repr_html_())
     for figure in (table.plot_gains("reranked"), table.plot_depth("AP(rel=2)"), table.plot_cost()):
         assert figure.axes[0].get_ylabel()
+    assert table.runs["theirs"] == tmp_path / "out" / "3-theirs.run"
     files = {path.name for path in (tmp_path / "out").iterdir() if path.is_file() and not path.name.startswith(".")}
     assert files == {"1-first.run", "2-reranked.run", "3-theirs.run", "experiment.json", "per_query.tsv"}
     report = json.loads((tmp_path / "out" / "experiment.json").read_text())
@@ -160,6 +166,16 @@ def test_the_order_that_was_returned_counts_and_not_the_docids() -> None:
             {"tied": hits}, {"q": "query"}, {"q": {docids[0]: 1}}, measures=["nDCG@10", "AP", "RR", "P@1"]
         )
         assert [table.mean("tied", measure) for measure in table.measures] == [1.0] * 4
+
+
+def test_a_curve_ends_at_the_depth_of_its_system(small: Small) -> None:
+    """It does not go on to hits that were not reranked, and ends in the mean of the table."""
+    systems = {"first": small.run, "shallow": (small.run, small.one, 4), "deep": (small.run, small.one)}
+    table = experiment(systems, **{name: value for name, value in small.given.items() if name != "device"})
+    shallow, _, deep, _ = table.plot_depth("AP(rel=2)").axes[0].lines
+    assert list(shallow.get_xdata()) == [1, 2, 3, 4] and list(deep.get_xdata()) == [1, 2, 3, 5, 7, 10, 15]
+    for curve, system in ((shallow, "shallow"), (deep, "deep")):
+        assert curve.get_ydata()[-1] == pytest.approx(table.mean(system, "AP(rel=2)"))
 
 
 class Counting:

@@ -89,6 +89,17 @@ def test_a_checkpoint_that_was_not_timed_is_a_line_at_its_quality(timed: float |
     plots.svg(figure)
 
 
+def test_a_logarithmic_axis_writes_its_numbers_out() -> None:
+    """Where all points are within a power of ten as well: 60 and 200, and not 6 x 10^1."""
+    costs = plots.cost({"a": (60.0, 0.1), "b": (700.0, 0.2)}, "AP")
+    rates = plots.quality([plots.Point("a", 60.0, 0.1), plots.Point("b", 700.0, 0.2)], "AP")
+    for figure in (costs, rates):
+        figure.draw_without_rendering()
+        labels = [text.get_text() for text in figure.axes[0].get_xticklabels(which="both")]
+        shown = [label for label in labels if label]
+        assert "100" in shown and all(label.isdigit() for label in shown)
+
+
 def test_labels_of_the_model_card_do_not_overlap() -> None:
     """Fifteen points, some of which are as quick or as good as each other."""
     rates = [9000, 4100, 2500, 1800, 960, 9000, 2900, 680, 340, 2900, 340, 100, 340, 330, 720]

@@ -12,7 +12,7 @@ import pytest
 from collection import HashBackend, build_lucene_index
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from pyserini_rerank import ModelReranker, RerankingSearcher, compare, explain
+from pyserini_rerank import ModelReranker, RerankingSearcher, compare, experiment, explain
 
 pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="Chromium is not installed: apt install chromium")
 
@@ -73,7 +73,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with RerankingSearcher(LuceneSearcher(folder), reranker, depth=3) as searcher:
         query = f"the flea {HOSTILE}"
         compared = compare(searcher, query, k=2, qrels={"plain": 3, "none": 0, "titled": 1})
-        yield [compared, explain(reranker, query, HOSTILE, window=1), searcher.search(query)]
+        qrels = {"q": {"plain": 1, "none": 0}, "r": {"titled": 1}}
+        table = experiment({HOSTILE: searcher, "plain": qrels}, dict.fromkeys("qr", query), qrels, baseline="plain")
+        yield [compared, explain(reranker, query, HOSTILE, window=1), searcher.search(query), table]
 
 
 def write_page(notebook: Any, path: Path, theme: str = "light") -> Path:
@@ -138,8 +140,8 @@ def test_what_is_in_a_document_is_shown_and_not_run(browser: chromium.Page, tmp_
     found = browser.evaluate("[...document.querySelectorAll('.jp-RenderedHTML')].map((e) => e.textContent)")
     shown = [" ".join(text.split()) for text in found]
     hostile = " ".join(HOSTILE.split())
-    assert len(shown) == 3
-    assert hostile in shown[0] and hostile in shown[1]
+    assert len(shown) == 4
+    assert hostile in shown[0] and hostile in shown[1] and hostile in shown[3]
     assert "<script>document.title='run'</script>" in shown[2]
     assert browser.evaluate("document.querySelectorAll('.jp-RenderedHTML :is(script, img, svg, style)').length") == 0
 
