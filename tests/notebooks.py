@@ -25,8 +25,8 @@ def read(name: str) -> NotebookNode:
     return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
 
 
-def execute(name: str, folder: Path) -> NotebookNode:
-    """Execute a copy of a notebook in `folder`, beside copies of the scripts that it imports."""
+def execute(name: str, folder: Path, timeout: int = 300) -> NotebookNode:
+    """Execute a copy of a notebook in `folder`, beside copies of the scripts that it imports; `timeout` is a cell's."""
     for script in EXAMPLES.glob("*.py"):
         shutil.copy(script, folder)
     notebook = read(name)
@@ -34,7 +34,7 @@ def execute(name: str, folder: Path) -> NotebookNode:
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=timeout,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,

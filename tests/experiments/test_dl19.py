@@ -101,7 +101,7 @@ def test_ten_lines_of_a_notebook(depth: int, length: int, tmp_path: Path, monkey
     orders, texts = write_data(tmp_path)
     nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells]), tmp_path / "dl19.ipynb")
     monkeypatch.setattr(notebooks, "EXAMPLES", tmp_path)
-    shown, latex, *plots = [cell.outputs[-1] for cell in notebooks.execute("dl19", tmp_path).cells]
+    shown, latex, *plots = [cell.outputs[-1] for cell in notebooks.execute("dl19", tmp_path, timeout=1800).cells]
 
     with load("bundled", max_length=length) as reranker:
         orders["MiniLM-L-12"] = reranked(reranker, orders["BM25"], texts, depth)

@@ -99,6 +99,14 @@ def test_the_bytes_and_the_report_are_the_commands(small, given, tmp_path, monke
             assert len(of_measure) == 6 and sum(of_measure.values()) / 6 == pytest.approx(row[name])
 
 
+def test_a_result_says_that_all_scores_were_known(given, tmp_path):
+    first, again = (
+        rerank_run(**given, output=tmp_path / name, cache=tmp_path / "scores") for name in ("a.run", "b.run")
+    )
+    assert " scored a second" in repr(first) and "60 pairs, none of them scored anew" in repr(again)
+    assert (tmp_path / "a.run").read_bytes() == (tmp_path / "b.run").read_bytes()
+
+
 def test_mappings_stand_for_the_files(small, given, tmp_path, monkeypatch):
     """Whole numbers, numpy's and pandas' too, are qids and docids as a file has them."""
     qrels = str(small / "qrels.txt")
