@@ -10,6 +10,7 @@ from typing import Any
 from ir_measures import Measure
 
 from ..arguments import mapped, whole
+from ..counts import Counts
 from ..passages import Passages
 from ..progress import queries_bar
 from ..reranker import SHARD
@@ -18,6 +19,7 @@ from ..retrieval.hits import Hits
 from ..retrieval.queries import text_or_blank
 from ..runs.evaluation import Values, per_query
 from ..runs.measures import parse_measures
+from ..runs.run_file import check_name
 from ..runs.significance import CORRECTIONS, TESTS
 from ..runs.topics import Qrels, load_qrels, load_topics
 from ..texts.source import Source, passages
@@ -97,7 +99,8 @@ def experiment(
         A system is none; no topic is judged; a measure, a test, a correction or a baseline that there is not; a
         document without text; the output folder holds another experiment.
     """
-    wanted = parse_measures(measures, level)
+    wanted = parse_measures(measures, whole(level, "level", least=1))
+    systems = mapped(systems, "systems")
     _check_choices(systems, baseline, test, correction)
     queries, judged = _judged(load_topics(topics), load_qrels(qrels))
     with ExitStack() as stack:
@@ -168,8 +171,11 @@ class Entrant:
             self.sharing = shared.share(system.reranker)
             stack.callback(self.sharing.close)
         self.values: Values = {}
+        self.counts = Counts()
         self.seconds = 0.0
         """For searching, and reading texts."""
+        self.reranking = 0.0
+        """Seconds, less what others have scored before."""
 
     def rank(self, shard: Shard) -> list[Hits]:
         """Give the system's hits of a shard's topics."""
@@ -184,8 +190,12 @@ class Entrant:
         if depth is not None:
             texts = [of_topic.at(range(min(depth, len(of_topic.texts)))) for of_topic in texts]
         queries = [text_or_blank(query) for query in shard.topics.values()]
+        start = perf_counter()
         with self.sharing.reranker.counting() as counts:
-            return self.sharing.reranker.rerank_passages(queries, candidates, texts, shard.depth, counts)
+            hits = self.sharing.reranker.rerank_passages(queries, candidates, texts, shard.depth, counts)
+        self.reranking += perf_counter() - start
+        self.counts.add(counts)
+        return hits
 
     def evaluate(self, hits: Mapping[str, Hits], qrels: Qrels, measures: list[Measure]) -> None:
         """Evaluate hits by qid, in the order in which they were returned, whatever their scores."""
@@ -196,7 +206,8 @@ class Entrant:
     def cost(self) -> Cost:
         if self.sharing is None:
             return Cost(seconds=self.seconds if self.system.stage.searches else None)
-        counts, scoring = self.sharing.reranker.counts, self.sharing.seconds()
+        counts = self.counts
+        scoring = self.sharing.seconds() if self.sharing.models else self.reranking
         seconds = None if scoring is None else self.seconds + scoring
         rate = counts.scored / scoring if scoring else None
         return Cost(counts.pairs, counts.scored, counts.cut_passages, counts.empty, seconds, rate)
@@ -210,14 +221,16 @@ def places(hits: Iterable[Any]) -> dict[str, float]:
 def _judged(topics: Mapping[str, str], qrels: Qrels) -> tuple[dict[str, str], Qrels]:
     """Give the topics that are judged, and their judgements."""
     judged = {qid: query for qid, query in topics.items() if qid in qrels}
+    for qid in judged:
+        check_name(qid, "the qid", "rename the topic")
     if not judged:
         raise ValueError("none of the topics is judged: name the qrels of these topics.")
     return judged, {qid: qrels[qid] for qid in judged}
 
 
-def _check_choices(systems: Any, baseline: str | None, test: str, correction: str) -> None:
+def _check_choices(systems: Mapping[str, Any], baseline: str | None, test: str, correction: str) -> None:
     for name, chosen, there in (("test", test, TESTS), ("correction", correction, CORRECTIONS)):
         if chosen not in there:
             raise ValueError(f"{name}={chosen!r}: there are {', '.join(there)}.")
-    if baseline is not None and baseline not in mapped(systems, "systems"):
+    if baseline is not None and baseline not in systems:
         raise ValueError(f"baseline={baseline!r} is no system: there are {', '.join(map(str, systems))}.")

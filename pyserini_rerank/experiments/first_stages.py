@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import tempfile
 from collections.abc import Collection, Mapping
@@ -9,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..arguments import listed, mapped
+from ..arguments import listed
 from ..retrieval.candidates import Candidates, from_hits
 from ..retrieval.hits import check_hit, rescored
 from ..retrieval.searcher_adapter import SearcherAdapter
 from ..runs import run_file
 from ..runs.run_file import RunHit
+from ..runs.topics import keyed
 
 
 class FirstStage(Protocol):
@@ -92,6 +94,7 @@ class RunFileStage:
     def __init__(self, path: str | os.PathLike[str], qids: Collection[str]) -> None:
         self.name = os.fspath(path)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self.close = self._file.close
         self._offsets: dict[str, int] = {}
         for qid, hits in run_file.read(Path(path)):
             if qid in qids:
@@ -114,7 +117,7 @@ class HitsStage:
     name, searcher, searches = "hits", None, False
 
     def __init__(self, results: Mapping[str, Any]) -> None:
-        self.hits = {qid: _ordered(hits, qid) for qid, hits in mapped(results, "the hits").items()}
+        self.hits = {qid: _ordered(hits, qid) for qid, hits in keyed(results, "the hits").items()}
 
     def find(self, topics: Mapping[str, str], depth: int, *, documents: bool) -> list[Candidates]:
         return [from_hits(self.hits.get(qid, [])[:depth], depth) for qid in topics]
@@ -124,7 +127,11 @@ def _ordered(hits: Any, qid: str) -> list[Any]:
     """Read a query's hits; scores by docid are put in order, equal ones as they are given."""
     if not hasattr(hits, "items"):
         return listed(hits, f"the hits of {qid}")
-    scored = [RunHit(docid, score) for docid, score in mapped(hits, f"the hits of {qid}").items()]
+    scored = [RunHit(docid, score) for docid, score in keyed(hits, f"the hits of {qid}").items()]
     for hit in scored:
         check_hit(hit)
+        if math.isnan(hit.score):
+            raise ValueError(
+                f"the score of {hit.docid:.50} for query {qid:.50} is NaN: give a number, or hits in a list."
+            )
     return sorted(scored, key=lambda hit: -hit.score)

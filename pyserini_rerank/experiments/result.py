@@ -18,7 +18,7 @@ from ..runs.depth_curve import depth_curve, read_queries
 from ..runs.evaluation import Values
 from ..runs.significance import CORRECTIONS, TESTS
 from ..runs.topics import Qrels
-from .run_files import RunFiles, copy, write_report
+from .run_files import RunFiles, write_report
 from .tables import Cell, Row, Table
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Group
 
+#: The last words of the columns that hold whole numbers.
+COUNTED = ("wins", "losses", "ties", "pairs", "scored", "cut_passages", "empty")
 #: A corrected p below it is marked.
 SIGNIFICANT = 0.05
 
@@ -166,9 +168,8 @@ class ExperimentResult:
                         f"{measure} {name}": beside and getattr(beside, name) for name in ("wins", "losses", "ties")
                     }
             rows.append({**row, **asdict(self.costs[system])})
-        whole = [name for name in rows[0] if name.endswith((" wins", " losses", " ties"))]
-        types = dict.fromkeys(whole, "Int64") | dict.fromkeys(("seconds", "pairs_per_second"), "float64")
-        return DataFrame(rows, index=self.systems).astype(types)
+        frame = DataFrame(rows, index=self.systems)
+        return frame.astype({name: "Int64" if name.split()[-1] in COUNTED else "float64" for name in frame})
 
     @property
     def per_query(self) -> "DataFrame":
@@ -259,7 +260,7 @@ class ExperimentResult:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copy the runs, every topic's values, and a report with settings, versions and fingerprints to a folder."""
-        return copy(self.folder, Path(folder).expanduser())
+        return self._runs.copy(Path(folder).expanduser())
 
     def report(self) -> dict[str, Any]:
         """Give what is known of the experiment, as JSON has it."""

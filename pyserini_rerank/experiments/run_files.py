@@ -1,18 +1,21 @@
 """The folder of an experiment: a run a system, the scores that are known, and what is known of all of it."""
 
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..files.writing import held, replace
 from ..retrieval.hits import Hits
-from ..runs.run_file import check_name, lines
+from ..runs.run_file import RunHit, check_name, lines
 
 #: What is known of an experiment: settings, versions, means and costs.
 REPORT = "experiment.json"
@@ -39,29 +42,30 @@ class RunFiles:
     """
 
     def __init__(self, output: str | os.PathLike[str] | None, names: Sequence[str]) -> None:
-        self._stack = ExitStack()
-        self.temporary = None
         if output is None:
-            self.temporary = tempfile.TemporaryDirectory(prefix="pyserini-rerank-")
-            output = self.temporary.name
-        self.folder = Path(output).expanduser()
+            output = tempfile.mkdtemp(prefix="pyserini-rerank-")
+            weakref.finalize(self, shutil.rmtree, output, ignore_errors=True)
+        self.folder = Path(output).expanduser().absolute()
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"output={os.fspath(output)!r} is a file: name a folder.")
         self.paths = {name: self.folder / file_name(number, name) for number, name in enumerate(names, 1)}
         self.scores = self.folder / "scores"
+        self._stack = ExitStack()
         self._files: dict[str, TextIO] = {}
 
     def __enter__(self) -> "RunFiles":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._stack.enter_context(held(self.folder / REPORT, self.folder))
-        for name, path in self.paths.items():
-            self._files[name] = self._stack.enter_context(_growing(path).open("w", encoding="utf-8"))
+        with self._stack as stack:
+            stack.enter_context(held(self.folder / REPORT, self.folder))
+            for name, path in self.paths.items():
+                stack.callback(_growing(path).unlink, missing_ok=True)
+                self._files[name] = stack.enter_context(_growing(path).open("w", encoding="utf-8"))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
-        for path in self.paths.values():
-            _growing(path).unlink(missing_ok=True)
+        self._files.clear()
 
     def check(self, settings: dict[str, Any]) -> None:
         """Check that the folder has no other experiment; raises FileExistsError, which names what differs."""
@@ -81,22 +85,37 @@ class RunFiles:
     def write(self, name: str, hits: Mapping[str, Hits]) -> None:
         """Add topics, each with its hits, to a system's run.
 
+        Each document is there once. Where the scores do not fall, minus the rank stands for them, so that whoever reads
+        the run sees the order that was returned.
+
         Raises
         ------
         ValueError
-            A qid or a docid has white space in it, which no TREC run can hold.
+            A docid has white space in it, which no TREC run can hold.
         """
         for qid, of_query in hits.items():
-            check_name(qid, "the qid", "rename the topic")
+            scores: dict[str, float] = {}
             for hit in of_query:
                 check_name(hit.docid, "the docid", "index the document under another one")
-            self._files[name].writelines(lines(qid, of_query, self.paths[name].stem))
+                scores.setdefault(hit.docid, float(hit.score))
+            if not _fall(scores.values()):
+                scores = {docid: -float(rank) for rank, docid in enumerate(scores, 1)}
+            ranked = (RunHit(docid, score) for docid, score in scores.items())
+            self._files[name].writelines(lines(qid, ranked, self.paths[name].stem))
 
     def finish(self) -> None:
         """Put the runs under their names."""
         for name, path in self.paths.items():
             self._files[name].close()
             os.replace(_growing(path), path)
+
+    def copy(self, target: Path) -> Path:
+        """Copy the runs and what is known of the experiment to another folder; give that."""
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (*self.paths.values(), self.folder / REPORT, self.folder / VALUES):
+            if not (target / path.name).exists() or not path.samefile(target / path.name):
+                shutil.copy(path, target)
+        return target
 
 
 def write_report(folder: Path, report: dict[str, Any], values: Sequence[str]) -> None:
@@ -105,18 +124,14 @@ def write_report(folder: Path, report: dict[str, Any], values: Sequence[str]) ->
     replace(folder / REPORT, json.dumps(report, indent=2) + "\n")
 
 
-def copy(folder: Path, target: Path) -> Path:
-    """Copy an experiment's files to another folder, without the scores; give that folder."""
-    target.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        if file.is_file() and not file.name.startswith("."):
-            shutil.copy(file, target)
-    return target
-
-
 def file_name(number: int, system: str) -> str:
     """Name a system's run: its number, and of its name what a file system takes anywhere."""
     return f"{number}-{re.sub(r'[^A-Za-z0-9.@=+-]+', '_', system).strip('._')[:80]}.run"
+
+
+def _fall(scores: Iterable[float]) -> bool:
+    values = list(scores)
+    return all(map(math.isfinite, values)) and all(before >= after for before, after in pairwise(values))
 
 
 def _growing(path: Path) -> Path:

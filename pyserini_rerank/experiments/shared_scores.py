@@ -1,5 +1,6 @@
 """Scores that the systems of an experiment share: each pair is scored once, and its time counts for all of them."""
 
+import copy
 import json
 import threading
 from collections.abc import Sequence
@@ -82,17 +83,20 @@ class SharingReranker:
     """A reranker whose checkpoints share their scores with those of other systems."""
 
     reranker: Reranker
-    """It has counts of its own."""
     backends: list[MeteredBackend]
     """One for each of its checkpoints."""
     models: list[ModelReranker]
+    others: bool
+    """It also has rerankers without a backend, of which only the user knows what they do."""
 
     def seconds(self) -> float | None:
         """Give the seconds that all its pairs take from their texts to their scores, as if it had shared none.
 
         That is the pairs of each checkpoint times the time that one of that checkpoint's pairs took, whoever had it
-        scored; None where no pair of a checkpoint was scored.
+        scored; None where no pair of a checkpoint was scored, or where others than checkpoints score as well.
         """
+        if self.others:
+            return None
         spent = [(backend.asked, backend.meter.seconds_a_pair) for backend in self.backends if backend.asked]
         return None if any(rate is None for _, rate in spent) else sum(asked * (rate or 0) for asked, rate in spent)
 
@@ -125,17 +129,20 @@ class SharedScores:
         def shared(leaf: Reranker) -> Reranker:
             if not isinstance(leaf, ModelReranker):
                 return leaf
-            # Nobody knows whether a checkpoint without a fingerprint is the same as another one.
-            meter = self.meters.setdefault(leaf.fingerprint or f"{id(leaf)}", Meter())
             given, folder = leaf.backend, self.folder
+            # Nobody knows whether a checkpoint without a fingerprint is the same as another one.
+            meter = self.meters.setdefault(given.fingerprint, Meter()) if given.fingerprint else Meter()
             if isinstance(given, CachedBackend):  # the user's own cache is kept
                 folder = given.store.folder
             metered = MeteredBackend(given.backend if isinstance(given, CachedBackend) else given, meter)
             backends.append(metered)
-            models.append(ModelReranker(CachedBackend(metered, folder) if leaf.fingerprint else metered, leaf.name))
-            return models[-1]
+            model = copy.copy(leaf)  # of a subclass, too, with all that it does besides
+            ModelReranker.__init__(model, CachedBackend(metered, folder) if given.fingerprint else metered, leaf.name)
+            models.append(model)
+            return model
 
-        return SharingReranker(reranker.with_leaves(shared), backends, models)
+        others = any(not isinstance(leaf, ModelReranker) for leaf in reranker.leaves())
+        return SharingReranker(reranker.with_leaves(shared), backends, models, others)
 
     def save(self) -> None:
         """Keep the seconds beside the scores."""

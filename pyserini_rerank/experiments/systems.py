@@ -1,13 +1,16 @@
 """The systems of an experiment, as a user writes them: a first stage each, and a reranker where there is one."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ..arguments import mapped, whole
+from ..combining.maker import given_rerankers, settled
 from ..files.reading import is_input
 from ..loading import load_models
 from ..reranker import Reranker
@@ -21,6 +24,8 @@ FORMS = (
     "give a searcher, a run file, hits by qid, or one of these with a reranker, as in (searcher, 'bundled') or "
     "(searcher, 'bundled', 50)"
 )
+#: Unicode's categories of control characters, line separators and halves of surrogate pairs.
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class SystemReader:
         self.qids, self.texts, self.options, self.stack = qids, texts, options, stack
         self._stages: dict[Any, FirstStage] = {}
         self._sources: dict[Any, Source] = {}
-        self._loaded: dict[str, Reranker] = {}
+        self._loaded: dict[Any, Reranker] = {}
 
     def read(self, systems: Any) -> list[System]:
         """Read a mapping of names to systems.
@@ -66,13 +71,16 @@ class SystemReader:
         Raises
         ------
         TypeError, ValueError
-            One is none of the forms; a name is no string; there is none.
+            One is none of the forms; a name is no string, or not on one line; there is none; there are options and
+            nothing that is loaded here.
         As `pyserini_rerank.load`, `run_file.read` and `pyserini_rerank.texts.opening.open_source`.
         """
         read = []
         for name, given in mapped(systems, "systems").items():
             if not isinstance(name, str) or not name.strip():
                 raise TypeError(f"the system {name!r} has no name: give a text, which the table shows.")
+            if any(unicodedata.category(sign) in UNPRINTABLE for sign in name):
+                raise ValueError(f"the system {name!r:.80} cannot be named so in a file: give it a name on one line.")
             try:
                 read.append(self._system(name, given))
             except (TypeError, ValueError, LookupError, OSError) as error:
@@ -80,6 +88,10 @@ class SystemReader:
                 raise
         if not read:
             raise ValueError("there is no system: name one or more.")
+        if self.options and not self._loaded:
+            raise TypeError(
+                f"{', '.join(self.options)}: options are for checkpoints that are loaded here: there are none."
+            )
         return read
 
     def _system(self, name: str, given: Any) -> System:
@@ -105,7 +117,8 @@ class SystemReader:
             if not is_input(path):
                 raise FileNotFoundError(f"{os.fspath(given)!r} is no run file: {FORMS}.")
             if path not in self._stages:
-                self._stages[path] = RunFileStage(Path(given), self.qids)
+                self._stages[path] = stage = RunFileStage(Path(given), self.qids)
+                self.stack.callback(stage.close)
             return self._stages[path]
         if hasattr(given, "search"):
             if "_reranking" in vars_of(given):  # with another reranker: what it finds without its own
@@ -122,7 +135,9 @@ class SystemReader:
         """Load a reranker; one that is named several times is loaded once."""
         if isinstance(written, Reranker):
             return written
-        key = repr(written)
+        written = settled(written)
+        # Of two rerankers that are loaded, the names may be the same.
+        key = repr(written), tuple(map(id, given_rerankers(written)))
         if key not in self._loaded:
             self._loaded[key], loaded = load_models(written, **self.options)
             for model in loaded:
@@ -147,7 +162,9 @@ def lacking_first_stages(systems: list[System]) -> list[System]:
     """Give the first stages that are reranked and no system by themselves; their runs are kept as well."""
     alone = {id(system.stage) for system in systems if system.reranker is None}
     stages = {id(system.stage): system.stage for system in systems if id(system.stage) not in alone}
-    return [System(f"first stage {number}", stage) for number, stage in enumerate(stages.values(), 1)]
+    taken = {system.name for system in systems}
+    names = (name for number in count(1) if (name := f"first stage {number}") not in taken)
+    return [System(name, stage) for name, stage in zip(names, stages.values(), strict=False)]
 
 
 def first_stages_of(systems: list[System]) -> dict[str, str]:

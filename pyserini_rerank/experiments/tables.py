@@ -140,4 +140,6 @@ def _cell_latex(cell: Cell) -> str:
 
 def escaped(text: str) -> str:
     """Write a text for LaTeX."""
-    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    written = "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    # At the beginning of a row they would belong to the rule or the line break before it.
+    return f"{{{written[0]}}}{written[1:]}" if written.startswith(("[", "*")) else written

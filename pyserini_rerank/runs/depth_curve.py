@@ -43,12 +43,13 @@ def depth_curve(
     for qid, before, after in queries:
         if sorted(before) != sorted(after):
             raise ValueError(f"query {qid} has other documents after reranking than before: search with k=depth.")
+    wanted = [parse_measure(measure)]
     most = max((len(before) for _, before, _ in queries), default=0)
     most = most if deepest is None else min(most, deepest)
     curve = []
     for depth in (0, *(depth for depth in DEPTHS if depth < most), most):
         run = {qid: reranked_to(depth, before, after) for qid, before, after in queries}
-        curve.append((depth, fmean(per_query(run.items(), qrels, [parse_measure(measure)])[measure].values())))
+        curve.append((depth, fmean(per_query(run.items(), qrels, wanted)[measure].values())))
     return curve
 
 

@@ -101,6 +101,13 @@ def short_name(name: str) -> str:
     return HUB_NAME.sub(lambda found: found[1] if found[0] in known else found[0], name)
 
 
+def wrapped(name: str) -> str:
+    """Break a name into lines of the legend, and keep matplotlib from reading its signs."""
+    lines = textwrap.wrap(name, LINE, subsequent_indent="    ", break_on_hyphens=False)
+    text = "\n".join(lines).replace("$", r"\$")  # two of them would begin and end a formula
+    return f" {text}" if text.startswith("_") else text  # a legend leaves such a name out
+
+
 def quality(points: Sequence[Point], measure: str) -> "Figure":
     """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left.
 
@@ -110,15 +117,15 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(from_left(points), 1):
-        label = textwrap.wrap(f"{number}  {short_name(name)}", LINE, subsequent_indent="    ", break_on_hyphens=False)
+        label = wrapped(f"{number}  {short_name(name)}")
         if x is None:
-            axes.axhline(y, color=NEUTRAL, linestyle=":", linewidth=1, label="\n".join([*label, "    (not timed)"]))
+            axes.axhline(y, color=NEUTRAL, linestyle=":", linewidth=1, label=f"{label}\n    (not timed)")
             axes.annotate(
                 str(number), (1, y), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
                 ha="left", va="center", fontsize=8,
             )  # fmt: skip
             continue
-        axes.scatter(x, y, color=GAIN, label="\n".join(label))
+        axes.scatter(x, y, color=GAIN, label=label)
         # Those that are one above the other have their numbers on different sides.
         side, align = (5, "left") if number % 2 else (-5, "right")
         axes.annotate(
@@ -305,7 +312,7 @@ def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
         [(_, first), *rest] = curve
         best, at = max((value, -depth) for depth, value in curve)
         shown = name if len(curves) == 1 else f"{name} (best: {best:.4f} at {-at})"
-        axes.plot(*zip(*rest, strict=True), line, label=shown, markersize=4)
+        axes.plot(*zip(*rest, strict=True), line, label=wrapped(shown), markersize=4)
         axes.axhline(first, color=NEUTRAL, linestyle=":", linewidth=1)
     if len(curves) == 1:
         axes.set_title(f"{best:.4f} at a depth of {-at}, the best of these", loc="left", fontsize=10)
@@ -327,7 +334,7 @@ def cost(points: Mapping[str, tuple[float, float]], measure: str) -> "Figure":
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda point: point[1]), 1):
-        axes.scatter(x, y, color=GAIN, label=f"{number}  {name}")
+        axes.scatter(x, y, color=GAIN, label=wrapped(f"{number}  {name}"))
         axes.annotate(str(number), (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=0, handletextpad=0, markerscale=0)
     _scale_by_logarithm(axes)

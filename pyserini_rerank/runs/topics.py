@@ -48,7 +48,7 @@ def load_topics(source: Any) -> dict[str, str]:
         A mapping that has something else than queries.
     """
     if not isinstance(source, str | os.PathLike):
-        topics = {qid: _query(qid, query) for qid, query in _keyed(source, "topics").items()}
+        topics = {qid: _query(qid, query) for qid, query in keyed(source, "topics").items()}
         if not topics:
             raise ValueError("the topics are an empty mapping: give those of the run.")
         return topics
@@ -84,7 +84,7 @@ def load_qrels(source: Any) -> Qrels:
     As `load_topics`.
     """
     if not isinstance(source, str | os.PathLike):
-        qrels = {qid: _grades(qid, of_qid) for qid, of_qid in _keyed(source, "qrels").items()}
+        qrels = {qid: _grades(qid, of_qid) for qid, of_qid in keyed(source, "qrels").items()}
         if not qrels:
             raise ValueError("the qrels are an empty mapping: give those of the run.")
         return qrels
@@ -102,7 +102,7 @@ def load_qrels(source: Any) -> Qrels:
     return _qrels_of_file(path)
 
 
-def _keyed(values: Any, what: str) -> dict[str, Any]:
+def keyed(values: Any, what: str) -> dict[str, Any]:
     """Read a caller's mapping whose keys are qids or docids: texts or whole numbers, as a file has them."""
     found: dict[str, Any] = {}
     for key, value in mapped(values, what).items():
@@ -123,7 +123,7 @@ def _query(qid: str, query: Any) -> str:
 
 
 def _grades(qid: str, grades: Any) -> dict[str, int]:
-    named_grades = _keyed(grades, f"the qrels of query {qid:.50}")
+    named_grades = keyed(grades, f"the qrels of query {qid:.50}")
     return {docid: whole(grade, f"the grade of {docid:.50}") for docid, grade in named_grades.items()}
 
 

@@ -1,8 +1,12 @@
 """Experiments from Python: against figures that ir-measures and scipy give by hand, and against searches one by one."""
 
+import gc
 import html
 import json
+import pickle
 import random
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from typing import Any
 
 import ir_measures
 import numpy as np
+import pandas
 import pytest
 from collection import listed
 from experiment import NAME, write_experiment
@@ -18,6 +23,7 @@ from pyserini_rerank import (
     Cascade,
     EmptyQueryWarning,
     Interpolation,
+    ModelReranker,
     Reranker,
     RerankingSearcher,
     Segments,
@@ -27,6 +33,7 @@ from pyserini_rerank import (
     load,
 )
 from pyserini_rerank.experiments.run_files import file_name
+from pyserini_rerank.runs.plots import svg
 from pyserini_rerank.runs.topics import load_qrels, load_topics
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from pyserini_rerank.texts.collection import CollectedDocuments
@@ -391,6 +398,14 @@ def test_documents_without_text_stay_below_where_that_is_wished(small: Small) ->
         ({"systems": {"a": {"q": [3]}}}, "a hit is a int whose docid is None"),
         ({"systems": {"a": {"q": {"d": "high"}}}}, "high"),
         ({"systems": {"a": {"q": {"a b": 1.0}}}}, "the docid 'a b' has white space in it"),
+        ({"systems": {"a": {"q": {"d": float("nan"), "e": 1.0}}}}, "the score of d for query q is NaN"),
+        ({"systems": {"a": {"q": {1: 1.0, "1": 2.0}}}}, "has '1' as a number and as a text"),
+        ({"systems": {"a\tb": {}}}, "the system 'a\\tb' cannot be named so in a file"),
+        ({"systems": {"\ud800": {}}}, "cannot be named so in a file"),
+        ({"systems": pandas.Series({"a": {"q": {"d": 1.0}}}), "baseline": "b"}, "is no system: there are a."),
+        ({"metrics": ["AP"]}, "metrics: options are for checkpoints that are loaded here: there are none"),
+        ({"level": "2"}, "level is '2': give a whole number"),
+        ({"topics": {"q 1": "x"}, "qrels": {"q 1": {"d": 1}}}, "the qid 'q 1' has white space in it"),
     ],
 )
 def test_bad_input(change: dict[str, Any], message: str) -> None:
@@ -404,6 +419,138 @@ def test_a_document_without_text_is_named(small: Small) -> None:
     hits = {"q": {"d1": 1.0, "nowhere": 0.5}}
     with pytest.raises(LookupError, match="hit nowhere has no text in .*docs.jsonl"):
         experiment({"a": (hits, small.one)}, {"q": "flea"}, {"q": {"d1": 1}}, texts=small.folder / "docs.jsonl")
+
+
+def test_qids_and_docids_may_be_numbers() -> None:
+    """As they may be in topics and judgements: hits under them are not taken for none."""
+    hits = pandas.Series({7: {3: 2.0, 5: 1.0}})
+    table = experiment({"numbers": hits}, {7: "query"}, {np.int64(7): {5: 1}}, measures=["RR"])
+    assert table.values["numbers"] == {"RR": {"7": 0.5}}
+
+
+def test_rerankers_of_the_same_name_are_not_taken_for_each_other(small: Small) -> None:
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    with load(small.folder / NAME, device="cpu", max_length=12) as short:
+        assert repr(short) == repr(small.one)
+        both = {"short": (small.run, [(short, 10)]), "whole": (small.run, [(small.one, 10)])}
+        table = experiment(both, **given)
+    assert table.values["whole"] == experiment({"whole": both["whole"]}, **given).values["whole"]
+    assert table.values["whole"] != table.values["short"]
+
+
+class Turned(ModelReranker):
+    """A user's own model, which takes the worst for the best."""
+
+    def relevance(self, queries: Any, found: Any, counts: Any) -> Any:
+        return [-scores for scores in super().relevance(queries, found, counts)]
+
+
+class Shortest(Reranker):
+    """A user's own reranker, without a checkpoint."""
+
+    def relevance(self, queries: Any, found: Any, counts: Any) -> Any:
+        time.sleep(0.05)
+        counts.pairs += sum(len(passages.texts) for passages in found)
+        return [[-float(len(text)) for text in passages.texts] for passages in found]
+
+
+def test_rerankers_of_a_users_own(small: Small) -> None:
+    """They do what they do elsewhere, and their costs are of this experiment alone, or not known."""
+    texts, shortest, turned = small.texts(), Shortest("shortest"), Turned(small.one.backend, "turned")
+    shortest.rank("flea", ["the flea", "a flea"])
+    systems = {
+        "shortest": (small.run, shortest), "again": (small.run, shortest), "turned": (small.run, turned),
+        "one": (small.run, small.one), "mixed": (small.run, Cascade([(shortest, 9), (small.one, 3)])),
+    }  # fmt: skip
+    table = experiment(systems, **{name: value for name, value in small.given.items() if name != "device"})
+    topics, qrels = load_topics(small.folder / "topics.tsv"), load_qrels(small.folder / "qrels.txt")
+    runs = {
+        "shortest": {qid: {docid: -len(texts[docid]) for docid in hits} for qid, hits in small.hits().items()},
+        "turned": {
+            qid: dict(zip(hits, -small.one.score(topics[qid], [texts[docid] for docid in hits]), strict=True))
+            for qid, hits in small.hits().items()
+        },
+    }
+    for system, run in runs.items():
+        for measure, values in by_hand(run, qrels).items():
+            assert table.values[system][measure] == pytest.approx(values)
+    for system in ("shortest", "again"):
+        cost = table.costs[system]
+        assert cost.pairs == 12 * 15 and cost.seconds is not None and cost.seconds > 0.05
+    assert table.costs["mixed"].pairs == 12 * (9 + 3) and table.costs["mixed"].seconds is None
+
+
+def test_a_system_may_be_called_as_a_first_stage_that_is_none(small: Small, tmp_path: Path) -> None:
+    experiment({"first stage 1": (small.run, small.folder / NAME)}, **small.given, output=tmp_path)
+    runs = sorted(tmp_path.glob("*.run"))
+    assert [len(path.read_text().splitlines()) for path in runs] == [12 * 15, 12 * 15]
+
+
+def test_hits_whose_scores_do_not_fall_keep_their_order(small: Small, tmp_path: Path) -> None:
+    """Distances rise, some hits have no score, and a document may be there twice: the run has the order still."""
+    scores = [0.5, 0.5, 1.0, float("nan"), 2.0, float("inf")]
+    hits = {
+        qid: [Hit(docid, score) for docid, score in zip([*found, *list(found)[:2]], scores * 3, strict=False)]
+        for qid, found in small.hits().items()
+    }
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    table = experiment({"hits": hits, "one": (hits, small.one)}, **given, output=tmp_path)
+    written = table.folder / "1-hits.run"
+    assert experiment({"hits": hits, "written": written}, **given).values["written"] == table.values["hits"]
+    assert table.values["hits"] == experiment({"first": small.run}, **given).values["first"]
+    [curve] = [line for line in table.plot_depth("AP(rel=2)").axes[0].lines if len(line.get_xdata()) > 2]
+    assert curve.get_ydata()[-1] == pytest.approx(table.mean("one", "AP(rel=2)"))
+
+
+def test_the_result_is_whole_wherever_it_is_used(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of the folder, as a copy, and saved where it is; other files of its folder are not its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    table = experiment({"first": small.run, "one": (small.run, small.folder / NAME)}, **small.given, output=".")
+    monkeypatch.chdir(small.folder)
+    assert table.plot_depth().axes and table.save(tmp_path) == tmp_path
+    copied = pickle.loads(pickle.dumps(table))
+    assert repr(copied) == repr(table) and copied.plot_depth().axes
+    assert {path.name for path in copied.save(tmp_path / "saved").iterdir()} == {
+        "1-first.run", "2-one.run", "experiment.json", "per_query.tsv"
+    }  # fmt: skip
+
+
+def test_a_temporary_folder_goes_with_the_result() -> None:
+    table = experiment({"a": {"q": {"d": 1.0}}}, {"q": "query"}, {"q": {"d": 1}})
+    folder = table.folder
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del table
+        gc.collect()
+    assert not folder.exists()
+
+
+def test_columns_have_the_same_types_whatever_is_in_them() -> None:
+    same = {"q": {"d": 1.0}}
+    whole = experiment({"a": same, "b": same}, {"q": "query"}, {"q": {"d": 1}}, measures=["RR"], baseline="a")
+    kinds = {name: str(kind) for name, kind in whole.to_pandas().dtypes.items()}
+    assert kinds == {
+        "RR": "float64", "RR p": "float64", "RR wins": "Int64", "RR losses": "Int64", "RR ties": "Int64",
+        "pairs": "Int64", "scored": "Int64", "cut_passages": "Int64", "empty": "Int64", "seconds": "float64",
+        "pairs_per_second": "float64",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cost $\\frac$ & $", "_hidden", "[1] first", "*", "x" * 300])
+def test_names_are_shown_as_they_are(name: str, small: Small) -> None:
+    """In legends, which would read a formula or leave a name out, and in LaTeX, where a row would be read with the rule
+    above it."""
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    table = experiment({name: (small.run, small.one), "b": (small.run, small.one, 5)}, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for figure in (table.plot_depth(), table.plot_cost()):
+            svg(figure)
+            legends = [axes.get_legend() for axes in figure.axes] + figure.legends
+            assert sum(len(legend.get_texts()) for legend in legends if legend) == 2
+    rows = table.to_latex().splitlines()[5:7]
+    assert not any(row.startswith(("[", "*")) for row in rows) and rows[0].count("&") == len(MEASURES) + name.count("&")
 
 
 def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,14 @@ def test_topics_that_do_not_differ_change_nothing() -> None:
     assert t_test([1.0, 1.0, 1.0], [0.5, 0.5, 0.5]) == 0.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_last_bits_of_values_decide_nothing() -> None:
+    """0.3 - 0.2 is not quite 0.2 - 0.1: such gains are equal, and a sum of 0 is the least that there is."""
+    assert t_test([0.3, 0.2], [0.2, 0.1]) == 0.0
+    assert randomisation_test([0.1, 0.2, 0.0], [0.0, 0.0, 0.3]) == 1.0
+    assert randomisation_test([0.1] * 10 + [0.2] * 10 + [0.0] * 10, [0.0] * 20 + [0.3] * 10) == 1.0
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_corrections_by_their_definitions(p_values: list[float]) -> None:
     m = len(p_values)
