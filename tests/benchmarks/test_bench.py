@@ -243,7 +243,7 @@ def test_a_part_of_the_judged_queries_has_the_same_figure_everywhere(experiment,
     (tmp_path / "qrels.txt").write_text("\n".join(judged) + "\n")
     model = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
     words = ["--model", model, *files(tmp_path), "--rounds", 1, "--json", tmp_path / "figures.json"]
-    said = "2 queries are evaluated: of the 4 that are judged the run lacks 2, and 1 of the run's are not judged."
+    said = "2 queries are evaluated: the run lacks 2 of the 4 judged queries, and 1 of its queries are not judged."
     found = {}
     for mode in ([], ["--sweep"]):
         assert bench(monkeypatch, *words, *mode) == 0
