@@ -136,7 +136,10 @@ class Cell:
         if report is None:
             return row
         figures = self._figures(report)
-        figures, run_means = figures[condition.measure], {name: of_measure["run"] for name, of_measure in figures.items()}
+        figures, run_means = (
+            figures[condition.measure],
+            {name: of_measure["run"] for name, of_measure in figures.items()},
+        )
         counts = report["counts"]
         row |= {
             "state": "done",

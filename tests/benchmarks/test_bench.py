@@ -185,7 +185,7 @@ def test_what_it_cannot_compare(tmp_path, tiny, monkeypatch, capsys):
     words = ["--model", tiny, "--device", "cpu", "--count", 5]
     margin = build("nboost/pt-tinybert-msmarco", tmp_path)
     wrong = {
-        "--against nothing: there is sentence-transformers": [*words, "--against", "nothing"],
+        "--against nothing: the only peer is sentence-transformers": [*words, "--against", "nothing"],
         "otherwise than its authors do": ["--model", margin, "--device", "cpu", "--count", 5, *PEER],
         "--against-dtype is for --against": [*words, "--against-dtype", "bfloat16"],
         "--against-dtype float8: torch has": [*words, *PEER, "--against-dtype", "float8"],
@@ -266,7 +266,7 @@ def test_what_a_run_and_a_sweep_need(tiny, experiment, tmp_path, monkeypatch, ca
         "--pairs is for pairs, and --run names a run": [*one, *files(experiment), "--pairs", "x"],
         "--sweep compares rerankers on a --run": [*one, "--sweep"],
         "leave --against out": [*one, *files(experiment), "--sweep", *PEER],
-        "--plot draws what --sweep compares": [*one, "--plot", "x.png"],
+        "--plot draws the results of --sweep": [*one, "--plot", "x.png"],
         "--measure is for --sweep: add it.": [*one, "--measure", "P@3"],
         "one model is timed": [*one, *one],
         "one dtype is timed": [*one, "--dtype", "float32", "--dtype", "bfloat16"],
