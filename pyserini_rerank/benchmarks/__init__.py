@@ -1,1 +1,1 @@
-"""How fast a checkpoint is, and what it costs beside others."""
+"""Benchmarks: the speed of a checkpoint, and the quality and cost of several rerankers."""

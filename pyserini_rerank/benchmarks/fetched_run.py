@@ -1,4 +1,4 @@
-"""A run with its texts in memory, which can be reranked over and over."""
+"""A run with its texts in memory, which can be reranked several times."""
 
 import time
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Fetched(NamedTuple):
 
 @dataclass(frozen=True)
 class FetchedRun:
-    """The queries of a run, by qid, and what it took to read them."""
+    """The queries of a run, by qid, and the seconds that reading them took."""
 
     queries: Mapping[str, Fetched]
     first_stage: float
@@ -38,58 +38,58 @@ class FetchedRun:
     fetch: float
     """Seconds to read the texts."""
     coverage: Coverage | None = None
-    """How the run's queries and the judged ones meet, where there are judgements."""
+    """How many of the run's queries are judged; None without judgements."""
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Give the pairs of a query and a text, equal ones once."""
-        every = ((one.query, text) for one in self.queries.values() for text in one.passages.texts if text)
-        return list(dict.fromkeys(every))
+        """Give the pairs of a query and a text; equal pairs only once."""
+        pairs = ((query, text) for query, _, passages in self.queries.values() for text in passages.texts if text)
+        return list(dict.fromkeys(pairs))
 
     def results(self, reranker: Reranker, scores: NDArray[np.float32]) -> dict[str, Hits]:
-        """Make all hits of each query, by the scores of `pairs`; float32 (n,)."""
-        found = dict(zip(self.pairs(), scores.tolist(), strict=True))
+        """Make all hits of each query from the scores of `pairs`; float32 (n,)."""
+        score_of = dict(zip(self.pairs(), scores.tolist(), strict=True))
         results = {}
         for qid, (query, candidates, passages) in self.queries.items():
-            of_query = np.array([found.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
-            results[qid] = reranker.to_hits(candidates, Ranking(of_query), candidates.count)
+            query_scores = np.array([score_of.get((query, text), np.nan) for text in passages.texts], dtype=np.float32)
+            results[qid] = reranker.to_hits(candidates, Ranking(query_scores), candidates.count)
         return results
 
 
 def fetch(
     run: str | Path, topics: Mapping[str, str], source: Source, *, depth: int | None = None, qrels: Qrels | None = None
 ) -> FetchedRun:
-    """Read a run's queries, those that have a topic, and their candidates' texts.
+    """Read a run's queries that have a topic, and the texts of their candidates.
 
     Parameters
     ----------
     run : path
         See `run_file.read`.
     depth : int, optional
-        How many of a query's hits have their texts read, to be scored; all by default.
+        The number of a query's hits whose texts are read and scored; all by default.
     qrels : dict, optional
-        Only those that are judged.
+        Judgements; queries that are not judged are left out.
 
     Raises
     ------
     ValueError
-        There is no such query.
+        No query of the run is among the topics and the judgements.
     As `run_file.read` and `pyserini_rerank.texts.source.read`.
     """
     start = time.perf_counter()
-    hits, asked = {}, []
-    for qid, of_query in run_file.read(run):
+    hits, qids = {}, []
+    for qid, query_hits in run_file.read(run):
         if qid in topics:
-            asked.append(qid)
+            qids.append(qid)
             if qrels is None or qid in qrels:
-                hits[qid] = of_query
+                hits[qid] = query_hits
     if not hits:
-        among = "the topics" if qrels is None else "the topics and the judgements"
-        raise ValueError(f"no query of the run is among {among}: name those of the run.")
-    covered = None if qrels is None else coverage(asked, qrels)
-    at = time.perf_counter()
+        inputs = "topics" if qrels is None else "topics and the judgements"
+        raise ValueError(f"no query of the run is among the {inputs}: name the {inputs} of the run.")
+    run_coverage = None if qrels is None else coverage(qids, qrels)
+    fetch_start = time.perf_counter()
     queries = {}
-    for qid, of_query in hits.items():
-        candidates = from_hits(of_query, depth or len(of_query))
+    for qid, query_hits in hits.items():
+        candidates = from_hits(query_hits, depth or len(query_hits))
         passages = Passages(candidates.docids, read(source, candidates), candidates.first_scores)
         queries[qid] = Fetched(topics[qid], candidates, passages)
-    return FetchedRun(queries, at - start, time.perf_counter() - at, covered)
+    return FetchedRun(queries, fetch_start - start, time.perf_counter() - fetch_start, run_coverage)

@@ -1,4 +1,4 @@
-"""Quality and cost of several rerankers on the same candidates, so that a user can choose."""
+"""A sweep: the quality and the cost of several rerankers on the same candidates, so that a user can choose one."""
 
 import time
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from .fetched_run import FetchedRun
 
 @dataclass(frozen=True)
 class Row:
-    """What one reranker costs, and gives."""
+    """The quality and the cost of one reranker."""
 
     name: str
     means: dict[str, float]
-    """Of each measure."""
+    """The mean of each measure over the queries."""
     pairs: int
-    """How many pairs it scores for a query, on average; those of a cascade's stages together."""
+    """The mean number of pairs that it scores for a query; for a cascade, the sum over its stages."""
     milliseconds: float = 0.0
-    """A query's: tokenizing, scoring and making hits, without reading texts."""
+    """The time of a query: tokenizing, scoring and making hits, but not reading texts."""
     pairs_per_second: float = 0.0
 
 
@@ -44,56 +44,61 @@ def sweep(
     Parameters
     ----------
     rerankers : sequence of (Reranker, str)
-        Each with what tells it from others of its name. A cascade has a row for each of its stages alone, at its
-        depth, before its own.
+        Each reranker with a suffix that tells it from others of its name. A cascade has a row for each of its stages
+        alone, at the depth of that stage, before the row of the whole cascade.
     run : FetchedRun
-        Its queries are all judged.
+        A run whose queries are all judged.
+    qrels : dict
+        The judgements.
     measures : sequence of ir_measures.Measure
     rounds : int
-        How often each of them reranks everything, in turn with the others. Times are medians.
+        The number of rounds. In each round every reranker reranks all queries once. Times are medians over the rounds.
 
     Returns
     -------
     list of Row
-        The first stage's, and one a reranker; means over the queries.
+        The row of the first stage, and then the rows of the rerankers.
     """
-    every = [part for reranker, options in rerankers for part in _with_stages(reranker, options)]
-    first = replace(run, queries=dict(islice(run.queries.items(), 1)))
-    for _, reranker in every:  # warms up what is slow the first time
-        _rerank(reranker, first)
-    times: list[list[float]] = [[] for _ in every]
+    named_rerankers = [part for reranker, suffix in rerankers for part in _with_stages(reranker, suffix)]
+    first_query = replace(run, queries=dict(islice(run.queries.items(), 1)))
+    for _, reranker in named_rerankers:  # the first call is slow
+        _rerank(reranker, first_query)
+    times: list[list[float]] = [[] for _ in named_rerankers]
     for _ in range(rounds):
         results = []
-        for (_, reranker), taken in zip(every, times, strict=True):
-            before, start = reranker.counts.pairs, time.perf_counter()
+        for (_, reranker), reranker_times in zip(named_rerankers, times, strict=True):
+            pairs_before, start = reranker.counts.pairs, time.perf_counter()
             hits = _rerank(reranker, run)
-            taken.append(time.perf_counter() - start)
-            results.append((hits, reranker.counts.pairs - before))
-    found = {qid: [one.candidates.hit(i) for i in range(one.candidates.count)] for qid, one in run.queries.items()}
-    rows, count = [Row("first stage", means(found, qrels, measures), 0)], len(found)
-    for (name, _), taken, (hits, pairs) in zip(every, times, results, strict=True):
-        seconds = median(taken)
+            reranker_times.append(time.perf_counter() - start)
+            results.append((hits, reranker.counts.pairs - pairs_before))
+    first_stage = {
+        qid: [candidates.hit(i) for i in range(candidates.count)] for qid, (_, candidates, _) in run.queries.items()
+    }
+    rows, count = [Row("first stage", means(first_stage, qrels, measures), 0)], len(first_stage)
+    for (name, _), reranker_times, (hits, pairs) in zip(named_rerankers, times, results, strict=True):
+        seconds = median(reranker_times)
         rows.append(
             Row(name, means(hits, qrels, measures), round(pairs / count), 1000 * seconds / count, pairs / seconds)
         )
     return rows
 
 
-def _with_stages(reranker: Reranker, options: str) -> list[tuple[str, Reranker]]:
+def _with_stages(reranker: Reranker, suffix: str) -> list[tuple[str, Reranker]]:
+    """Give a reranker with its name, after each stage of a cascade alone."""
     stages = reranker.stages if isinstance(reranker, Cascade) else []
-    alone = [(f"{part.name}, top {depth}{options}", Cascade([(part, depth)])) for part, depth in stages]
-    return [*alone, (reranker.name + options, reranker)]
+    single_stages = [(f"{part.name}, top {depth}{suffix}", Cascade([(part, depth)])) for part, depth in stages]
+    return [*single_stages, (reranker.name + suffix, reranker)]
 
 
 def _rerank(reranker: Reranker, run: FetchedRun) -> dict[str, Hits]:
     """Rerank in shards, as a batch search does."""
-    qids, every = list(run.queries), list(run.queries.values())
-    depth = max(len(one.passages.texts) for one in every)
-    most = max(one.candidates.count for one in every)
-    found: dict[str, Hits] = {}
-    for shard in shards([one.query for one in every], depth):
-        queries, candidates, texts = zip(*(every[i] for i in shard), strict=True)
+    qids, fetched = list(run.queries), list(run.queries.values())
+    depth = max(len(query.passages.texts) for query in fetched)
+    k = max(query.candidates.count for query in fetched)
+    results: dict[str, Hits] = {}
+    for shard in shards([query.query for query in fetched], depth):
+        queries, candidates, passages = zip(*(fetched[i] for i in shard), strict=True)
         with reranker.counting() as counts:
-            hits = reranker.rerank_passages(queries, candidates, texts, most, counts)
-        found |= zip((qids[i] for i in shard), hits, strict=True)
-    return found
+            hits = reranker.rerank_passages(queries, candidates, passages, k, counts)
+        results |= zip((qids[i] for i in shard), hits, strict=True)
+    return results

@@ -1,4 +1,4 @@
-"""How fast a checkpoint scores pairs on this machine, beside what the machine can do and beside a peer."""
+"""The throughput of a checkpoint on this machine, compared with the machine's peak and with a peer."""
 
 import sys
 import threading
@@ -32,7 +32,7 @@ Scores = NDArray[np.float32]
 
 
 class Stage:
-    """The seconds in which one thread was in it, or several at once."""
+    """A stage that adds up the seconds in which at least one thread was in it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -53,12 +53,12 @@ class Stage:
 
 
 class TimedBackend:
-    """A backend whose stages are timed: has the interface of the one that it wraps.
+    """A backend that times the stages of the backend that it wraps.
 
     Attributes
     ----------
     planning, forward : Stage
-        The calls of `plan`, and those of `run`. The two may overlap.
+        The times of all calls of `plan` and of `run`. The two may overlap.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -82,18 +82,18 @@ class TimedBackend:
 
 
 def timed(reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> tuple[Scores, dict[str, float]]:
-    """Score pairs once, and time it.
+    """Score pairs once, and time the stages.
 
     Returns
     -------
     scores : float32 (n,)
-        Those of the reranker, to the bit.
+        The same scores as the reranker's, to the bit.
     seconds : dict
-        All of it (``score``), and its stages ``tokenize`` and ``forward``.
+        The whole time (``score``), and the times of the stages ``tokenize`` and ``forward``.
     """
     backend = TimedBackend(backend_of(reranker))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CutWarning)  # the figures tell how many
+        warnings.simplefilter("ignore", CutWarning)  # the figures count the cut passages
         start = time.perf_counter()
         scores = ModelReranker(backend, reranker.name).predict(pairs)
         seconds = time.perf_counter() - start
@@ -121,120 +121,128 @@ def measure(
     Parameters
     ----------
     pairs : sequence of (query, passage), (n,)
-        All different.
+        Pairs that are all different.
     rounds : int
-        How often all pairs are scored, after a part of them that warms everything up. Figures are medians.
+        How often all pairs are scored, after warming up on a part of them. Figures are medians.
     peer : Peer, optional
-        It has the same pairs.
+        A peer that has the same pairs.
     run : FetchedRun, optional
-        Which the pairs are of: its hits are made as well.
+        The run with these pairs. Its hits are made as well.
     qrels : dict, optional
         The run's judgements.
 
     Returns
     -------
     dict
-        Rates are pairs or tokens a second, those of a stage seconds, memory bytes. What is not known of a backend, or
-        does not apply, is left out. The rounds' ``ratios`` are the peer's seconds by ours.
+        Figures by name: rates in pairs or tokens a second, times of stages in seconds, memory in bytes. Figures that
+        are not known of a backend, or do not apply, are left out. The ``ratios`` are the peer's seconds divided by the
+        reranker's, one for each round.
     """
     backend = backend_of(reranker)
     timed(reranker, pairs[: max(32, len(pairs) // 10)])
-    every: list[dict[str, float]] = []
-    theirs: list[float] = []
+    times: list[dict[str, float]] = []
+    peer_times: list[float] = []
     for _ in range(rounds):
         scores, seconds = timed(reranker, pairs)
         if run:
             start = time.perf_counter()
             results = run.results(reranker, scores)
             seconds["results"] = time.perf_counter() - start
-        every.append(seconds)
+        times.append(seconds)
         if peer:
-            others, spent = peer.score()
-            theirs.append(spent)
-    seconds = {stage: median(of_round[stage] for of_round in every) for stage in every[0]}
+            peer_scores, peer_seconds = peer.score()
+            peer_times.append(peer_seconds)
+    seconds = {stage: median(round_times[stage] for round_times in times) for stage in times[0]}
     memory = _memory(_device(backend))
     figures: dict[str, Any] = {
         "pairs": len(pairs),
         "pairs_per_second": len(pairs) / seconds["score"],
         **memory,
     }
-    figures |= _work(backend, pairs, seconds)
+    figures |= _token_figures(backend, pairs, seconds)
     if run:
         figures |= {"seconds_first_stage": run.first_stage, "seconds_fetch": run.fetch}
-    if not backend.max_length:  # a server tokenizes
+    if not backend.max_length:  # a server tokenizes itself
         del seconds["tokenize"]
-    figures |= {f"seconds_{stage}": spent for stage, spent in seconds.items()}
+    figures |= {f"seconds_{stage}": stage_seconds for stage, stage_seconds in seconds.items()}
     if run and qrels:
         figures["ndcg"] = ndcg(results, qrels)
     if peer:
-        ratios = [other / ours["score"] for ours, other in zip(every, theirs, strict=True)]
+        ratios = [
+            peer_seconds / round_times["score"] for round_times, peer_seconds in zip(times, peer_times, strict=True)
+        ]
         figures |= {
             "ratios": ratios,
             "ratio": median(ratios),
-            "largest_difference": float(np.abs(scores - others).max()),
-            "top10_overlap": overlap([query for query, _ in pairs], scores, others),
-            "peer": {**peer.facts, "pairs_per_second": len(pairs) / median(theirs)},
+            "largest_difference": float(np.abs(scores - peer_scores).max()),
+            "top10_overlap": overlap([query for query, _ in pairs], scores, peer_scores),
+            "peer": {**peer.facts, "pairs_per_second": len(pairs) / median(peer_times)},
         }
         if run and qrels:
-            figures["peer"]["ndcg"] = ndcg(run.results(reranker, others), qrels)
+            figures["peer"]["ndcg"] = ndcg(run.results(reranker, peer_scores), qrels)
     return figures
 
 
-def overlap(groups: Sequence[str], scores: Scores, others: Scores, k: int = 10) -> float:
+def overlap(queries: Sequence[str], scores: Scores, other_scores: Scores, k: int = 10) -> float:
     """Give the mean share of each query's k best passages that two scorings have in common."""
     shares = []
-    names = np.array(groups)
-    for name in dict.fromkeys(groups):
-        rows = np.flatnonzero(names == name)
-        best = [set(rows[np.argsort(-scoring[rows], kind="stable")[:k]].tolist()) for scoring in (scores, others)]
-        shares.append(len(best[0] & best[1]) / len(best[0]))
+    query_of_row = np.array(queries)
+    for query in dict.fromkeys(queries):
+        rows = np.flatnonzero(query_of_row == query)
+        best, other_best = (
+            set(rows[np.argsort(-scoring[rows], kind="stable")[:k]].tolist()) for scoring in (scores, other_scores)
+        )
+        shares.append(len(best & other_best) / len(best))
     return sum(shares) / len(shares)
 
 
-def _work(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str, float]) -> dict[str, float]:
-    """Give what is known of the tokens that a backend reads, and of the arithmetic that they need."""
-    if not backend.max_length:  # it does not know what it cuts
+def _token_figures(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: dict[str, float]) -> dict[str, float]:
+    """Give the known figures of the tokens that a backend reads, and of the arithmetic that they need."""
+    if not backend.max_length:  # it does not know which passages are cut
         return {}
     plans = [backend.plan(piece) for piece in batched(pairs, PLANNED_TOGETHER)]
     figures = {"cut_share": sum(plan.cut_passages for plan in plans) / len(pairs)}
-    # Of others it is not known how they are padded, and late interaction has no row of tokens for each pair.
-    one = _first(backend)
-    if not isinstance(one, TorchBackend | GraphBackend) or isinstance(one.encoder, LateInteractionEncoder):
+    # The padding of other backends is not known, and late interaction has no row of tokens for each pair.
+    single = _single_device(backend)
+    if not isinstance(single, TorchBackend | GraphBackend) or isinstance(single.encoder, LateInteractionEncoder):
         return figures
     batches = [[pair.length for pair in batch.inputs] for plan in plans for batch in plan.batches]
     lengths = list(chain(*batches))
     classifier = (
         backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None
     )
-    padded = sum(len(lengths_of_batch) * max(lengths_of_batch) for lengths_of_batch in batches)
+    padded = sum(len(batch_lengths) * max(batch_lengths) for batch_lengths in batches)
     figures |= {
         "tokens_per_pair": sum(lengths) / len(pairs),
         "tokens_per_second": sum(lengths) / seconds["score"],
         "padding_share": 0.0 if classifier and classifier.packs else 1 - sum(lengths) / padded,
     }
-    config: Any = classifier.body.config if classifier else getattr(one, "config", None)
-    work = sum(operations(config, length) or 0 for length in lengths) if config else 0
-    if not work or isinstance(backend, DevicesBackend):  # what several devices reach together is not known
+    config: Any = classifier.body.config if classifier else getattr(single, "config", None)
+    total = sum(operations(config, length) or 0 for length in lengths) if config else 0
+    if not total or isinstance(backend, DevicesBackend):  # the peak of several devices together is not known
         return figures
-    figures |= {"gflop_per_pair": work / len(pairs) / 1e9, "gflops": work / seconds["forward"] / 1e9}
-    if dtype := getattr(torch, one.description["dtype"], None):  # None of a graph with a precision of its own
-        reached = peak(_device(backend), dtype)
-        figures |= {"peak_gflops": reached / 1e9, "peak_share": work / seconds["forward"] / reached}
+    figures |= {"gflop_per_pair": total / len(pairs) / 1e9, "gflops": total / seconds["forward"] / 1e9}
+    if dtype := getattr(torch, single.description["dtype"], None):  # a graph may have a precision of its own
+        operations_per_second = peak(_device(backend), dtype)
+        figures |= {
+            "peak_gflops": operations_per_second / 1e9,
+            "peak_share": total / seconds["forward"] / operations_per_second,
+        }
     return figures
 
 
-def _first(backend: Backend) -> Backend | TorchBackend:
-    """Give the backend of the first of several devices; it is this process's."""
+def _single_device(backend: Backend) -> Backend | TorchBackend:
+    """Give the backend of the first device, which is in this process."""
     return backend.backend if isinstance(backend, DevicesBackend) else backend
 
 
 def _device(backend: Backend) -> torch.device:
-    """Give the device that a backend computes on; one that names none uses no other than the CPU here."""
-    return getattr(_first(backend), "device", torch.device("cpu"))
+    """Give the device that a backend computes on; a backend that names no device uses the CPU."""
+    return getattr(_single_device(backend), "device", torch.device("cpu"))
 
 
 def _memory(device: torch.device) -> dict[str, int]:
-    """The ``peak_memory`` so far: of the CUDA device, else of the process; Windows does not tell."""
+    """Give the ``peak_memory`` so far, of the CUDA device or else of the process; Windows does not tell it."""
     if device.type == "cuda":
         return {"peak_memory": torch.cuda.max_memory_allocated(device)}
     try:

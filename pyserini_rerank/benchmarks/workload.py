@@ -1,4 +1,4 @@
-"""Pairs to time a checkpoint on: made up with MS MARCO's lengths, or read from a file."""
+"""Pairs for timing a checkpoint: generated with the lengths of MS MARCO, or read from a file."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from ..files.reading import lines_of
 #: Evenly spaced quantiles of the lengths of TREC DL 2019's queries and BM25's top 100 passages, in BERT's tokens.
 QUERY_TOKENS = (4, 4, 5, 6, 6, 7, 7, 7, 9, 10, 13)
 PASSAGE_TOKENS = (19, 42, 49, 53, 56, 59, 62, 65, 68, 71, 75, 79, 85, 92, 100, 108, 116, 125, 136, 152, 258)
-#: Words of one token each.
+#: Words that are one token each.
 WORDS = (
     "the of and to in is for on as with that by at from this are was it be or an has not have which can more one "
     "about when also time people may other some its will make used water most first new years number between"
@@ -21,7 +21,7 @@ WORDS = (
 
 
 def generated_pairs(count: int) -> list[tuple[str, str]]:
-    """Make pairs with the lengths of MS MARCO's, the same in every call: a hundred passages a query."""
+    """Generate pairs with the lengths of MS MARCO's, a hundred passages a query; every call gives the same pairs."""
     numbers = random.Random(0)
 
     def text(quantiles: Sequence[int]) -> str:
@@ -33,23 +33,23 @@ def generated_pairs(count: int) -> list[tuple[str, str]]:
 
 
 def read_pairs(path: Path, count: int | None = None) -> list[tuple[str, str]]:
-    """Read the first pairs of a file, equal ones once.
+    """Read the first pairs of a file; equal pairs only once.
 
     Parameters
     ----------
     path : path
-        Lines of JSON (``query`` and ``passage``), or TSV (query, passage), as the first shows; compressed or not, or a
-        pipe.
+        A file, plain or compressed, or a pipe. Its lines are JSON (``query`` and ``passage``) or TSV (query, passage),
+        as the first line shows.
     count : int, optional
-        How many lines are read; all by default.
+        The number of lines that are read; all by default.
 
     Raises
     ------
     ValueError
-        A line that is no pair, or none at all.
+        A line is no pair, or there is no line.
     """
     parse: Callable[[str], tuple[str, str]] | None = None
-    found: dict[tuple[str, str], None] = {}
+    pairs: dict[tuple[str, str], None] = {}
     for number, line in islice(lines_of(path), count):
         parse = parse or (_json if line.lstrip().startswith(b"{") else _tsv)
         try:
@@ -60,10 +60,10 @@ def read_pairs(path: Path, count: int | None = None) -> list[tuple[str, str]]:
             raise ValueError(
                 f"{path}, line {number}: is no pair (query, tab, passage; or JSON with both): correct the line."
             )
-        found[query, passage] = None
-    if not found:
+        pairs[query, passage] = None
+    if not pairs:
         raise ValueError(f"{path} is empty: name a file with a query and a passage a line.")
-    return list(found)
+    return list(pairs)
 
 
 def _json(line: str) -> tuple[str, str]:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Errors that have a message for the user; another one is a fault of ours, and is shown whole.
+#: Errors with a message for the user. Any other error is a bug of this package, and is shown with its traceback.
 FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError)
 
 
 def console() -> "Console":
-    """Give the console that tables are shown on: lines are not cut, and numbers have no colours."""
+    """Make the console for tables, which does not cut lines and does not colour numbers."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)

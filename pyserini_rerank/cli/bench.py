@@ -1,4 +1,4 @@
-"""`pyserini-rerank bench`: how fast a checkpoint is on this machine."""
+"""`pyserini-rerank bench`: the speed of a checkpoint on this machine."""
 
 import json
 from contextlib import ExitStack
@@ -25,10 +25,10 @@ File = Path | None
 Number = int | None
 
 PEER = "sentence-transformers"
-#: Pairs that are made where none are given.
-MADE = 400
-#: What is shown of the figures, and how; what is not known of a backend is left out.
-SHOWN = {
+#: The number of pairs that are generated if none are given.
+GENERATED_PAIRS = 400
+#: The figures that are printed: the format of the value, and the words behind it. Unknown figures are left out.
+PRINTED = {
     "pairs_per_second": ("{:,.1f}", "pairs a second ({pairs:,} pairs)"),
     "tokens_per_second": ("{:,.0f}", "tokens a second ({tokens_per_pair:.0f} a pair)"),
     "padding_share": ("{:.1%}", "of what the model reads is padding"),
@@ -55,22 +55,22 @@ SHOWN = {
 def bench(
     model: Annotated[list[str], typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
     pairs: Annotated[File, typer.Option(help="Pairs to score: JSON lines (query, passage), or TSV of both.")] = None,
-    count: Annotated[Number, typer.Option(min=1, help="How many pairs are made (default: 400), or read.")] = None,
+    count: Annotated[Number, typer.Option(min=1, help="How many pairs are generated (default: 400) or read.")] = None,
     run: Annotated[File, typer.Option(help="Score the pairs of this run instead.")] = None,
     topics: Annotated[Name, typer.Option(help="The run's topics, as for `rerank`.")] = None,
     index: Annotated[Name, typer.Option(help="The index with the run's texts.")] = None,
     collection: Annotated[File, typer.Option(help="The file with the run's texts.")] = None,
-    depth: Annotated[Number, typer.Option(min=1, help="How many hits a query are scored. Default: all.")] = None,
-    qrels: Annotated[Name, typer.Option(help="For nDCG@10: the run's judged queries count, no others.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often all are scored; figures are medians.")] = 3,
-    against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}, as a user gets it.")] = None,
-    against_dtype: Annotated[Name, typer.Option(help="Its dtype, with torch. Default: float32.")] = None,
+    depth: Annotated[Number, typer.Option(min=1, help="The number of hits a query to score. Default: all.")] = None,
+    qrels: Annotated[Name, typer.Option(help="Judgements for nDCG@10; only judged queries are scored.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all pairs are scored; figures are medians.")] = 3,
+    against: Annotated[Name, typer.Option(help=f"Take turns with {PEER}.")] = None,
+    against_dtype: Annotated[Name, typer.Option(help="Its dtype with torch. Default: float32.")] = None,
     against_backend: Annotated[Name, typer.Option(help="Its backend: torch (default), onnx or openvino.")] = None,
-    against_batch: Annotated[Number, typer.Option(min=1, help="Pairs of its batches. Default: 32.")] = None,
-    against_python: Annotated[File, typer.Option(help="The Python of another environment, which has it.")] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Compare several on a run: nDCG@10 beside cost.")] = False,
+    against_batch: Annotated[Number, typer.Option(min=1, help="The pairs in its batches. Default: 32.")] = None,
+    against_python: Annotated[File, typer.Option(help="The Python of an environment that has it.")] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Compare rerankers on a run: quality and cost.")] = False,
     measure: SweepMeasures = None,
-    plot: Annotated[File, typer.Option(help="With --sweep: draw the first measure by pairs a second here.")] = None,
+    plot: Annotated[File, typer.Option(help="With --sweep: draw quality by speed into this file.")] = None,
     backend: Annotated[Names, typer.Option(help="What computes the scores. Default: torch.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
@@ -81,11 +81,11 @@ def bench(
 ) -> None:  # fmt: skip
     """Time a checkpoint on pairs of MS MARCO's lengths, on your own, or on a run's.
 
-    The share of the peak is what a product of matrices reaches in the same
-    run, on the same device and in the same dtype. With --sweep, --model,
-    --backend, --dtype and --batch-tokens may be given several times: every
-    combination of them reranks the run. An option for one model alone is in
-    its YAML: '{model: NAME, max_length: 128}'.
+    The peak is the speed of a product of matrices in the same run, on the
+    same device and in the same dtype. With --sweep, --model, --backend,
+    --dtype and --batch-tokens may be given several times: every combination
+    of them reranks the run. Options of one model alone are given in its YAML:
+    '{model: NAME, max_length: 128}'.
     """
     from ..benchmarks.fetched_run import fetch
     from ..files.writing import check_apart, replace, target_of
@@ -96,17 +96,19 @@ def bench(
     from ..runs.topics import load_qrels, load_topics
 
     several = {"backend": backend, "dtype": dtype, "batch_tokens": batch_tokens}
-    how = _given({"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python})
+    peer_options = _without_none(
+        {"dtype": against_dtype, "backend": against_backend, "batch": against_batch, "python": against_python}
+    )
     if against not in (None, PEER):
-        raise ValueError(f"--against {against}: there is {PEER}.")
-    if how and not against:
-        raise ValueError(f"--against-{next(iter(how))} is for --against {PEER}: add it.")
-    of_run = {"--topics": topics, "--index": index, "--collection": collection, "--depth": depth, "--qrels": qrels}
-    _check(run, of_run, {"--pairs": pairs, "--count": count})
+        raise ValueError(f"--against {against}: the only peer is {PEER}.")
+    if peer_options and not against:
+        raise ValueError(f"--against-{next(iter(peer_options))} is for --against {PEER}: add it.")
+    run_options = {"--topics": topics, "--index": index, "--collection": collection, "--depth": depth, "--qrels": qrels}
+    _check(run, run_options, {"--pairs": pairs, "--count": count})
     if sweep and (run is None or qrels is None or against):
         raise ValueError("--sweep compares rerankers on a --run by its --qrels: name both, and leave --against out.")
     if not sweep and plot:
-        raise ValueError("--plot draws what --sweep compares: add it.")
+        raise ValueError("--plot draws the results of --sweep: add it.")
     if not sweep and measure:
         raise ValueError("--measure is for --sweep: add it.")
     with named_as_options(measures="--measure"):
@@ -116,7 +118,7 @@ def bench(
             raise ValueError(f"one {name} is timed: compare several on a --run by --sweep.")
     if plot:
         plots.check(plot)
-    check_apart({"--json": to, "--plot": plot}, {"--pairs": pairs, "--run": run, **of_run})
+    check_apart({"--json": to, "--plot": plot}, {"--pairs": pairs, "--run": run, **run_options})
     for output in (to, plot):
         if output:
             target_of(output)
@@ -125,23 +127,24 @@ def bench(
     if run and topics:
         with named_as_options(texts="--index, --collection"):
             texts = open_texts(texts_of(index, collection))
-            assert texts, "one of the two is given"
+            assert texts, "--index or --collection is given"
             fetched = fetch(run, load_topics(topics), texts, depth=depth, qrels=judged)
     coverage = fetched.coverage if fetched else None
     if coverage:
         console().print(str(coverage))
     options = options_of(option, {"device": device, "max_length": max_length})
-    if twice := sorted(options.keys() & _given(several)):
+    if twice := sorted(options.keys() & _without_none(several)):
         raise ValueError(f"--option {twice[0]}: it is given twice, leave one out.")
-    # Without --sweep it is one.
+    # Without --sweep there is one variant.
     variants = [
-        _given(dict(zip(several, values, strict=True))) for values in product(*(v or [None] for v in several.values()))
+        _without_none(dict(zip(several, values, strict=True)))
+        for values in product(*(v or [None] for v in several.values()))
     ]
     if sweep and fetched and judged:
         figures = _sweep(model, options, variants, fetched, judged, measures, rounds, plot)
     else:
         figures = _time(
-            model[0], options | variants[0], pairs, count, fetched, judged, rounds, how if against else None
+            model[0], options | variants[0], pairs, count, fetched, judged, rounds, peer_options if against else None
         )
     if coverage:
         figures |= coverage._asdict()
@@ -149,25 +152,26 @@ def bench(
         replace(to, json.dumps(figures, indent=2) + "\n")
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _check(run: Path | None, of_run: dict[str, Any], of_pairs: dict[str, Any]) -> None:
-    others = list(_given(of_pairs if run else of_run))
-    if others:
-        raise ValueError(f"{others[0]} is for {'pairs, and --run names a run' if run else 'a --run'}: leave it out.")
-    if run and of_run["--topics"] is None:
+def _check(run: Path | None, run_options: dict[str, Any], pairs_options: dict[str, Any]) -> None:
+    """Check that a run's options are given with a run only, and those of pairs without one."""
+    misplaced = list(_without_none(pairs_options if run else run_options))
+    if misplaced:
+        raise ValueError(f"{misplaced[0]} is for {'pairs, and --run names a run' if run else 'a --run'}: leave it out.")
+    if run and run_options["--topics"] is None:
         raise ValueError("name the run's --topics, and its texts by one of --index and --collection.")
     if run:
-        one_of("the run's texts", {name: of_run[name] for name in ("--index", "--collection")})
+        one_of("the run's texts", {name: run_options[name] for name in ("--index", "--collection")})
 
 
 def _time(
     model: str, options: dict[str, Any], file: Path | None, count: int | None, run: "FetchedRun | None",
     qrels: "Qrels | None", rounds: int, against: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Time one checkpoint, and its peer where `against` says how that runs."""
+    """Time one checkpoint, and its peer unless `against`, the peer's options, is None."""
     from rich.table import Table
 
     from .. import load
@@ -178,7 +182,7 @@ def _time(
     if run:
         pairs = run.pairs()
     else:
-        pairs = workload.read_pairs(file, count) if file else workload.generated_pairs(count or MADE)
+        pairs = workload.read_pairs(file, count) if file else workload.generated_pairs(count or GENERATED_PAIRS)
     with ExitStack() as stack:
         reranker = stack.enter_context(load(model, **options))
         peer = None
@@ -189,19 +193,19 @@ def _time(
     where = [facts[name] for name in ("device", "dtype") if name in facts]
     if "batch_tokens" in facts:
         where.append(f"{facts['batch_tokens']} tokens a batch")
-    shown = dict(figures)
+    printed = dict(figures)
     if "peak_memory" in figures:
-        shown["mebibytes"] = figures["peak_memory"] / 2**20
+        printed["mebibytes"] = figures["peak_memory"] / 2**20
     if peer:
-        shown |= {f"peer_{name}": value for name, value in figures["peer"].items()}
-        shown["how"] = ", ".join(filter(None, (figures["peer"]["backend"], figures["peer"]["dtype"])))
-        shown["each"] = ", ".join(f"{ratio:.2f}" for ratio in figures["ratios"])
+        printed |= {f"peer_{name}": value for name, value in figures["peer"].items()}
+        printed["how"] = ", ".join(filter(None, (figures["peer"]["backend"], figures["peer"]["dtype"])))
+        printed["each"] = ", ".join(f"{ratio:.2f}" for ratio in figures["ratios"])
     table = Table(box=None, show_header=False)
     table.add_column(justify="right")
     table.add_column()
-    for name, (value, what) in SHOWN.items():
-        if name in shown:
-            table.add_row(value.format(shown[name]), what.format(**shown))
+    for name, (value, words) in PRINTED.items():
+        if name in printed:
+            table.add_row(value.format(printed[name]), words.format(**printed))
     screen = console()
     screen.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}", markup=False)
     screen.print(table)
@@ -220,14 +224,14 @@ def _sweep(
     from ..runs import plots
     from ..runs.provenance import provenance
 
-    # What differs between the variants tells them apart.
-    told = [name for name in variants[0] if any(variant[name] != variants[0][name] for variant in variants)]
+    # Variants are labelled by the options in which they differ.
+    varied = [name for name in variants[0] if any(variant[name] != variants[0][name] for variant in variants)]
     with ExitStack() as stack:
         rerankers = []
         for model in models:
             for variant in variants:
                 reranker = stack.enter_context(load(model, **options, **variant))
-                rerankers.append((reranker, "".join(f", {name}={variant[name]}" for name in told)))
+                rerankers.append((reranker, "".join(f", {name}={variant[name]}" for name in varied)))
         rows = sweep(rerankers, run, qrels, measures, rounds=rounds)
         facts = [{**provenance(reranker), "model": reranker.name + label} for reranker, label in rerankers]
     names = [str(measure) for measure in measures]

@@ -1,4 +1,4 @@
-"""`pyserini-rerank cache`: what is in a score cache, and getting rid of it."""
+"""`pyserini-rerank cache`: inspecting and deleting a score cache."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look into a score cache, or delete it.", no_args_is_help=True)
-Folder = Annotated[Path, typer.Argument(help="The folder that was named by --cache or cache=.")]
+app = typer.Typer(help="Inspect a score cache, or delete it.", no_args_is_help=True)
+Folder = Annotated[Path, typer.Argument(help="The folder that --cache or cache= named.")]
 
 
 @app.command()
@@ -15,7 +15,7 @@ def info(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check all scores, and say how many there are and how large the cache is."""
+    """Check all scores, and print their number and the size of the cache."""
     from ..scoring.score_store import DATA, ScoreStore
 
     if not (folder / DATA).is_file():

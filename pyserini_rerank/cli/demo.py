@@ -15,31 +15,34 @@ if TYPE_CHECKING:
     from ..reranker import Reranker
 
 PREFERRED = "cross-encoder/ms-marco-MiniLM-L-6-v2"
-SHOWN = 5
-#: Tokens beyond which passages are cut: a quarter of what the models read, so that a laptop is done in a minute or two.
+#: The number of results that are shown of each ranking.
+SHOWN_RESULTS = 5
+#: Tokens beyond which pairs are cut: a quarter of the models' limit, so that a laptop needs only a minute or two.
 MAX_LENGTH = 128
 
-#: What the search found: qid -> docids, best first.
+#: The results of a search: qid -> docids, best first.
 Ranking = dict[str, list[str]]
 
 
 def demo(
-    query: Annotated[str | None, typer.Option(help="Ask this instead of the questions that come along.")] = None,
+    query: Annotated[str | None, typer.Option(help="Ask this question instead of the packaged ones.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"A hub name, a folder or 'bundled'. Default: {PREFERRED} if it can be had, else 'bundled'."),
+        typer.Option(
+            help=f"A hub name, a folder or 'bundled'. Default: {PREFERRED} if it can be fetched, else 'bundled'."
+        ),
     ] = None,
-    depth: Annotated[int, typer.Option(min=1, help="How many candidates are reranked.")] = 30,
+    depth: Annotated[int, typer.Option(min=1, help="The number of candidates to rerank.")] = 30,
     device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
 ) -> None:
-    """Search the documentation of Python's standard library with BM25, rerank it, and say what that changed."""
+    """Search the documentation of Python's standard library with BM25, rerank the results, and show the changes."""
     from rich.console import Console
 
     from .. import docstrings
     from ..counts import CutWarning
     from ..runs.provenance import provenance
 
-    warnings.simplefilter("ignore", CutWarning)  # said below, once and for all
+    warnings.simplefilter("ignore", CutWarning)  # the length is printed below
     console = Console(highlight=False, soft_wrap=True)
     times: dict[str, float] = {}
     with _timed(times, "load the model"):
@@ -72,7 +75,7 @@ def demo(
 
 
 def _load(model: str | None, device: str | None, console: "Console") -> "Reranker":
-    """Load the model that was asked for, else the preferred one, else the bundled one."""
+    """Load the given model, else the preferred one, else the bundled one."""
     from .. import load
 
     if model:
@@ -105,7 +108,7 @@ def _show_evaluation(
     qrels = {qid: dict.fromkeys(docids, 1) for qid, docids in answers.items()}
     figures = {}
     for name, ranking in (("BM25", before), ("reranked", after)):
-        # Ranks count here, not scores.
+        # The ranks stand for the scores.
         run = {qid: {docid: -float(rank) for rank, docid in enumerate(docids)} for qid, docids in ranking.items()}
         figures[name] = per_query(run.items(), qrels)
     table = Table(title=f"{len(asked)} questions with known answers", title_justify="left")
@@ -139,7 +142,7 @@ def _show_side_by_side(
     table = Table(title=Text(question), title_justify="left")
     for heading in ("", "BM25", "reranked", "was"):
         table.add_column(heading)
-    for rank, (old, new) in enumerate(zip(before[:SHOWN], after[:SHOWN], strict=True), 1):
+    for rank, (old, new) in enumerate(zip(before[:SHOWN_RESULTS], after[:SHOWN_RESULTS], strict=True), 1):
         table.add_row(str(rank), cell(old), cell(new), str(before.index(new) + 1))
     console.print(table)
 

@@ -1,4 +1,4 @@
-"""`pyserini-rerank index-tokens`: the documents of an index or a collection, tokenized once."""
+"""`pyserini-rerank index-tokens`: tokenizing the documents of an index or a collection once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +11,12 @@ from ..arguments import one_of
 def index_tokens(
     tokenizer: Annotated[str, typer.Option(help="The checkpoint: its hub name, a folder, or 'bundled'.")],
     output: Annotated[Path, typer.Option(help="The folder to write.")],
-    index: Annotated[str | None, typer.Option(help="The documents of an index: a path, or a prebuilt name.")] = None,
-    collection: Annotated[Path | None, typer.Option(help="The documents of a file: JSON lines, or TSV.")] = None,
+    index: Annotated[str | None, typer.Option(help="The index with the documents: a path or a prebuilt name.")] = None,
+    collection: Annotated[Path | None, typer.Option(help="The file with the documents: JSON lines or TSV.")] = None,
 ) -> None:
     """Tokenize all documents once, for every checkpoint with the same vocabulary.
 
-    It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
+    It can be interrupted, or killed, at any moment: the same command resumes it, and writes the same bytes.
     """
     from rich.console import Console
 

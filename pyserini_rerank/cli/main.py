@@ -1,4 +1,4 @@
-"""The command line: its commands, and what a failure looks like."""
+"""The command line: its commands, and the output of a failure."""
 
 import io
 import logging
@@ -31,10 +31,10 @@ def _show_version(is_asked_for: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Rerank what Pyserini finds with a cross-encoder."""
+    """Rerank the results of Pyserini with a cross-encoder."""
 
 
 app.command()(demo.demo)
@@ -44,43 +44,43 @@ app.command()(models.models)
 app.add_typer(cache.app, name="cache")
 app.command()(rerank.rerank)
 app.command()(reproduce.reproduce)
-# What is not ours goes on to Pyserini.
+# Options that `search` does not know are passed on to Pyserini.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(search.search)
 
 
 def main() -> None:
-    """Run the command line; a failure is one line on stderr and exit code 1, and Ctrl-C is 130."""
-    # A terminal that lacks a character shows a question mark for it: what was computed is not lost over that.
+    """Run the command line. A failure prints one line to stderr and exits with 1; Ctrl-C exits with 130."""
+    # A terminal that lacks a character shows a question mark for it, so that no result is lost by an error.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     warnings.formatwarning = _one_line
     if sys.stderr.isatty():
-        _say_what_takes_long()
+        _log_slow_steps()
     try:
         app()
     except SystemExit as stopped:
-        if stopped.code == INTERRUPTED:  # which is what Typer makes of Ctrl-C
+        if stopped.code == INTERRUPTED:  # the exit code that Typer gives to Ctrl-C
             print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
         raise
     except FAILURES as error:
-        # The system's own errors name a file and say what is wrong with it; ours are sentences.
+        # Errors of the operating system have a file and a reason; errors of this package are sentences.
         system = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
-        # A name may hold the end of a line, or bytes that are no text, and another library's message several lines.
-        said = " ".join(line.strip() for line in str(system or error).splitlines() if line.strip())
-        print(f"pyserini-rerank: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+        # A file name may hold line breaks or bytes that are no text, and a message of a library may have many lines.
+        message = " ".join(line.strip() for line in str(system or error).splitlines() if line.strip())
+        print(f"pyserini-rerank: {message}".encode(errors="backslashreplace").decode(), file=sys.stderr)
         sys.exit(1)
 
 
 def _one_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """Show a warning of ours without its place, which is no line of the user's; others as Python does."""
-    ours = category.__module__.startswith(f"{__package__.partition('.')[0]}.")
-    return f"pyserini-rerank: {message}\n" if ours else FORMAT(message, category, filename, lineno, line)
+    """Format a warning of this package without its file and line, and any other warning as Python does."""
+    is_own = category.__module__.startswith(f"{__package__.partition('.')[0]}.")
+    return f"pyserini-rerank: {message}\n" if is_own else FORMAT(message, category, filename, lineno, line)
 
 
 class _Lines(logging.Handler):
-    """Writes the package's log to stderr, above the bars."""
+    """A handler that writes the package's log to stderr, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from ..progress import say
@@ -88,8 +88,8 @@ class _Lines(logging.Handler):
         say(f"pyserini-rerank: {record.getMessage()}")
 
 
-def _say_what_takes_long() -> None:
-    """Tell a person at a terminal what a command waits for: imports, checkpoints."""
+def _log_slow_steps() -> None:
+    """Log what a command waits for to the terminal: imports and checkpoints."""
     log = logging.getLogger(__package__.partition(".")[0])
     log.setLevel(logging.INFO)
     log.addHandler(_Lines())

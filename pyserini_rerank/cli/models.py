@@ -1,4 +1,4 @@
-"""`pyserini-rerank models`: the known checkpoints and what was published of them."""
+"""`pyserini-rerank models`: the known checkpoints and their published figures."""
 
 import json
 from typing import Annotated
@@ -9,16 +9,16 @@ import typer
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the known checkpoints: those of the model card with its figures, others, and your own."""
+    """List the known checkpoints: the model card's with their figures, others, and your own."""
     from ..scoring.checkpoints.bundled import CHECKPOINT, NAME, ORIGIN
     from ..scoring.checkpoints.catalogue import catalogue, of_the_card, users_file, users_rows
 
-    rows, card, yours = catalogue(), of_the_card(), users_rows()
+    rows, card, own_rows = catalogue(), of_the_card(), users_rows()
     if as_json:
         facts = [{"name": row.name, "family": row.family or "classifier", **row.published} for row in rows.values()]
         bundled = {"name": NAME, "family": "classifier", "checkpoint": CHECKPOINT, "origin": ORIGIN}
-        of_yours = [{**row, "file": str(users_file())} if row["name"] in yours else row for row in facts]
-        print(json.dumps([bundled, *of_yours], indent=2))
+        with_files = [{**row, "file": str(users_file())} if row["name"] in own_rows else row for row in facts]
+        print(json.dumps([bundled, *with_files], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -36,7 +36,10 @@ def models(
         "\nAs published: nDCG@10 on TREC DL 2019 and MRR@10 on MS MARCO dev (x 100), reranking the official top 1000; "
         "passages a second on a V100.\n"
     )
-    for heading, names in (("others", rows.keys() - {*card, *yours}), (f"yours, of {users_file()}", yours.keys())):
+    for heading, names in (
+        ("others", rows.keys() - {*card, *own_rows}),
+        (f"yours, of {users_file()}", own_rows.keys()),
+    ):
         if names:
             others = Table(box=None)
             others.add_column(heading, no_wrap=True)

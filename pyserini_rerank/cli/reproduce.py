@@ -1,4 +1,4 @@
-"""`pyserini-rerank reproduce`: the model card's table, and more of the kind, by the commands that it prints."""
+"""`pyserini-rerank reproduce`: the model card's table and similar ones, by commands that it prints."""
 
 import json
 import shlex
@@ -28,25 +28,25 @@ def reproduce(
     test_set: Annotated[Names, typer.Option(help="May be repeated. Default: the model card's two.")] = None,
     first_stage: Annotated[Names, typer.Option(help="May be repeated. Default: official.")] = None,
     model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen of the model card.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="How many candidates of a first stage are reranked.")] = 1000,
+    depth: Annotated[int, typer.Option(min=1, help="The number of candidates a query to rerank.")] = 1000,
     output: Annotated[Path, typer.Option(help="The folder for runs and report.")] = Path("reproduction"),
     files: Annotated[
-        Path | None, typer.Option(help="Where the official candidates are, or are fetched to. Default: the cache.")
+        Path | None, typer.Option(help="The folder of the official candidates, which are fetched. Default: the cache.")
     ] = None,
-    conditions: Annotated[Path | None, typer.Option(help="Conditions of your own, as YAML.")] = None,
+    conditions: Annotated[Path | None, typer.Option(help="A YAML file with conditions of your own.")] = None,
     cache: Annotated[Path | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
     device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[str | None, typer.Option(help="'float32', 'bfloat16' or 'float16'.")] = None,
-    measure: Annotated[Names, typer.Option(help="Report this measure of ir-measures, too. May be repeated.")] = None,
-    as_list: Annotated[bool, typer.Option("--list", help="List what there is, and what was run; run nothing.")] = False,
+    measure: Annotated[Names, typer.Option(help="Another measure of ir-measures to report. May be repeated.")] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="List the runs and their states; run nothing.")] = False,
     commands: Annotated[bool, typer.Option("--commands", help="Print the commands; run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows of the report as JSON.")] = False,
 ) -> None:
-    """Run what is missing of a matrix of checkpoints, test sets and first stages, and report on all of it.
+    """Run the missing cells of a matrix of checkpoints, test sets and first stages, and report on all cells.
 
     By default it is the table of the model card: its checkpoints on MS MARCO's
-    official top 1000 of TREC DL 2019 and MS MARCO dev. What was interrupted
-    goes on where it was; what is there is not run again.
+    official top 1000 of TREC DL 2019 and MS MARCO dev. An interrupted run is
+    resumed, and a complete run is not run again.
     """
     from ..experiments import report
     from ..experiments.conditions import OFFICIAL, load_conditions, select
@@ -58,11 +58,11 @@ def reproduce(
 
     chosen = select(load_conditions(conditions), test_set or CARD, first_stage or [OFFICIAL], depth)
     options = {"dtype": dtype, "device": device, "cache": cache}
-    given = {name: str(value) for name, value in options.items() if value}
+    rerank_options = {name: str(value) for name, value in options.items() if value}
     folder, files = output.expanduser(), files.expanduser() if files else cache_folder() / "official"
     known: dict[Any, str | None] = {}
     cells = [
-        Cell(condition, name, folder, files, given, measure or (), known)
+        Cell(condition, name, folder, files, rerank_options, measure or (), known)
         for condition in chosen
         for name in model or of_the_card()
     ]
@@ -81,11 +81,11 @@ def reproduce(
                 failures += _run_all(cells)
         finally:
             rows = [cell.row() for cell in cells]
-            written = report.write(rows, folder)
+            report_files = report.write(rows, folder)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        print(*(f"{path}" for path in written), sep="\n")
+        print(*report_files, sep="\n")
     done = sum(row["state"] == "done" for row in rows)
     print(*failures, f"{done} of {len(rows)} runs are there.", sep="\n", file=sys.stderr)
     if failures:
@@ -93,7 +93,7 @@ def reproduce(
 
 
 def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
-    """Run the cells that are missing, and give what kept those from it that could not be run."""
+    """Run the missing cells, and give a message for each cell or condition that could not be run."""
     from ..runs.job import rerank_run
 
     for condition, of_condition in groupby(cells, lambda cell: cell.condition):
@@ -101,22 +101,22 @@ def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
         if not missing:
             continue
         try:
-            _have_candidates(condition, missing[0])
+            _make_candidates(condition, missing[0])
         except FAILURES as error:
             yield f"not run: {condition.name}: {error}"
             continue
         for cell in missing:
             try:
                 cell.check()
-                print(_shown(cell.command))
+                print(_quoted(cell.command))
                 with named_as_options(reranker="--model", texts="--index, --collection"):
                     console().print(rerank_run(**cell.arguments))
             except FAILURES as error:
                 yield f"not run: {condition.name}, {cell.model}: {error}"
 
 
-def _have_candidates(condition: "Condition", cell: "Cell") -> None:
-    """Fetch the official candidates, or run the first stage, where they are not there."""
+def _make_candidates(condition: "Condition", cell: "Cell") -> None:
+    """Fetch the official candidates, or search the first stage, if their file does not exist."""
     from ..experiments.conditions import OFFICIAL
     from ..experiments.matrix import check_search
     from ..runs.official_candidates import fetch
@@ -129,7 +129,7 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
         if cell.candidates.exists():
             check_search(cell.candidates, words)
         else:
-            print(_shown(words))
+            print(_quoted(words))
             _, kind, *arguments = words
             if wrong := [word for word in arguments if word.startswith("--reranker")]:
                 raise ValueError(
@@ -139,7 +139,7 @@ def _have_candidates(condition: "Condition", cell: "Cell") -> None:
             run_search(kind, arguments)
 
 
-def _shown(words: Sequence[str]) -> str:
+def _quoted(words: Sequence[str]) -> str:
     return shlex.join(["pyserini-rerank", *words])
 
 
@@ -150,11 +150,11 @@ def _print_commands(cells: Sequence["Cell"]) -> None:
         print(f"# {condition.test_set}, {condition.first_stage}")
         for position, cell in enumerate(of_condition):
             if not position and "search" in condition.search:
-                print(_shown(condition.search_command(cell.candidates)))
+                print(_quoted(condition.search_command(cell.candidates)))
             elif not position and condition.first_stage == OFFICIAL:
                 path, url = str(cell.candidates), condition.facts[OFFICIAL]["url"]
                 print(shlex.join(["curl", "--location", "--create-dirs", "--output", path, url]))
-            print(_shown(cell.command))
+            print(_quoted(cell.command))
 
 
 def _print_list(cells: Sequence["Cell"], as_json: bool) -> None:

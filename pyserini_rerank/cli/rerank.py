@@ -1,4 +1,4 @@
-"""`pyserini-rerank rerank`: a run, which exists or BM25 makes, reranked and evaluated."""
+"""`pyserini-rerank rerank`: reranking and evaluating a run file, or the hits of BM25."""
 
 import json
 from pathlib import Path
@@ -25,34 +25,34 @@ def rerank(
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,
     collection: Annotated[File, typer.Option(help="Texts from a file: JSON lines, or TSV.")] = None,
     tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
-    depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore, or find. Default: all; 1000.")] = None,
+    depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore. Default: all (--bm25: 1000).")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
     qrels: Annotated[Text, typer.Option(help="Evaluate the run's judged queries: a file, or a name.")] = None,
     measure: Measures = None,
-    level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
-    only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out what --qrels does not judge.")] = False,
+    level: Annotated[int, typer.Option(min=1, help="The lowest grade of a relevant document.")] = 1,
+    only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out queries that are not judged.")] = False,
     per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
     plot: Annotated[File, typer.Option(help="Draw each query's gain into this file (.png, .svg, .pdf).")] = None,
-    cache: Annotated[File, typer.Option(help="A folder of scores, shared between runs.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count what is bad.")] = False,
+    cache: Annotated[File, typer.Option(help="A folder of scores, which runs may share.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count bad lines and texts.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    backend: Annotated[str, typer.Option(help="What computes the scores; 'auto' measures.")] = "torch",
+    backend: Annotated[str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")] = "torch",
     device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
     dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
     max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
     option: Options = None,
     ray: Annotated[bool, typer.Option("--ray", help="Search and score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip
-    """Rerank a run, or what BM25 finds.
+    """Rerank a run, or the hits of BM25.
 
-    It can be interrupted, or killed, at any moment: the same command goes on where it was, to the same bytes.
+    It can be interrupted, or killed, at any moment: the same command resumes it, and writes the same bytes.
     """
     from ..runs.bm25_run import BM25
     from ..runs.job import rerank_run
 
     first_stage = one_of("the first stage", {"--run": run, "--bm25": bm25})
-    if bm25:  # of which the numbers were given
+    if bm25:
         if index is None:
             raise ValueError("--bm25 searches a Lucene index: name it by --index.")
         depth = depth or 1000

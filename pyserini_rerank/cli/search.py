@@ -1,4 +1,4 @@
-"""`pyserini-rerank search`: Pyserini's own search commands, with a reranker on the searchers that they make."""
+"""`pyserini-rerank search`: Pyserini's own search commands, whose searchers get a reranker."""
 
 import argparse
 import runpy
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from ..reranker import Reranker
     from ..runs.judging import Judging
 
-#: The command's searchers by kind: those that it makes itself, not those that a searcher makes for its texts.
+#: The classes of the searchers that each command makes itself. A searcher may open further ones for its texts.
 KINDS = {
     "lucene": ("LuceneSearcher", "LuceneImpactSearcher", "LuceneHnswDenseSearcher", "LuceneFlatDenseSearcher"),
     "faiss": ("FaissSearcher",),
     "hybrid": ("HybridSearcher",),
 }
+#: The exit code if Pyserini does not have the index.
 NO_INDEX = 2
 
 
@@ -31,30 +32,34 @@ def search(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help=f"Which of Pyserini's commands: {', '.join(KINDS)}.")],
     reranker: Annotated[
-        str | None, typer.Option(help="A checkpoint, or a combination in YAML; else it is Pyserini's own search.")
+        str | None, typer.Option(help="A checkpoint, or a combination in YAML. Default: no reranking.")
     ] = None,
     reranker_depth: Annotated[
-        int | None, typer.Option(min=1, help="How many are rescored. Default: 100, or a cascade's own.")
+        int | None, typer.Option(min=1, help="Hits a query to rescore. Default: 100, or a cascade's own.")
     ] = None,
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
-    reranker_tokens: Annotated[str | None, typer.Option(help="A folder that `index-tokens` wrote, for texts.")] = None,
+    reranker_tokens: Annotated[
+        str | None, typer.Option(help="A folder that `index-tokens` wrote, in place of texts.")
+    ] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
-    reranker_backend: Annotated[str, typer.Option(help="What computes the scores; 'auto' measures.")] = "torch",
+    reranker_backend: Annotated[
+        str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")
+    ] = "torch",
     reranker_device: Annotated[str | None, typer.Option(help="'cuda', 'mps' or 'cpu'.")] = None,
     reranker_dtype: Annotated[
         str | None, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")
     ] = None,
     reranker_option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=HELP)] = None,
-    reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, shared between runs.")] = None,
+    reranker_cache: Annotated[str | None, typer.Option(help="A folder of scores, which runs may share.")] = None,
     qrels: Annotated[str | None, typer.Option(help="Evaluate the output's judged queries: a file, or a name.")] = None,
     measure: Measures = None,
-    level: Annotated[int, typer.Option(min=1, help="The grade from which on a document is relevant.")] = 1,
+    level: Annotated[int, typer.Option(min=1, help="The lowest grade of a relevant document.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Run `python -m pyserini.search.KIND` with its own flags, and rerank what it finds.
+    """Run `python -m pyserini.search.KIND` with its own flags, and rerank its hits.
 
-    The output appears under its name when it is complete, with a report beside it as OUTPUT.json. A command that
-    was interrupted searches again, and computes only the scores that it had not got to.
+    The output gets its name when it is complete, and OUTPUT.json is a report on it. A command that was interrupted
+    searches again, but computes only the missing scores.
     """
     from ..runs.judging import Judging
 
@@ -62,9 +67,9 @@ def search(
     if reranker is not None:
         flags = {"device": reranker_device, "dtype": reranker_dtype}
         options = options_of(reranker_option, flags, "--reranker-option")
-        how = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
+        settings = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
         cache = Path(reranker_cache) if reranker_cache else None
-        reranking = Reranking(reranker, how, reranker_topics, cache, {"backend": reranker_backend, **options})
+        reranking = Reranking(reranker, settings, reranker_topics, cache, {"backend": reranker_backend, **options})
     others = {name: f"--reranker-{name}" for name in ("depth", "texts", "tokens", "cache")} | {"measures": "--measure"}
     try:
         with named_as_options(**others):
@@ -77,16 +82,16 @@ def search(
 
 @dataclass(frozen=True)
 class Reranking:
-    """How the hits of a search are reranked.
+    """The settings of reranking the hits of a search.
 
     Parameters
     ----------
     reranker : str
         A checkpoint, or a combination in YAML.
-    how : dict
-        The ``depth``, the ``texts`` and the ``tokens``, as `set_reranker` takes them.
+    settings : dict
+        The ``depth``, ``texts`` and ``tokens`` of `set_reranker`.
     topics : str, optional
-        The topics in text, where those that are searched with are encoded.
+        The topics in text, if the search has encoded ones.
     cache : path, optional
         A folder of scores.
     options : dict
@@ -94,14 +99,14 @@ class Reranking:
     """
 
     reranker: str
-    how: dict[str, Any]
+    settings: dict[str, Any]
     topics: str | None
     cache: Path | None
     options: dict[str, Any]
 
 
 class SearchFailed(RuntimeError):
-    """Pyserini's search has ended with an exit code, and has printed why."""
+    """An error of Pyserini's search, which has printed its reason and ended with an exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the search ended with {code}; see what it printed above.")
@@ -116,7 +121,7 @@ def run_search(
     judging: "Judging | None" = None,
     overwrite: bool = False,
 ) -> None:
-    """Run one of Pyserini's searches into an output that appears when it is complete.
+    """Run one of Pyserini's searches into an output that gets its name when it is complete.
 
     Parameters
     ----------
@@ -126,7 +131,7 @@ def run_search(
         Pyserini's own flags, and ``--output``.
     reranking : Reranking, optional
     judging : Judging, optional
-        How the output is evaluated; the figures are printed, and go to its report.
+        The settings of the evaluation. The figures are printed, and stored in the report.
     overwrite : bool
         Replace an output that exists.
 
@@ -135,9 +140,9 @@ def run_search(
     SearchFailed
         Pyserini's search has failed.
     ValueError
-        There is no such search; no output is named, or it is an input.
+        There is no such search, no output is named, or the output is an input.
     FileExistsError
-        The output is there.
+        The output exists already.
     As `pyserini_rerank.load`.
     """
     from ..files.growing import partial_of
@@ -158,9 +163,9 @@ def run_search(
     settings = {"search": kind, "arguments": arguments, "inputs": states}
     with ResumableOutput(output, settings, overwrite=overwrite) as work:
         start = time.perf_counter()
-        ours = _with_output(arguments, work.path)
+        new_arguments = _with_output(arguments, work.path)
         judged = judging.judged if judging else {}
-        report = _run_reranked(kind, ours, reranking, work.scores) if reranking else _run(kind, ours)
+        report = _run_reranked(kind, new_arguments, reranking, work.scores) if reranking else _run(kind, new_arguments)
         report["seconds"] = round(time.perf_counter() - start, 3)
         if judging and judged:
             report["evaluation"] = judging.evaluate(work.path, None).report
@@ -171,7 +176,7 @@ def run_search(
 
 
 def _run_reranked(kind: str, arguments: list[str], reranking: Reranking, scores: Path) -> dict[str, Any]:
-    """Run a search whose searchers rerank; gives what is to be reported of the reranker."""
+    """Run a search whose searchers rerank; give the part of the report on the reranker."""
     from ..loading import load_models
     from ..runs.provenance import provenance
     from ..searcher import DEPTH
@@ -179,8 +184,8 @@ def _run_reranked(kind: str, arguments: list[str], reranking: Reranking, scores:
     needed, cache = reranking.cache is not None, reranking.cache or scores
     reranker, _ = load_models(reranking.reranker, cache=cache, needs_cache=needed, **reranking.options)
     with reranker:
-        depth = reranking.how["depth"] or reranker.depth or DEPTH
-        with _reranked(kind, reranker, {**reranking.how, "depth": depth}, _queries(arguments, reranking.topics)):
+        depth = reranking.settings["depth"] or reranker.depth or DEPTH
+        with _reranked(kind, reranker, {**reranking.settings, "depth": depth}, _queries(arguments, reranking.topics)):
             _run(kind, arguments)
         return {**provenance(reranker), "depth": depth, "counts": vars(reranker.counts)}
 
@@ -195,7 +200,7 @@ def _output(arguments: list[str]) -> Path:
 
 
 def _with_output(arguments: list[str], output: Path) -> list[str]:
-    """Name another output in the same place, since a hybrid search's belongs to one of its parts."""
+    """Replace the output in its place, since in a hybrid search the option belongs to one of the parts."""
     changed = list(arguments)
     last = max(i for i, word in enumerate(changed) if word.partition("=")[0] == "--output")
     changed[last : last + (1 if "=" in changed[last] else 2)] = ["--output", str(output)]
@@ -203,8 +208,8 @@ def _with_output(arguments: list[str], output: Path) -> list[str]:
 
 
 def _run(kind: str, arguments: list[str]) -> dict[str, Any]:
-    """Run Pyserini's module as its command, of which there is nothing to report; its `exit()` without a code is for an
-    index that it does not have."""
+    """Run Pyserini's module as a command, and give an empty report. Its `exit()` without a code means that it does not
+    have the index."""
     module = f"pyserini.search.{kind}"
     before, sys.argv = sys.argv, [module, *arguments]
     try:
@@ -213,7 +218,7 @@ def _run(kind: str, arguments: list[str]) -> dict[str, Any]:
         code = NO_INDEX if stopped.code is None else int(stopped.code)
         if code:
             raise SearchFailed(code) from None
-    except AssertionError as error:  # of Pyserini's, such as an index with a wrong checksum
+    except AssertionError as error:  # Pyserini raises it, for example for an index with a wrong checksum
         raise RuntimeError(f"Pyserini's search stopped: {error}") from None
     finally:
         sys.argv = before
@@ -221,19 +226,19 @@ def _run(kind: str, arguments: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _reranked(kind: str, reranker: "Reranker", how: dict[str, Any], queries: dict[str, str]) -> Iterator[None]:
-    """Have the command's searchers rerank from the moment that they are made."""
+def _reranked(kind: str, reranker: "Reranker", settings: dict[str, Any], queries: dict[str, str]) -> Iterator[None]:
+    """Give the command's searcher a reranker as soon as it is made."""
     from importlib import import_module
 
     module = import_module(f"pyserini.search.{kind}")
-    made: list[Any] = []
+    searchers: list[Any] = []
 
-    def after(initialise: Callable[..., None]) -> Callable[..., None]:
+    def with_reranker(initialise: Callable[..., None]) -> Callable[..., None]:
         def init(self: Any, *args: Any, **kwargs: Any) -> None:
             initialise(self, *args, **kwargs)
-            if not made:  # what comes after the first is a text index
-                made.append(self)
-                self.set_reranker(reranker, **how)
+            if not searchers:  # a later one is the index of the texts
+                searchers.append(self)
+                self.set_reranker(reranker, **settings)
                 if queries:
                     _translate(self, queries)
 
@@ -242,7 +247,7 @@ def _reranked(kind: str, reranker: "Reranker", how: dict[str, Any], queries: dic
     classes = [getattr(module, name) for name in KINDS[kind]]
     before = [cls.__init__ for cls in classes]
     for cls in classes:
-        cls.__init__ = after(cls.__init__)
+        cls.__init__ = with_reranker(cls.__init__)
     try:
         yield
     finally:
@@ -251,7 +256,7 @@ def _reranked(kind: str, reranker: "Reranker", how: dict[str, Any], queries: dic
 
 
 def _queries(arguments: list[str], topics: str | None) -> dict[str, str]:
-    """Map the topics that the first stage searches with to those to rerank with, by their qids."""
+    """Map each query of the first stage to the query of the same qid that is reranked with."""
     if topics is None:
         return {}
     from pyserini.query_iterator import TopicsFormat, get_query_iterator
@@ -262,18 +267,20 @@ def _queries(arguments: list[str], topics: str | None) -> dict[str, str]:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--topics", required=True)
     parser.add_argument("--topics-format", default=TopicsFormat.DEFAULT.value)
-    given, _ = parser.parse_known_args(arguments)
-    searched = {str(qid): query for qid, query in get_query_iterator(given.topics, TopicsFormat(given.topics_format))}
+    flags, _ = parser.parse_known_args(arguments)
+    searched = {str(qid): query for qid, query in get_query_iterator(flags.topics, TopicsFormat(flags.topics_format))}
     lacking = [qid for qid in searched if qid not in texts]
     if lacking:
-        raise ValueError(f"{topics} has no text for topic {lacking[0]} of {given.topics}: name the same topics' texts.")
+        raise ValueError(
+            f"{topics} has no text for topic {lacking[0]} of {flags.topics}: name the texts of the same topics."
+        )
     return {query: texts[qid] for qid, query in searched.items()}
 
 
 def _translate(searcher: Any, queries: dict[str, str]) -> None:
-    """Have a searcher rerank with another text than it searches with."""
+    """Make a searcher rerank with other queries than it searches with."""
     search, batch_search = searcher.search, searcher.batch_search
     searcher.search = lambda query, *args, **kwargs: search(query, *args, rerank_query=queries[query], **kwargs)
-    searcher.batch_search = lambda asked, *args, **kwargs: batch_search(
-        asked, *args, rerank_queries=[queries[query] for query in asked], **kwargs
+    searcher.batch_search = lambda searched, *args, **kwargs: batch_search(
+        searched, *args, rerank_queries=[queries[query] for query in searched], **kwargs
     )

@@ -1,4 +1,4 @@
-"""The conditions of experiments: test sets, first stages and checkpoints, and the commands that run each."""
+"""The conditions of `reproduce`: test sets with first stages, and the commands that search and rerank them."""
 
 import os
 import shlex
@@ -12,7 +12,7 @@ from ..files.reading import read_text
 from ..files.yaml12 import read_yaml
 from ..scoring.checkpoints.catalogue import catalogue
 
-#: The first stage of the model card: MS MARCO's own candidates.
+#: The name of the model card's first stage: MS MARCO's own candidates.
 OFFICIAL = "official"
 
 
@@ -25,17 +25,17 @@ class Collection:
     texts: str | None = None
     collection: str | None = None
     folder: Path = field(default_factory=Path)
-    """Where its files are."""
+    """The folder from which relative paths start."""
 
     def path(self, name: str) -> str:
-        """Find a file that is named beside the conditions; another name stays as it is."""
+        """Give the path of a file beside the conditions; any other name stays as it is."""
         path = self.folder / name
         return str(path) if path.exists() else name
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A test set with a first stage: what a checkpoint reranks, `depth` deep."""
+    """A test set with a first stage, of which a checkpoint reranks `depth` candidates a query."""
 
     test_set: str
     first_stage: str
@@ -48,14 +48,14 @@ class Condition:
 
     @property
     def measure(self) -> str:
-        """The measure that is compared with what was published, as ir-measures names it."""
+        """The measure of the published figures, by its name in ir-measures."""
         name: str = self.facts.get("measure", "nDCG@10")
         level = self.facts.get("level", 1)
         return name if name == "nDCG@10" or level == 1 else name.replace("@", f"(rel={level})@")
 
     @property
     def search(self) -> Mapping[str, Any]:
-        """What is known of the first stage; nothing of the official candidates."""
+        """The facts of the first stage in the conditions; empty for the official candidates."""
         return self.collection.first_stages.get(self.first_stage, {})
 
     @property
@@ -63,7 +63,7 @@ class Condition:
         return f"{visible(self.test_set)}.{self.first_stage}-{self.depth}".replace(os.sep, "_")
 
     def candidates(self, folder: Path, files: Path) -> Path:
-        """Where the run of the first stage is, or the file with the official candidates."""
+        """Give the path of the first stage's run, or of the file with the official candidates."""
         if self.first_stage == OFFICIAL:
             return files / str(self.facts[OFFICIAL]["url"]).rpartition("/")[2]
         if "run" in self.search:
@@ -71,7 +71,7 @@ class Condition:
         return folder / f"{self.name}.run"
 
     def search_command(self, output: Path) -> list[str]:
-        """The arguments of `pyserini-rerank` that make the first stage's run."""
+        """Give the arguments of `pyserini-rerank` that make the first stage's run."""
         topics = self.collection.path(self.facts.get("topics", self.test_set))
         words = ["search", *shlex.split(self.search["search"]), "--topics", topics]
         return [*words, "--hits", str(self.depth), "--output", str(output)]
@@ -79,19 +79,19 @@ class Condition:
     def rerank_arguments(
         self, model: str, candidates: Path, output: Path, options: Mapping[str, str]
     ) -> dict[str, Any]:
-        """The arguments of `pyserini_rerank.rerank_run` that rerank it and evaluate that."""
-        where = self.collection
+        """Give the arguments of `pyserini_rerank.rerank_run` that rerank and evaluate the candidates."""
+        documents = self.collection
         arguments: dict[str, Any] = {"run": candidates, "reranker": model, "output": output}
         if self.first_stage == OFFICIAL:
             arguments |= {"only_judged": True}
         else:
-            arguments |= {"topics": where.path(self.facts.get("topics", self.test_set)), "depth": self.depth}
-            arguments |= {"texts": where.texts or where.path(where.collection or "")}
-        qrels = where.path(self.facts.get("qrels", self.test_set))
+            arguments |= {"topics": documents.path(self.facts.get("topics", self.test_set)), "depth": self.depth}
+            arguments |= {"texts": documents.texts or documents.path(documents.collection or "")}
+        qrels = documents.path(self.facts.get("qrels", self.test_set))
         return {**arguments, "qrels": qrels, "level": self.facts.get("level", 1), **options}
 
     def rerank_command(self, arguments: Mapping[str, Any]) -> list[str]:
-        """The same as the arguments of `pyserini-rerank`."""
+        """Turn arguments of `pyserini_rerank.rerank_run` into those of `pyserini-rerank`."""
         options = {
             "reranker": "model",
             "measures": "measure",
@@ -101,23 +101,23 @@ class Condition:
         for name, value in arguments.items():
             option = f"--{options.get(name, name).replace('_', '-')}"
             values = value if isinstance(value, list) else [value]
-            words += [option] if value is True else [word for one in values for word in (option, str(one))]
+            words += [option] if value is True else [word for part in values for word in (option, str(part))]
         return words
 
     def published(self, model: str) -> float | None:
-        """The card's figure for a checkpoint on the official candidates, as a fraction of 1."""
+        """Give the model card's figure for a checkpoint on the official candidates, from 0 to 1."""
         row = catalogue().get(model)
         figure = row.published.get(self.facts.get("card", "")) if row and self.first_stage == OFFICIAL else None
         return figure / 100 if figure else None
 
     def published_first_stage(self) -> float | None:
-        """Pyserini's figure for the first stage."""
+        """Give the figure that Pyserini publishes for the first stage."""
         figures = self.search.get("published") or {}
         return {str(name): figure for name, figure in figures.items()}.get(self.test_set)
 
 
 def visible(test_set: str) -> str:
-    """Give the name of a test set for files: a path such as ``../topics.tsv`` begins with a dot and would hide them."""
+    """Give a test set's name for file names. A path such as ``../topics.tsv`` begins with a dot, which hides files."""
     if not test_set.startswith("."):
         return test_set
     parts = ["up" if part == ".." else part for part in os.path.normpath(test_set).split(os.sep)]
@@ -125,12 +125,12 @@ def visible(test_set: str) -> str:
 
 
 def load_conditions(path: Path | None = None) -> list[Collection]:
-    """Read conditions from a YAML file, by default those that come along.
+    """Read conditions from a YAML file, by default from the packaged one.
 
     Raises
     ------
     ValueError
-        The file is no such YAML.
+        The file is no YAML of conditions.
     """
     text = read_text(path) if path else _packaged()
     try:
@@ -157,21 +157,21 @@ def select(
         if test_set not in by_name:
             raise ValueError(f"there is no test set {test_set!r}: there are {', '.join(by_name)}.")
         collection = by_name[test_set]
-        there = [*([OFFICIAL] if OFFICIAL in collection.test_sets[test_set] else []), *collection.first_stages]
+        known_stages = [*([OFFICIAL] if OFFICIAL in collection.test_sets[test_set] else []), *collection.first_stages]
         for first_stage in first_stages:
-            if first_stage not in there:
-                raise ValueError(f"{test_set} has no first stage {first_stage!r}: there are {', '.join(there)}.")
+            if first_stage not in known_stages:
+                raise ValueError(f"{test_set} has no first stage {first_stage!r}: there are {', '.join(known_stages)}.")
             chosen.append(Condition(test_set, first_stage, depth, collection))
     return chosen
 
 
 def _collection(facts: Mapping[str, Any], folder: Path) -> Collection:
-    """Make a collection of what is written. Every name is read as a text, and null stands for no facts."""
+    """Make a collection from its YAML. Names become strings, and null becomes an empty dict."""
     kinds = ("test_sets", "first_stages")
-    written = {kind: {str(name): dict(of_name or {}) for name, of_name in facts[kind].items()} for kind in kinds}
-    for of_stage in written["first_stages"].values():
-        shlex.split(of_stage.get("search", ""))  # raises where it is no command
-    return Collection(**{**facts, **written}, folder=folder)
+    by_name = {kind: {str(name): dict(entry or {}) for name, entry in facts[kind].items()} for kind in kinds}
+    for first_stage in by_name["first_stages"].values():
+        shlex.split(first_stage.get("search", ""))  # raises ValueError if it is no command
+    return Collection(**{**facts, **by_name}, folder=folder)
 
 
 def _packaged() -> str:

@@ -1,4 +1,4 @@
-"""The cells of a matrix of experiments: a checkpoint on a condition, where its run is, and what is known of it."""
+"""The cells of the matrix of `reproduce`: a checkpoint on a condition, with its run and its figures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ class Cell:
     Parameters
     ----------
     folder : path
-        Where the runs are.
+        The folder of the runs.
     files : path
-        Where the official candidates are.
+        The folder of the official candidates.
     options : mapping
-        Further options of the reranking, by their names.
+        Further arguments of `rerank_run`, by their names.
     measures : sequence of str
         Further measures; see `pyserini_rerank.runs.measures.parse_measures`.
     known : dict
-        States of inputs that were looked up; cells may share it.
+        The states of inputs that were computed already. Cells may share it.
     """
 
     condition: Condition
@@ -51,7 +51,7 @@ class Cell:
     @property
     def output(self) -> Path:
         model = self.model.strip(os.sep).replace(os.sep, "_")
-        # A run of one dtype is not taken for that of another.
+        # The dtype is part of the name, so that runs of two dtypes are not confused.
         return self.folder / ".".join([self.condition.name, model, *self.options.get("dtype", "").split(), "run"])
 
     @property
@@ -62,18 +62,18 @@ class Cell:
 
     @property
     def command(self) -> list[str]:
-        """The same as the arguments of `pyserini-rerank`."""
+        """The arguments of `pyserini-rerank` that make the run."""
         return self.condition.rerank_command(self.arguments)
 
     def report(self) -> dict[str, Any] | None:
-        """Read the report of the run; None where there is no run, another one than was reported on, or one of other
-        inputs than there are now."""
-        report = self._written()
+        """Read the report of the run. It is None if there is no run, if the run is not the one of the report, or if the
+        inputs have changed since."""
+        report = self._report_of_run()
         return None if report is None or self._changed(report) else report
 
     def check(self) -> None:
-        """Check that no run is there that was made of other inputs; raises FileExistsError, which names them."""
-        report = self._written()
+        """Check that there is no run of other inputs; raises FileExistsError, which names these inputs."""
+        report = self._report_of_run()
         changed = self._changed(report) if report else []
         if changed:
             raise FileExistsError(
@@ -81,7 +81,8 @@ class Cell:
                 "folder by --output."
             )
 
-    def _written(self) -> dict[str, Any] | None:
+    def _report_of_run(self) -> dict[str, Any] | None:
+        """Read the report of the run that is there, with an evaluation, whatever its inputs were."""
         report = read_report(self.output) if self.output.is_file() else None
         if report is None:
             return None
@@ -90,34 +91,34 @@ class Cell:
         return report if same and "evaluation" in report else None
 
     def _changed(self, report: Mapping[str, Any]) -> list[str]:
-        """Name the inputs that differ from those of a report. An input that is not on this machine counts as equal."""
-        where, facts, official = self.condition.collection, self.condition.facts, self.condition.first_stage == OFFICIAL
+        """Name the inputs that have changed since a report. An input that is not here counts as unchanged."""
+        documents, facts = self.condition.collection, self.condition.facts
         test_set, settings = self.condition.test_set, report["settings"]
-        qrels = self._state("qrels", where.path(facts.get("qrels", test_set)))
-        told = {
+        qrels = self._state("qrels", documents.path(facts.get("qrels", test_set)))
+        states = {
             "run": (settings.get("run"), self._state("file", str(self.candidates))),
             "model": (settings.get("model"), self._state("model", self.model)),
             "qrels": (report["evaluation"].get("state"), qrels),
             "level": (report["evaluation"]["level"], facts.get("level", 1)),
         }
-        if not official:
-            topics = self._state("topics", where.path(facts.get("topics", test_set)))
-            texts = where.texts or where.path(where.collection or "")
-            told["topics"] = settings.get("topics"), topics
-            told["texts"] = settings.get("texts"), self._state("texts", texts)
+        if self.condition.first_stage != OFFICIAL:
+            topics = self._state("topics", documents.path(facts.get("topics", test_set)))
+            texts = documents.texts or documents.path(documents.collection or "")
+            states["topics"] = settings.get("topics"), topics
+            states["texts"] = settings.get("texts"), self._state("texts", texts)
         if "search" in self.condition.search:
-            told["search"] = None, self._state("search", str(self.candidates))
-        return [name for name, (then, now) in told.items() if now is not None and now != then]
+            states["search"] = None, self._state("search", str(self.candidates))
+        return [name for name, (then, now) in states.items() if now is not None and now != then]
 
     def _state(self, kind: str, name: str) -> str | None:
-        """Tell the state of an input; None where it is not here."""
+        """Give the state of an input; None if it is not on this machine."""
         if (kind, name) not in self.known:
             words = self.condition.search_command(self.candidates) if kind == "search" else []
             self.known[kind, name] = changed_search(self.candidates, words) if words else _state_of(kind, name)
         return self.known[kind, name]
 
     def row(self) -> dict[str, Any]:
-        """What a report says of the cell: the published figures, and the measured ones where it was run."""
+        """Give the cell's row of the report: the published figures and, if the cell was run, the measured ones."""
         condition, card = self.condition, catalogue().get(self.model)
         row: dict[str, Any] = {
             "checkpoint": self.model,
@@ -135,7 +136,10 @@ class Cell:
         if report is None:
             return row
         figures = self._figures(report)
-        figures, others = figures[condition.measure], {name: of["run"] for name, of in figures.items()}
+        figures, run_means = (
+            figures[condition.measure],
+            {name: of_measure["run"] for name, of_measure in figures.items()},
+        )
         counts = report["counts"]
         row |= {
             "state": "done",
@@ -145,31 +149,31 @@ class Cell:
             "queries": report["evaluation"]["queries"],
             "pairs": counts["pairs"],
             "cut": counts["cut_passages"] / counts["pairs"],
-            "docs_per_second": report["pairs_per_second"] or None,  # 0 where all scores were known
+            "docs_per_second": report["pairs_per_second"] or None,  # it is 0 if all scores were known
             **{name: report.get(name) for name in ("device", "dtype", "max_length", "texts", "finished")},
-            "measures": {name: others[name] for name in self._further()},
+            "measures": {name: run_means[name] for name in self._further_measures()},
             "versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         }
         if row["published"]:
             row["difference"] = row["measured"] - row["published"]
         return row
 
-    def _further(self) -> list[str]:
+    def _further_measures(self) -> list[str]:
         level = self.condition.facts.get("level", 1)
         return [str(measure) for measure in parse_measures(self.measures, level)] if self.measures else []
 
     def _figures(self, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Give the figures by measure: the report's, and those that it was not asked for when the run was made."""
-        told = {figures["measure"]: figures for figures in report["evaluation"]["measures"]}
-        lacking = [name for name in (self.condition.measure, *self._further()) if name not in told]
+        """Give the figures by measure: those of the report, and those of measures that it lacks."""
+        by_measure = {figures["measure"]: figures for figures in report["evaluation"]["measures"]}
+        lacking = [name for name in (self.condition.measure, *self._further_measures()) if name not in by_measure]
         if lacking:
             values, _ = evaluate(read_run(self.output), load_qrels(self.arguments["qrels"]), parse_measures(lacking))
-            told |= {figures["measure"]: figures for figures in compare(values)}
-        return told
+            by_measure |= {figures["measure"]: figures for figures in compare(values)}
+        return by_measure
 
 
 def changed_search(run: Path, words: Sequence[str]) -> str | None:
-    """Compare a search with the one that has made a first stage's run: None, or a phrase that says how they differ.
+    """Compare a search with the search that made a first stage's run; give None, or a phrase with the difference.
 
     Parameters
     ----------
@@ -178,7 +182,7 @@ def changed_search(run: Path, words: Sequence[str]) -> str | None:
         See `Condition.search_command`.
     """
     report = read_report(run)
-    if report is None:  # somebody has put it there
+    if report is None:  # the user has put the run there
         return None
     settings = report["settings"]
     _, kind, *arguments = words
@@ -194,10 +198,12 @@ def changed_search(run: Path, words: Sequence[str]) -> str | None:
 
 
 def check_search(run: Path, words: Sequence[str]) -> None:
-    """Check that a first stage's run is of a search, as `changed_search`; raises FileExistsError."""
-    how = changed_search(run, words)
-    if how:
-        raise FileExistsError(f"{run} was made {how}: delete it to search again, or name another folder by --output.")
+    """Check that a first stage's run was made by a search; raises FileExistsError. See also `changed_search`."""
+    difference = changed_search(run, words)
+    if difference:
+        raise FileExistsError(
+            f"{run} was made {difference}: delete it to search again, or name another folder by --output."
+        )
 
 
 def _state_of(kind: str, name: str) -> str | None:
@@ -211,11 +217,11 @@ def _state_of(kind: str, name: str) -> str | None:
         if os.path.isdir(name):
             return input_states.of_index(name)
         return digest(name) if os.path.isfile(name) else None
-    except (OSError, ValueError):  # a run of it would say why
+    except (OSError, ValueError):  # reranking would raise the error
         return None
 
 
-#: What is known of a cell only once it was run.
+#: The columns of a row that are known only after the cell was run.
 MEASURED = (
     "first_stage_measured", "measured", "difference", "p", "queries", "pairs", "cut", "docs_per_second", "device",
     "dtype", "max_length", "texts", "finished", "versions", "measures",

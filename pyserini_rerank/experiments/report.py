@@ -1,4 +1,4 @@
-"""One report on many runs, in Markdown and HTML: what was measured beside what was published."""
+"""The report of `reproduce` in Markdown and HTML: measured figures beside published ones."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from ..runs import plots
 from .conditions import OFFICIAL, visible
 
 Row = dict[str, Any]
-#: A heading with its cell's text.
+#: The heading of each column, and the function that gives a row's text in it.
 Columns = dict[str, Callable[[Row], str]]
 
 
@@ -23,7 +23,7 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     Parameters
     ----------
     rows : sequence of dicts
-        What `Cell.row` gives of each cell.
+        The `Cell.row` of each cell.
 
     Returns
     -------
@@ -51,8 +51,7 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _tables(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
-    """Give the model card's table, where there are rows of it, then the runs' figures, and the conditions of these,
-    each as title and lines."""
+    """Give each table as a title and lines: the model card's table if it has rows, all runs, and how they were run."""
     tables: list[tuple[str, list[list[str]]]] = []
     card = [row for row in rows if row["first_stage"] == OFFICIAL and row["published"]]
     if card:
@@ -61,13 +60,13 @@ def _tables(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
     for title, columns, shown in (("All runs", FIGURES, rows), ("How they were run", CONDITIONS, ran)):
         if shown:
             if columns is FIGURES:
-                columns = FIGURES | {name: _further(name) for row in ran for name in row.get("measures") or ()}
+                columns = FIGURES | {name: _measured(name) for row in ran for name in row.get("measures") or ()}
             tables.append((title, [list(columns), *([cell(row) for cell in columns.values()] for row in shown)]))
     return tables
 
 
 def _card(rows: Sequence[Row]) -> list[list[str]]:
-    """Lay the official rows out as the card does: a line a checkpoint, published and measured side by side."""
+    """Lay out the official rows like the model card: one line a checkpoint, published and measured side by side."""
     sets = {row["test_set"]: row["measure"] for row in rows}
     heading = ["checkpoint"]
     for name, measure in sets.items():
@@ -79,7 +78,7 @@ def _card(rows: Sequence[Row]) -> list[list[str]]:
         for name in sets:
             row = by_set.get(name)
             line += [_percent(row["published"]), _percent(row["measured"])] if row else ["", ""]
-        # The rate of the longest run says most.
+        # The longest run gives the most reliable rate.
         longest = max(by_set.values(), key=lambda row: row["pairs"] or 0)
         rates = longest["docs_per_second_published"], longest["docs_per_second"]
         lines.append([*line, *map(_whole, rates)])
@@ -87,12 +86,12 @@ def _card(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _plots(rows: Sequence[Row]) -> list[tuple[str, list[plots.Point], str]]:
-    """Give each condition's name, points and measure, where there are points."""
+    """Give the name, the points and the measure of each condition that has points."""
 
     def condition(row: Row) -> tuple[str, str, str]:
         return row["test_set"], f"{row['first_stage']}-{row['depth']}", row["measure"]
 
-    found = []
+    plotted = []
     for (test_set, first_stage, measure), of_condition in groupby(sorted(rows, key=condition), condition):
         points = [
             plots.Point(row["checkpoint"], row["docs_per_second"], row["measured"])
@@ -100,8 +99,8 @@ def _plots(rows: Sequence[Row]) -> list[tuple[str, list[plots.Point], str]]:
             if row["measured"] is not None
         ]
         if points:
-            found.append((f"{visible(test_set)}.{first_stage}".replace("/", "_"), points, measure))
-    return found
+            plotted.append((f"{visible(test_set)}.{first_stage}".replace("/", "_"), points, measure))
+    return plotted
 
 
 def _markdown(table: list[list[str]]) -> str:
@@ -112,10 +111,10 @@ def _markdown(table: list[list[str]]) -> str:
 
 def _html(table: list[list[str]]) -> str:
     def line(cells: list[str], tag: str) -> str:
-        # A name may be wrapped, and a figure may not.
-        kinds = [' class="name"' if any(map(str.isalpha, cell)) else "" for cell in cells]
-        made = (f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
-        return f"<tr>{''.join(made)}</tr>"
+        # Names may be wrapped, and figures may not.
+        classes = [' class="name"' if any(map(str.isalpha, cell)) else "" for cell in cells]
+        elements = (f"<{tag}{name}>{html.escape(cell)}</{tag}>" for cell, name in zip(cells, classes, strict=True))
+        return f"<tr>{''.join(elements)}</tr>"
 
     body = "\n".join(line(cells, "td") for cells in table[1:])
     return f'<div class="wide"><table><thead>{line(table[0], "th")}</thead>\n<tbody>{body}</tbody></table></div>'
@@ -129,7 +128,7 @@ def _figure(name: str, form: str) -> Callable[[Row], str]:
     return lambda row: "" if row[name] is None else format(row[name], form)
 
 
-def _further(measure: str) -> Callable[[Row], str]:
+def _measured(measure: str) -> Callable[[Row], str]:
     return lambda row: f"{row['measures'][measure]:.4f}" if measure in (row.get("measures") or {}) else ""
 
 

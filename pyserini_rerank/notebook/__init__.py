@@ -1,1 +1,1 @@
-"""What a notebook shows, and a terminal: a reranked search beside its first stage, and what a score rests on."""
+"""Displays for a notebook and a terminal: a reranked search beside its first stage, and the words behind a score."""

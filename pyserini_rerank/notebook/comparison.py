@@ -1,4 +1,4 @@
-"""What reranking changed in one search."""
+"""A comparison of one search before and after reranking."""
 
 import html
 import io
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-#: Characters of a passage that a notebook shows before one asks for the rest, and those that a terminal shows.
-SHOWN, SHOWN_IN_TERMINAL = 300, 160
+#: The number of characters of a passage that a notebook shows unfolded, and the number that a terminal shows.
+EXCERPT, EXCERPT_IN_TERMINAL = 300, 160
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,30 @@ class Row:
 
     docid: str
     title: str
-    """Empty where its stored document has none."""
+    """Empty if the stored document has no title."""
     text: str
     rank: int
     score: float | None
-    """The model's; None (shown as –) where it gave none: below the depth, without any text, or not of those that the
-    last stage of a cascade scored."""
+    """The model's score. It is None (shown as –) for a document below the depth, without text, or not scored by the
+    last stage of a cascade."""
     first_rank: int
     first_score: float
     grade: int | None
-    """None where it was not judged."""
+    """None if the document is not judged."""
     cut: bool
-    """Was the passage too long for the model that gave the score?"""
+    """True if the passage was too long for the model that gave the score."""
 
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first stage's k best and the reranked k best, one row a document.
+    """The k best documents of the first stage and the k best after reranking, one row a document.
 
-    A notebook shows it as HTML, `rich.print` as a table with colours, `print` as plain text.
+    A notebook shows it as HTML, `rich.print` as a table with colours, and `print` as plain text.
 
     Attributes
     ----------
     rows : list of Row
-        The reranked k best, and below them those of the first stage's k best that are not among them.
+        The k best after reranking, and below them the rest of the k best of the first stage.
     """
 
     query: str
@@ -101,7 +101,7 @@ class Comparison:
             if row.rank != row.first_rank:
                 move = tinted(move, UP if row.rank < row.first_rank else DOWN, style="padding:0 .3em;")
             cells = [rank, was, move, score, before, *([_grade_html(row.grade)] if self.judged else [])]
-            # A line between the k best and those that fell out of them.
+            # A line separates the k best from the documents that fell out of them.
             line = "border-top:2px solid;" if position and row.rank > self.k >= self.rows[position - 1].rank else ""
             body.append(self._row_html("td", [*cells, self._passage_html(row)], line))
         head = self._row_html("th", self.columns, "border-bottom:1px solid;")
@@ -115,18 +115,20 @@ class Comparison:
         )
 
     def _row_html(self, kind: str, cells: Sequence[str], line: str) -> str:
-        made = []
+        elements = []
         for name, cell in zip(self.columns, cells, strict=True):
             align = "left" if name in ("move", "passage") else "center" if name == "grade" else "right"
             wrap = "" if name == "passage" else ";white-space:nowrap"
-            made.append(element(kind, cell, f"{line}padding:.35em .6em;vertical-align:top;text-align:{align}{wrap}"))
-        return f"<tr>{''.join(made)}</tr>"
+            elements.append(
+                element(kind, cell, f"{line}padding:.35em .6em;vertical-align:top;text-align:{align}{wrap}")
+            )
+        return f"<tr>{''.join(elements)}</tr>"
 
     def _passage_html(self, row: Row) -> str:
         name = element("b", html.escape(row.title)) + " " if row.title else ""
         docid = element("code", html.escape(row.docid), "background:transparent;color:inherit")
         cut = " " + tinted("✂ cut", DOWN, title="longer than the model reads: its end was not scored") * row.cut
-        start, rest = _cut(row.text, SHOWN)
+        start, rest = _cut(row.text, EXCERPT)
         text = self._marked_html(start)
         if rest:
             text = f"<details><summary>{text} …</summary>{self._marked_html(rest)}</details>"
@@ -170,13 +172,13 @@ class Comparison:
         if row.cut:
             text.append(" ✂ cut", "magenta")
         text.append("\n")
-        start, rest = _cut(row.text, SHOWN_IN_TERMINAL)
+        start, rest = _cut(row.text, EXCERPT_IN_TERMINAL)
         for part, is_term in split_at_terms(self.query, start):
             text.append(part, "bold underline" if is_term else "")
         return text.append(" …") if rest else text
 
     def __repr__(self) -> str:
-        """The same table as wide as the terminal, without colours: they are escape codes in a log."""
+        """Give the table as plain text of the terminal's width, without colours, which are escape codes in a log."""
         from rich.console import Console
 
         text = io.StringIO()
@@ -187,27 +189,27 @@ class Comparison:
 def compare(
     searcher: Any, query: Any, k: int = 10, *, qrels: Mapping[str, int] | None = None, **options: Any
 ) -> Comparison:
-    """Put a search's first stage and its reranked result side by side.
+    """Compare the first stage of a search with its reranked result.
 
     Parameters
     ----------
     searcher
-        One with a reranker: after `set_reranker`, or a `RerankingSearcher`. It searches once.
+        A searcher with a reranker: after `set_reranker`, or a `RerankingSearcher`. It searches once.
     query
-        What it searches with.
+        The query, in the form that the searcher takes.
     k : int
-        How many of the best of either are compared.
+        The number of best documents of each ranking that are compared.
     qrels : mapping, optional
-        docid -> grade of this query.
+        docid -> grade, for this query.
     **options
-        The searcher's own, `rerank_query` and `rerank_depth`.
+        `rerank_query`, `rerank_depth`, and the searcher's own options.
 
     Raises
     ------
     ValueError
-        The searcher has no reranker; k below 1.
+        The searcher has no reranker, or k is below 1.
     TypeError
-        The qrels are those of all queries, and not this one's; a grade is no number.
+        The qrels are those of all queries and not those of this query, or a grade is no number.
     As the searcher's `search`.
     """
     reranking = searcher if isinstance(searcher, RerankingSearcher) else getattr(searcher, "_reranking", None)
@@ -226,13 +228,13 @@ def compare(
     query = query_text(query, options.get("rerank_query"), first_stage)
     places = list(enumerate(trace(hits), 1))
     shown = [(rank, place) for rank, place in places if min(rank, place.first_rank) <= k]
-    # A document that was found in segments is shown by its best one, whose docid the texts go by.
+    # A document that was found in segments is shown by its best segment, whose docid its text is stored under.
     candidates = replace(
         from_hits([hits[rank - 1] for rank, _ in shown], len(shown)), docids=[place.first_docid for _, place in shown]
     )
     passages = read(reranking.texts, candidates)
     texts: Sequence[Any] = passages
-    if any(isinstance(passage, Tokens) for passage in passages):  # which are no text to show
+    if any(isinstance(passage, Tokens) for passage in passages):  # tokens are no text that can be shown
         texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
     reranker = reranking.reranker
     rows = []
@@ -273,7 +275,7 @@ def _title(fields: Fields | None) -> str:
 
 
 def _cut(text: str, length: int) -> tuple[str, str]:
-    """Cut a text in two, at a space if there is one; the second part is empty where it is short."""
+    """Cut a text in two, at a space if there is one. The second part of a short text is empty."""
     if len(text) <= length:
         return text, ""
     end = text.rfind(" ", 0, length)
@@ -285,7 +287,7 @@ def _grade(grade: int | None) -> str:
 
 
 def _grade_html(grade: int | None) -> str:
-    """Show a grade as a number on green, the stronger the higher; what was not judged has no colour."""
+    """Show a grade as a number on green, which is stronger for a higher grade; a missing grade has no colour."""
     if grade is None:
         return element("span", "–", attributes=' title="not judged"')
     grey = (128, 128, 128)

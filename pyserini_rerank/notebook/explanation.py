@@ -1,4 +1,4 @@
-"""What a score rests on: the words that it falls without."""
+"""An explanation of a score: how much it falls without each word of the passage."""
 
 import html
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .words import SPACED_WORD, visible
 if TYPE_CHECKING:
     from rich.console import Group
 
-#: The part of the largest weight below which a word is shown as if it had none, but for a faint tint.
+#: A word whose weight is below this share of the largest weight has only a faint tint.
 FAINT = 0.15
 
 
@@ -25,17 +25,18 @@ FAINT = 0.15
 class Explanation:
     """How much each word of a passage adds to its score.
 
-    A notebook shows it as a heat map over the text, `rich.print` in colours, `print` as a list of the heaviest words.
+    A notebook shows it as a heat map over the text, `rich.print` in colours, and `print` as a list of the heaviest
+    words.
 
     Attributes
     ----------
     score : float
-        The whole passage's, as the model gives it.
+        The model's score of the whole passage.
     window : int
-        How many words were left out at a time.
+        The number of words that were left out at a time.
     words : list of (str, float)
-        The passage's words, and what each adds to the score, in logits; less than 0 where the score is higher
-        without it.
+        The passage's words, and how much each adds to the score, in logits. The weight of a word is below 0 if the
+        score is higher without it.
     """
 
     query: str
@@ -53,7 +54,7 @@ class Explanation:
         )
 
     def _parts(self) -> list[tuple[str, float, str, float]]:
-        """Cut the text into its words, each with the space before it, its weight, and that on a scale from -1 to 1."""
+        """Cut the text into (space before a word, weight, word, weight on a scale from -1 to 1)."""
         scale = max(abs(weight) for _, weight in self.words) or 1.0
         parts, end = [], 0
         for match, (_, weight) in zip(SPACED_WORD.finditer(self.text), self.words, strict=True):
@@ -89,25 +90,25 @@ class Explanation:
 
 
 def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Explanation:
-    """Find out which words of a passage its score rests on, by leaving words out.
+    """Find the words of a passage on which its score depends, by leaving words out.
 
-    Every run of `window` words that follow one another is left out once, and the rest of the passage is scored. What
-    the score falls by is shared equally among the words that were left out; a word's weight is the mean of its
-    shares. It takes one score a word, about, from any backend. What it does not show: words of which the passage has
-    several, so that one can stand in for the other, look lighter than they are.
+    Every sequence of `window` neighbouring words is left out once, and the rest of the passage is scored. The drop of
+    the score is shared equally among the words that were left out, and a word's weight is the mean of its shares. This
+    takes about one score a word, from any backend. A word with synonyms in the same passage looks lighter than it is,
+    since they can stand in for one another.
 
     Parameters
     ----------
     reranker : Reranker
     query, text : str
     window : int
-        Smaller ones are sharper, larger ones find what several words say together. Of a short passage no more than
-        half is left out.
+        The number of words that are left out at a time. A small window is sharper, and a large one finds phrases whose
+        words matter together. At most half of a short passage is left out.
 
     Raises
     ------
     ValueError, TypeError
-        The passage has fewer than two words; a window that is no whole number, or below 1.
+        The passage has fewer than two words, or the window is no whole number of at least 1.
     As `Reranker.score`.
     """
     window = whole(window, "window", least=1)
@@ -131,7 +132,7 @@ def explain(reranker: Reranker, query: str, text: str, window: int = 5) -> Expla
 
 
 def _spread(drops: NDArray[np.float32], words: int, window: int) -> Sequence[float]:
-    """Give each word the mean of its shares in the drops: (windows,) to (words,)."""
+    """Give each word the mean of its shares in the drops, (windows,), as a list of (words,)."""
     total, count = np.zeros(words), np.zeros(words)
     for start, drop in enumerate(drops):
         total[start : start + window] += drop / window
@@ -141,7 +142,7 @@ def _spread(drops: NDArray[np.float32], words: int, window: int) -> Sequence[flo
 
 
 def _style(share: float) -> str:
-    """Choose one of three strengths; a terminal has few that are readable on any background."""
+    """Choose one of three strengths, since few styles of a terminal are readable on any background."""
     if abs(share) < FAINT:
         return ""
     strength = "bold reverse" if abs(share) > 0.7 else "bold" if abs(share) > 0.4 else ""

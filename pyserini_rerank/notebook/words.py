@@ -1,4 +1,4 @@
-"""The words of a text, and which of them are the query's."""
+"""The words of a text, and the query's terms among them."""
 
 import re
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from typing import Any
 
 from ..retrieval.jvm import JAVA_LOCK
 
-# Chinese and Japanese put no space between words: there every character is one.
+# Chinese and Japanese have no spaces between words, so that every character counts as a word.
 _CHARACTER = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-#: What a window counts: whatever stands between spaces.
+#: A word for the window of `explain`: the characters between two spaces.
 SPACED_WORD = re.compile(rf"[{_CHARACTER}]|[^\s{_CHARACTER}]+")
 _WORD = re.compile(rf"[{_CHARACTER}]|[^\W{_CHARACTER}]+(?:['’][^\W{_CHARACTER}]+)*")
-#: Question words, auxiliary verbs and personal pronouns: words of closed classes, which say how something is asked and
-#: not what about. Lucene's analyzer keeps them. Left out are those that are names or nouns as well ("may", "us").
+#: Question words, auxiliary verbs and personal pronouns. They say how a question is asked and not what it is about, and
+#: Lucene's analyzer keeps them. Words that are also names or nouns, such as "may" and "us", are left out of the list.
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -27,27 +27,27 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def visible(text: str) -> str:
-    """Replace control characters, with which a document could write elsewhere than in its cell of a terminal."""
+    """Replace control characters, with which a document could write outside its cell of a terminal."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def split_at_terms(query: str, text: str) -> list[tuple[str, bool]]:
     """Cut a text into parts that are the query's terms and parts that are not.
 
-    A word is a term where Lucene's English analyzer, Pyserini's default, makes the same of it as of a word of the
-    query: "directories" where that says "directory". Stop words are none: neither Lucene's nor question words,
-    auxiliary verbs and personal pronouns. In a query of nothing else they are terms ("who are you").
+    For example, "directories" is a term of the query "a directory": Lucene's English analyzer, Pyserini's default,
+    gives the same term for both. Lucene's stop words, question words, auxiliary verbs and personal pronouns are no
+    terms. If the query consists of the latter three alone ("who are you"), they are terms.
 
     Returns
     -------
     list of (str, bool)
-        The parts, which joined are the text, and whether each is a term.
+        The parts of the text in order, and whether each is a term.
     """
     words = [word.lower() for word in _WORD.findall(query)]
-    asked_about = [word for word in words if _CONTRACTED.sub("", word) not in _FUNCTION_WORDS]
-    terms = {term for word in asked_about for term in _analyzed(word)} or {t for word in words for t in _analyzed(word)}
-    found = (match.span() for match in _WORD.finditer(text) if terms.intersection(_analyzed(match[0].lower())))
-    return list(_parts(text, found))
+    content_words = [word for word in words if _CONTRACTED.sub("", word) not in _FUNCTION_WORDS]
+    terms = {t for word in content_words for t in _analyzed(word)} or {t for word in words for t in _analyzed(word)}
+    spans = (match.span() for match in _WORD.finditer(text) if terms.intersection(_analyzed(match[0].lower())))
+    return list(_parts(text, spans))
 
 
 def _parts(text: str, spans: Iterable[tuple[int, int]]) -> Iterable[tuple[str, bool]]:

@@ -1,1 +1,1 @@
-"""Runs, topics and judgements: read, reranked, evaluated, and written so that they can be interrupted."""
+"""Runs, topics and judgements: reading, reranking and evaluating them, and writing output that can be resumed."""

@@ -1,6 +1,6 @@
-"""The first stage of an experiment: topics searched with BM25, a shard at a time, into a run file.
+"""The first stage of an experiment: topics are searched with BM25, a shard at a time, into a run file.
 
-As in `rescoring`, what a shard becomes is a function of the shard alone, whoever searches it.
+As in `rescoring`, the result of a shard depends on the shard alone, not on the process that searches it.
 """
 
 import math
@@ -24,12 +24,12 @@ TAG = "bm25"
 
 @dataclass(frozen=True)
 class BM25:
-    """A BM25 search: its parameters, the index (a path or a prebuilt name) and how many hits a query gets.
+    """A BM25 search: its parameters, its index (a path or a prebuilt name), and the number of hits of a query.
 
     Raises
     ------
     ValueError
-        Lucene has no BM25 of such parameters.
+        A parameter is outside the range that Lucene accepts.
     """
 
     k1: float
@@ -38,12 +38,13 @@ class BM25:
     depth: int = 1000
 
     def __post_init__(self) -> None:
-        # Numbers and paths of any kind are written as the command line's are, so that either goes on with the other's.
-        read = {"k1": float(self.k1), "b": float(self.b), "index": os.fspath(self.index)}
-        for name, value in {**read, "depth": whole(self.depth, "depth", least=1)}.items():
+        # Numbers and paths of any type become those of the command line, so that Python and the command line can
+        # resume each other's output.
+        plain = {"k1": float(self.k1), "b": float(self.b), "index": os.fspath(self.index)}
+        for name, value in {**plain, "depth": whole(self.depth, "depth", least=1)}.items():
             object.__setattr__(self, name, value)
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
-            raise ValueError(f"BM25 with {self.k1} and {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
+            raise ValueError(f"BM25 with k1={self.k1} and b={self.b}: give a k1 of 0 or more, and a b from 0 to 1.")
 
     def __str__(self) -> str:
         return f"BM25(k1={self.k1}, b={self.b}) on {self.index}, {self.depth:,} deep"
@@ -61,14 +62,14 @@ class BM25:
 
 
 class TopicSearcher:
-    """Searches shards of topics.
+    """A first stage that searches shards of topics.
 
     Parameters
     ----------
     depth : int
-        How many hits a query gets.
+        The number of hits of a query.
     open_stage : callable
-        Opens the first stage, when the first shard is there.
+        Opens the first stage. It is called when the first shard is searched.
     """
 
     def __init__(self, depth: int, open_stage: Callable[[], SearcherAdapter]) -> None:
@@ -80,36 +81,36 @@ class TopicSearcher:
         return self.open_stage()
 
     def search(self, topics: Topics) -> str:
-        """Search a shard with all of the machine's cores; gives its lines of a TREC run, as Pyserini writes them.
+        """Search a shard on all cores of the machine, and give its lines of a TREC run, as Pyserini writes them.
 
         Raises
         ------
         ValueError
             A docid has white space in it.
         """
-        how = {"k": self.depth, "threads": os.cpu_count()}
-        call = self.stage.prepare("batch_search", self.depth, (list(topics.values()), list(topics)), how)
-        found = self.stage.batch_search(call, range(len(topics)), self.depth, documents=False)
-        written: list[str] = []
-        for qid, candidates in zip(topics, found, strict=True):
+        keywords = {"k": self.depth, "threads": os.cpu_count()}
+        call = self.stage.prepare("batch_search", self.depth, (list(topics.values()), list(topics)), keywords)
+        candidates_of_queries = self.stage.batch_search(call, range(len(topics)), self.depth, documents=False)
+        run_lines: list[str] = []
+        for qid, candidates in zip(topics, candidates_of_queries, strict=True):
             for docid in candidates.docids:
                 check_name(docid, "the docid", "index the document under another one")
-            scored = zip(candidates.docids, candidates.first_scores().tolist(), strict=True)
-            written += lines(qid, (RunHit(docid, score) for docid, score in scored), TAG)
-        return "".join(written)
+            docids_and_scores = zip(candidates.docids, candidates.first_scores().tolist(), strict=True)
+            run_lines += lines(qid, (RunHit(docid, score) for docid, score in docids_and_scores), TAG)
+        return "".join(run_lines)
 
 
-#: What makes of shards of topics their lines, in their order.
+#: A function that takes shards of topics, and gives the run lines of each shard in the order of the shards.
 Search = Callable[[Iterator[Topics]], Iterator[str]]
 
 
 def search_topics(work: ResumableOutput, topics: Mapping[str, str], depth: int, search: Search) -> None:
-    """Write the first stage's run, in shards of about `SHARD` hits; those that were committed are not done again.
+    """Write the first stage's run in shards of about `SHARD` hits. Committed shards are not searched again.
 
     Raises
     ------
     ValueError
-        A qid or a docid has white space in it; nothing is found.
+        A qid or a docid has white space in it, or the search finds nothing.
     """
     for qid in topics:
         check_name(qid, "the qid", "rename the topic")
@@ -117,10 +118,12 @@ def search_topics(work: ResumableOutput, topics: Mapping[str, str], depth: int, 
     shards = map(dict, batched(topics.items(), size))
     done = sum(len(shard) for shard in islice(shards, work.commits))
     with queries_bar(len(topics), "searching", done=done, leave=True) as reach:
-        for written in search(shards):
-            work.commit([written], {})
+        for run_lines in search(shards):
+            work.commit([run_lines], {})
             done = min(done + size, len(topics))
             reach(done)
     if not work.path.stat().st_size:
         work.abandon()
-        raise ValueError(f"none of the {len(topics):,} topics finds anything: name other topics, or another index.")
+        raise ValueError(
+            f"the search finds nothing for any of the {len(topics):,} topics: name other topics, or another index."
+        )

@@ -1,4 +1,4 @@
-"""Quality by depth: the figures that reranking fewer candidates would have given."""
+"""Quality by depth: a measure as it would have been if fewer candidates had been reranked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from ir_measures import parse_measure
 from .evaluation import per_query, read_run
 from .topics import Qrels
 
-#: Depths at which the curve has its points; the first stage's and the last are added.
+#: Depths at which the curve has points. Depth 0, the first stage, and the full depth are added.
 DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
-#: Depths, from 0, and the mean at each.
+#: Pairs of a depth, from 0 on, and the mean at that depth.
 Curve = list[tuple[int, float]]
 
 
@@ -21,19 +21,19 @@ def depth_curve(
 ) -> Curve:
     """Give the mean of a measure at each depth.
 
-    At a depth of d, a query's first d hits of the first stage are in the order of the reranker, and the others follow
-    as the first stage has them.
+    At a depth of d, the first d hits of a query are in the order of the reranker. The other hits follow in the order of
+    the first stage.
 
     Parameters
     ----------
     queries : sequence of (qid, docids, docids)
-        The docids of a query as the first stage ordered them, and as the reranker did.
+        Each query's docids in the order of the first stage, and in the order of the reranker.
     qrels : dict
-        Every query is judged.
+        The judgements, which hold every query.
     measure : str
-        As ir-measures names it.
+        A measure's name in ir-measures.
     deepest : int, optional
-        The depth to which the queries were reranked, where the curve ends; by default all hits were.
+        The depth to which the queries were reranked, where the curve ends; by default all hits were reranked.
 
     Raises
     ------
@@ -44,23 +44,23 @@ def depth_curve(
         if sorted(before) != sorted(after):
             raise ValueError(f"query {qid} has other documents after reranking than before: search with k=depth.")
     wanted = [parse_measure(measure)]
-    most = max((len(before) for _, before, _ in queries), default=0)
-    most = most if deepest is None else min(most, deepest)
+    full_depth = max((len(before) for _, before, _ in queries), default=0)
+    full_depth = full_depth if deepest is None else min(full_depth, deepest)
     curve = []
-    for depth in (0, *(depth for depth in DEPTHS if depth < most), most):
+    for depth in (0, *(depth for depth in DEPTHS if depth < full_depth), full_depth):
         run = {qid: reranked_to(depth, before, after) for qid, before, after in queries}
         curve.append((depth, fmean(per_query(run.items(), qrels, wanted)[measure].values())))
     return curve
 
 
 def reranked_to(depth: int, before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
-    """Order a query's docids as if `depth` of them had been reranked, with scores that stand for the order."""
-    place = {docid: place for place, docid in enumerate(after)}
-    order = [*sorted(before[:depth], key=place.__getitem__), *before[depth:]]
+    """Order a query's docids as if `depth` of them had been reranked; the scores only express that order."""
+    reranked_place = {docid: place for place, docid in enumerate(after)}
+    order = [*sorted(before[:depth], key=reranked_place.__getitem__), *before[depth:]]
     return {docid: -float(place) for place, docid in enumerate(order)}
 
 
 def read_queries(first_stage: Path, run: Path) -> list[tuple[str, list[str], list[str]]]:
-    """Read the docids of two runs of the same queries, in their order."""
+    """Read a first stage's run and the reranked run: each query's docids in the order of either."""
     before = {qid: list(hits) for qid, hits in read_run(first_stage)}
     return [(qid, before[qid], list(hits)) for qid, hits in read_run(run)]

@@ -1,4 +1,4 @@
-"""What a run is worth, by ir-measures, beside another."""
+"""The evaluation of a run by ir-measures, and its comparison with another run."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import batched
@@ -14,67 +14,70 @@ from .measures import default_measures
 from .significance import t_test
 from .topics import Qrels
 
-#: The queries of a run, each with its hits: docid -> score. Equal scores are in the order in which they are given.
+#: The queries of a run, each with its hits: docid -> score. Hits of equal scores keep their order.
 Run = Iterable[tuple[str, Mapping[str, float]]]
 #: measure -> qid -> value.
 Values = dict[str, dict[str, float]]
 
-#: The measure of a single figure.
+#: The measure where a single figure stands for a run.
 MEASURE = "nDCG@10"
-#: Queries that are evaluated together; a whole run of MS MARCO dev would take gigabytes.
+#: The number of queries that are evaluated together; all of MS MARCO dev together would take gigabytes.
 TOGETHER = 500
 
 
 class Coverage(NamedTuple):
-    """How a run's queries and the judged ones meet."""
+    """How many queries a run and its judgements have in common, and how many only one of them has."""
 
     queries: int
-    """Those that are evaluated: the run has them, and they are judged."""
+    """The number of evaluated queries: the run has them, and they are judged."""
     lacking: int
-    """Judged ones that the run lacks. No mean counts them, as with trec_eval without ``-c``."""
+    """The number of judged queries that the run lacks. No mean counts them, as with trec_eval without ``-c``."""
     unjudged: int
-    """Those of the run that nobody judged."""
+    """The number of the run's queries that are not judged."""
 
     def __str__(self) -> str:
         return (
-            f"{self.queries:,} queries are evaluated: of the {self.queries + self.lacking:,} that are judged the run "
-            f"lacks {self.lacking:,}, and {self.unjudged:,} of the run's are not judged."
+            f"{self.queries:,} queries are evaluated: the run lacks {self.lacking:,} of the "
+            f"{self.queries + self.lacking:,} judged queries, and {self.unjudged:,} of its queries are not judged."
         )
 
 
 def read_run(path: str | Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """Read a run of either format a query at a time, without its bad lines."""
+    """Read a run file a query at a time, and leave out its bad lines."""
     for qid, hits in run_file.read(path, run_file.Skipped()):
         yield qid, {hit.docid: hit.score for hit in hits}
 
 
 def coverage(qids: Collection[str], qrels: Qrels) -> Coverage:
-    """Tell how a run's queries and the judged ones meet.
+    """Count the queries that a run and its judgements have in common, and those that only one of them has.
 
     Raises
     ------
     ValueError
-        None of them is judged, and there is nothing to be evaluated.
+        None of the run's queries is judged, so that nothing can be evaluated.
     """
     judged = sum(qid in qrels for qid in qids)
     if not judged:
-        raise ValueError("none of the run's queries is judged: name its own judgements, by qrels=.")
+        raise ValueError("none of the run's queries is judged: name the judgements of these queries by qrels=.")
     return Coverage(judged, len(qrels) - judged, len(qids) - judged)
 
 
 def evaluate(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None) -> tuple[Values, Coverage]:
-    """Evaluate those of a run's queries that are judged; raises as `coverage` and `per_query`."""
+    """Evaluate the judged queries of a run; raises as `coverage` and `per_query`."""
     qids: list[str] = []
 
-    def noted() -> Iterator[tuple[str, Mapping[str, float]]]:
+    def note_qids() -> Iterator[tuple[str, Mapping[str, float]]]:
         for qid, hits in run:
             qids.append(qid)
             yield qid, hits
 
-    every = per_query(noted(), qrels, measures)
-    asked = set(qids)
-    values = {measure: {qid: value for qid, value in all_.items() if qid in asked} for measure, all_ in every.items()}
-    return values, coverage(qids, qrels)
+    values = per_query(note_qids(), qrels, measures)
+    qids_of_run = set(qids)
+    values_of_run = {
+        measure: {qid: value for qid, value in by_qid.items() if qid in qids_of_run}
+        for measure, by_qid in values.items()
+    }
+    return values_of_run, coverage(qids, qrels)
 
 
 def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None) -> Values:
@@ -83,16 +86,16 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
     Parameters
     ----------
     run : iterable of (qid, mapping)
-        Each query's hits: docid -> score. Hits count in the order of their scores, equal ones as they are given.
+        Each query's hits: docid -> score. They are ranked by score; hits of equal scores keep their order.
     qrels : dict
         qid -> docid -> grade.
     measures : sequence of ir_measures.Measure, optional
-        By default those of `pyserini_rerank.runs.measures.default_measures`.
+        By default `pyserini_rerank.runs.measures.default_measures`.
 
     Returns
     -------
     dict
-        The measure's name -> qid -> value. A query that the run lacks has the measure's value of an empty list, 0.
+        Name of the measure -> qid -> value. A query that the run lacks has the value of an empty ranking, 0.
 
     Raises
     ------
@@ -103,9 +106,9 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
     values: Values = {str(measure): dict.fromkeys(qrels, measure.DEFAULT) for measure in wanted}
     judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
     for queries in batched(judged, TOGETHER):
-        part = dict(queries)
+        run_part = dict(queries)
         try:
-            for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in part}, part):
+            for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in run_part}, run_part):
                 values[str(metric.measure)][metric.query_id] = metric.value
         except (CalledProcessError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
@@ -114,40 +117,40 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
 
 
 def ranked(hits: Mapping[str, float]) -> dict[str, float]:
-    """Replace scores by places, so that every measure sees the same order.
+    """Replace scores by ranks, so that every measure sees the same order.
 
-    Left to themselves, nDCG and AP put the greater of two docids with equal scores first, and RR the lesser; and
-    trec_eval takes scores that are close to each other for equal, as it reads them in float32.
+    Without that, nDCG and AP put the greater of two docids with equal scores first, and RR the lesser. trec_eval also
+    takes close scores for equal, since it reads them in float32.
     """
     order = sorted(hits, key=hits.__getitem__, reverse=True)
     return {docid: -float(place) for place, docid in enumerate(order)}
 
 
 def means(results: Mapping[str, Sequence[Any]], qrels: Qrels, measures: Sequence[Measure]) -> dict[str, float]:
-    """Give the mean of each measure over queries' hits in their order, by qid; all of them are judged."""
+    """Give the mean of each measure over queries, all of which are judged: qid -> hits, best first."""
     run = ((qid, {hit.docid: -float(place) for place, hit in enumerate(hits)}) for qid, hits in results.items())
     values = per_query(run, {qid: qrels[qid] for qid in results}, measures)
     return {measure: sum(of_measure.values()) / len(of_measure) for measure, of_measure in values.items()}
 
 
 def ndcg(results: Mapping[str, Sequence[Any]], qrels: Qrels) -> float:
-    """Give the mean nDCG@10 of queries' hits in their order, by qid; all of them are judged."""
+    """Give the mean nDCG@10 over queries, all of which are judged: qid -> hits, best first."""
     return means(results, qrels, [nDCG @ 10])[MEASURE]
 
 
 def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]:
-    """Put a run's figures beside those of its first stage.
+    """Compare a run's figures with those of its first stage.
 
     Parameters
     ----------
     after, before
-        What `per_query` gave for the run and for its first stage, over the same judgements.
+        The results of `per_query` for the run and for its first stage, over the same judgements.
 
     Returns
     -------
     list of dicts
-        One a measure: ``measure`` and the mean ``run``; and with a first stage its mean ``baseline``, how many
-        queries are ``better`` and ``worse``, and ``p`` of the two-sided paired t-test (None where no query
+        One dict a measure: ``measure`` and the mean ``run``. With a first stage also its mean ``baseline``, the number
+        of queries that are ``better`` and ``worse``, and ``p`` of the two-sided paired t-test (None where no query
         differs).
     """
     rows = []
@@ -155,12 +158,12 @@ def compare(after: Values, before: Values | None = None) -> list[dict[str, Any]]
         new = list(of_measure.values())
         row: dict[str, Any] = {"measure": measure, "run": sum(new) / len(new)}
         if before:
-            row |= _beside(new, [before[measure][qid] for qid in of_measure])
+            row |= _comparison(new, [before[measure][qid] for qid in of_measure])
         rows.append(row)
     return rows
 
 
-def _beside(new: list[float], old: list[float]) -> dict[str, Any]:
+def _comparison(new: list[float], old: list[float]) -> dict[str, Any]:
     return {
         "baseline": sum(old) / len(old),
         "better": sum(n > o for n, o in zip(new, old, strict=True)),
@@ -170,9 +173,9 @@ def _beside(new: list[float], old: list[float]) -> dict[str, Any]:
 
 
 def query_table(after: Values, before: Values | None = None) -> Iterator[str]:
-    """Write the figures of each query as lines of TSV, with a heading; the first stage's before the run's."""
-    stages = {" first stage": before, "": after} if before else {"": after}
-    yield "\t".join(["qid", *(f"{measure}{name}" for measure in after for name in stages)]) + "\n"
+    """Write each query's figures as a line of TSV, below a heading. The first stage's figure is left of the run's."""
+    by_suffix = {" first stage": before, "": after} if before else {"": after}
+    yield "\t".join(["qid", *(f"{measure}{suffix}" for measure in after for suffix in by_suffix)]) + "\n"
     for qid in next(iter(after.values())):
-        figures = (values[measure][qid] for measure in after for values in stages.values())
+        figures = (values[measure][qid] for measure in after for values in by_suffix.values())
         yield "\t".join([qid, *(f"{figure:.4f}" for figure in figures)]) + "\n"

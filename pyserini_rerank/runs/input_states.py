@@ -1,7 +1,7 @@
-"""The inputs of an output, told apart by content. An output goes on, or is reported on, with the same inputs only.
+"""States of inputs: hashes of their content. An output is resumed, or reported on, only if its inputs are the same.
 
-A file that was touched, moved, or written anew with the same content is the same input; one with other content is
-another, whatever its name, size and time.
+A file that was touched, moved, or written anew with the same content is the same input. A file with other content is
+another input, whatever its name, size and time.
 """
 
 import json
@@ -20,17 +20,17 @@ from ..texts.collection import AS_IT_LIES
 from ..texts.index_documents import newest_commit
 from ..texts.token_index import META
 
-#: Files of a checkpoint that its scores may depend on, in its folder and in those of its modules.
+#: Files of a checkpoint that its scores may depend on, in its folder and in its modules' folders.
 CHECKPOINT = (*ALL_FILES, "*.onnx", "*/*.json", "*/*.onnx", "*/*.safetensors", "*/*.bin")
 
 
 def of_value(value: Any) -> str:
-    """Tell topics, judgements and the like apart, by their values as they were read."""
+    """Give the state of topics, judgements and the like: a hash of their values as they were read."""
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
 
 
 def of_texts(texts: Any, tokens: Path | None) -> str | None:
-    """Tell the states of an index, a collection, a mapping or a token index apart, whichever is given."""
+    """Give the state of the texts: of an index, a collection, a mapping or a token index; None without texts."""
     if tokens is not None:
         return digest(tokens / META) if (tokens / META).is_file() else None
     if texts is None:
@@ -44,7 +44,7 @@ def of_texts(texts: Any, tokens: Path | None) -> str | None:
 
 
 def of_index(index: str | os.PathLike[str]) -> str:
-    """Tell the states of a Lucene index apart: one at a path, or a prebuilt one, which is fetched if it is not there.
+    """Give the state of a Lucene index: one at a path, or a prebuilt one, which is fetched if it is not there.
 
     Raises
     ------
@@ -63,9 +63,9 @@ def of_index(index: str | os.PathLike[str]) -> str:
 
 
 def of_model(name: Any) -> str:
-    """Tell checkpoints apart, and combinations of them: by the files in their folders, else by their names.
+    """Give the state of a checkpoint or a combination: from the files in its folders, else from the names.
 
-    A reranker that is loaded is told by its fingerprint, and by its name where it has none.
+    The state of a loaded reranker comes from its name and its fingerprint.
 
     Raises
     ------
@@ -73,21 +73,21 @@ def of_model(name: Any) -> str:
         A combination holds itself.
     """
     try:
-        return of_value(_stated(name))
+        return of_value(_with_states(name))
     except RecursionError:
         raise ValueError(f"the combination {name!s:.80} holds itself.") from None
 
 
 def of_words(words: Sequence[str]) -> dict[str, str]:
-    """Tell the states of the files and folders apart that a command's words name, except that of ``--output``."""
+    """Give the states of the files and folders that the words of a command name, except that of ``--output``."""
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    named = {word for before, word in zip(["", *split], split, strict=False) if before != "--output"}
-    found = {word: _of_path(Path(word)) for word in sorted(named)}
-    return {word: state for word, state in found.items() if state is not None}
+    possible_paths = {word for before, word in zip(["", *split], split, strict=False) if before != "--output"}
+    states = {word: _of_path(Path(word)) for word in sorted(possible_paths)}
+    return {word: state for word, state in states.items() if state is not None}
 
 
 def _of_path(path: Path) -> str | None:
-    """Tell the states of a file or folder apart: of a Lucene index by its commit, of another one by its files."""
+    """Give the state of a file or folder: a Lucene index's from its commit, another folder's from its files."""
     if path.is_file():
         return digest(path)
     if not path.is_dir():
@@ -97,12 +97,12 @@ def _of_path(path: Path) -> str | None:
     return of_value([[file.name, digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
 
 
-def _stated(part: Any) -> Any:
-    """Put the state of each file and folder into the place of its name."""
+def _with_states(part: Any) -> Any:
+    """Replace the name of each file and folder by its state."""
     if isinstance(part, Mapping):
-        return {str(name): _stated(value) for name, value in part.items()}
+        return {str(name): _with_states(value) for name, value in part.items()}
     if isinstance(part, Sequence) and not isinstance(part, str):
-        return [_stated(value) for value in part]
+        return [_with_states(value) for value in part]
     if isinstance(part, Reranker):
         return {"loaded": [part.name, part.fingerprint]}
     if isinstance(part, os.PathLike):
@@ -110,11 +110,11 @@ def _stated(part: Any) -> Any:
     if not isinstance(part, str):
         return repr(part)
     try:
-        written = read_combination(part)
-    except ValueError:  # another text that begins like one, or one that load() will refuse
-        written = part
-    if written is not part:
-        return _stated(written)
+        combination = read_combination(part)
+    except ValueError:  # another text that begins like a combination, or one that load() will refuse
+        combination = part
+    if combination is not part:
+        return _with_states(combination)
     path = Path(part).expanduser()
     if path.is_dir():
         files = sorted({file for pattern in CHECKPOINT for file in path.glob(pattern) if file.is_file()})

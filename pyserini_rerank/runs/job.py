@@ -1,4 +1,4 @@
-"""Reranking a run file: the whole job, from its inputs to its evaluation. It can be interrupted at any moment."""
+"""The whole job of reranking a run file, from its inputs to its evaluation. It can be interrupted at any moment."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -48,48 +48,48 @@ def rerank_run(
     backend: str = "torch",
     **options: Any,
 ) -> RerankedRun:
-    """Rerank a run file, or what BM25 finds, into a TREC run, and evaluate it.
+    """Rerank a run file, or the hits of BM25, into a TREC run, and evaluate it.
 
-    It is the job of `pyserini-rerank rerank`, to the same bytes. It can be interrupted, or killed, at any moment: the
-    same call, or the same command, goes on where it was, as long as the content of its inputs is the same.
+    `pyserini-rerank rerank` does the same job and writes the same bytes. The job can be interrupted, or killed, at any
+    moment: the same call, or the same command, resumes it, as long as the content of its inputs is the same.
 
     Parameters
     ----------
     run : path or BM25
-        A file in TREC's, MS MARCO's or ColBERT's format, or one of MS MARCO's top-1000 files, which has its own topics
-        and texts; or a first stage that finds the candidates.
+        A file in TREC's, MS MARCO's or ColBERT's format; or one of MS MARCO's top-1000 files, which have their own
+        topics and texts; or a BM25 search that finds the candidates.
     reranker : str, path, list, dict or Reranker
-        See `pyserini_rerank.load`. One that is loaded stays open, is told by its fingerprint when the job goes on, and
-        keeps its scores in the cache that it was loaded with alone: without one, an interruption costs the scores of up
-        to 20,000 pairs.
+        See `pyserini_rerank.load`. A loaded reranker stays open, and a resumed job recognises it by its fingerprint.
+        It keeps its scores only in the cache that it was loaded with: without a cache, an interruption costs the
+        scores of up to 20,000 pairs.
     output : path
-        The file to write; a report goes to ``OUTPUT.json``.
+        The file to write. The report is written to ``OUTPUT.json``.
     topics : str, path or mapping
         A file, a name that Pyserini or ir_datasets knows, or a mapping from qid to query.
     texts : str, path or mapping
         A collection's file (JSON lines or TSV), the path or the prebuilt name of an index, or a mapping from docid to
-        text. For a `BM25` it is its index by default.
+        text. For a `BM25` the default is its index.
     tokens : path
-        A folder that `pyserini-rerank index-tokens` wrote, in place of texts.
+        A folder that `pyserini-rerank index-tokens` wrote. It replaces `texts`.
     depth : int, optional
-        How many of a query's hits are rescored; the others follow below. All by default.
+        The number of a query's hits that are rescored; the other hits follow them. All by default.
     tag : str
         The last column of the output.
     qrels : str, path or mapping, optional
         The judgements to evaluate with: a file, a name, or a mapping from qid to a mapping from docid to grade.
     measures : iterable of str or ir_measures.Measure, optional
-        ``["nDCG@10", "RR(rel=2)@10"]`` and the like; see `pyserini_rerank.runs.measures.parse_measures`. The plot is of
-        the first.
+        For example ``["nDCG@10", "RR(rel=2)@10"]``; see `pyserini_rerank.runs.measures.parse_measures`. The plot shows
+        the first measure.
     level : int
-        The grade from which on a document is relevant, for measures that do not say so themselves.
+        The lowest grade of a relevant document, for measures that do not name a grade themselves.
     only_judged : bool
-        Leave the queries out that are not judged.
+        Leave out queries that are not judged.
     per_query, plot : path, optional
-        Write each query's figures to this TSV file; draw each query's gain into this one (.png, .svg, .pdf).
+        The TSV file for each query's figures, and the file (.png, .svg, .pdf) for the plot of each query's gain.
     cache : path, optional
-        A folder of scores, shared between runs.
+        A folder of scores, which several runs may share.
     skip_bad : bool
-        Leave out and count what is bad; otherwise it is an error.
+        Leave out bad lines, queries and documents, and count them. Otherwise they are errors.
     overwrite : bool
         Replace an output that exists.
     ray : bool
@@ -100,21 +100,21 @@ def rerank_run(
     Returns
     -------
     RerankedRun
-        The path, the report, and the figures, also of each query.
+        The path, the report, and the figures: the means, and those of each query.
 
     Raises
     ------
     FileExistsError
-        The output is there.
+        The output exists already.
     BlockingIOError
-        Another process, or thread, writes it.
+        Another process or thread is writing the output.
     ValueError, LookupError
-        Inputs that are lacking, do not parse or do not belong together, such as a document without text; an output that
-        was begun with other settings or inputs.
+        Inputs are lacking, do not parse or do not belong together, such as a document without text; or the output was
+        begun with other settings or inputs.
     TypeError
-        Options, or Ray, for a reranker that is loaded.
+        Options, or Ray, are given for a loaded reranker.
     OSError
-        An input is not there, or nothing can be written.
+        An input does not exist, or a file cannot be written.
     As `pyserini_rerank.load`.
     """
     if isinstance(run, BM25):
@@ -146,20 +146,21 @@ def rerank_run(
         model = {"model": input_states.of_model(reranker), "backend": backend, **options}
         work = stack.enter_context(ResumableOutput(output, _states(inputs, model, settings), overwrite=overwrite))
         judging.check_files()
-        searched = stack.enter_context(inputs.first_stage(work)) if inputs.bm25 else None
+        first_stage = stack.enter_context(inputs.first_stage(work)) if inputs.bm25 else None
         skipped = Skipped() if skip_bad else None
-        first_run = searched.path if searched else inputs.run
-        assert first_run, "there is a run, or BM25 finds one"
+        first_run = first_stage.path if first_stage else inputs.run
+        assert first_run, "the inputs have a run or a BM25 search"
         queries, topics = inputs.candidates(first_run, work.folder, skipped)
-        how = {"backend": backend, "needs_cache": cache is not None, **options}
+        load_options = {"backend": backend, "needs_cache": cache is not None, **options}
         reader = Reader(settings, partial(open_texts, texts, tokens))
-        with _workers(ray, reader, partial(load_models, reranker, **how), cache or work.scores, tokens) as workers:
-            if inputs.bm25 and searched:
-                search_topics(searched, topics, inputs.bm25.depth, partial(workers.search, inputs.bm25))
+        load = partial(load_models, reranker, **load_options)
+        with _workers(ray, reader, load, cache or work.scores, tokens) as workers:
+            if inputs.bm25 and first_stage:
+                search_topics(first_stage, topics, inputs.bm25.depth, partial(workers.search, inputs.bm25))
             shards = cut(queries, topics, settings.depth)
             report = rescore_run(work, shards, workers.rescore, workers.facts, inputs.count(first_run, topics))
             location = workers.location
-        _check_is_something(report, work, inputs)
+        _check_not_empty(report, work, inputs)
         report["run"] = inputs.name
         if inputs.bm25:
             report["first_stage"] = inputs.name
@@ -177,7 +178,7 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _states(inputs: RunInputs, model: Mapping[str, Any], settings: RerankSettings) -> dict[str, Any]:
-    """Give all that the output depends on, which is noted with it, and has to be the same when the job goes on."""
+    """Give everything that the output depends on. It is stored, and has to be the same when the job is resumed."""
     states = inputs.states()
     return {
         **{name: states[name] for name in ("run", "topics", "texts")},
@@ -190,24 +191,24 @@ def _states(inputs: RunInputs, model: Mapping[str, Any], settings: RerankSetting
 def _workers(
     ray: bool, reader: Reader, load: "partial[Any]", scores: Path, tokens: Path | None
 ) -> OneProcess | Cluster:
-    """Load the reranker, in this process or on a cluster's machines, with those who read, search and score."""
+    """Load the reranker in this process or on a cluster's machines, and give the object that searches and scores."""
     if not ray:
         return OneProcess(reader, load, scores)
-    return Cluster(reader, partial(_loaded, load), scores, tokens, load.keywords.get("device"))
+    return Cluster(reader, partial(_load_reranker, load), scores, tokens, load.keywords.get("device"))
 
 
-def _loaded(load: "partial[Any]", cache: Path) -> Reranker:
-    """Load the reranker of a machine, which frees it when it is done."""
+def _load_reranker(load: "partial[Any]", cache: Path) -> Reranker:
+    """Load the reranker in a process of a cluster, whose end frees it."""
     reranker: Reranker = load(cache=cache)[0]
     return reranker
 
 
-def _check_is_something(report: Mapping[str, Any], work: ResumableOutput, inputs: RunInputs) -> None:
-    """Check that something was reranked; else nothing is left behind, and ValueError is raised."""
+def _check_not_empty(report: Mapping[str, Any], work: ResumableOutput, inputs: RunInputs) -> None:
+    """Check that something was reranked; otherwise delete the output's folder and raise ValueError."""
     if report["counts"]["pairs"] or report["counts"]["empty_queries"]:
         return
     work.abandon()
-    lack = "is among the topics and the judgements: name those of the run."
+    lack = "is among the topics and the judgements: name the run's topics and judgements."
     if "document without text" in report["skipped"]:
         lack = "has a document with a text: name the collection or the index of the run."
     raise ValueError(f"no query of {inputs.name} {lack}")

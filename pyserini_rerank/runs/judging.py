@@ -1,4 +1,4 @@
-"""The judgements that a run is evaluated by, and the figures that are reported and written of it."""
+"""The evaluation of a reranked run: its judgements and measures, and the files with its figures."""
 
 import os
 from collections.abc import Sequence
@@ -15,34 +15,34 @@ from .topics import Qrels, load_qrels
 
 
 class Evaluation(NamedTuple):
-    """The figures of a run, and of its first stage where that has an order."""
+    """The figures of a run, and those of its first stage if that has an order."""
 
     report: dict[str, Any]
-    """The means, and how the run's queries and the judged ones meet."""
+    """The means, and the numbers of queries of `Coverage`."""
     values: Values
     first_stage: Values | None
 
 
 @dataclass(frozen=True)
 class Judging:
-    """How a run is evaluated.
+    """The settings of an evaluation.
 
     Parameters
     ----------
     qrels : optional
-        See `load_qrels`. Without them nothing is evaluated.
+        See `load_qrels`. Without qrels nothing is evaluated.
     measures, level
         See `pyserini_rerank.runs.measures.parse_measures`.
     only_judged : bool
-        Leave the queries out that are not judged.
+        Leave out queries that are not judged.
     per_query, plot : path, optional
-        The files for each query's figures, and for the plot of its gains.
+        The files for each query's figures, and for the plot of each query's gain.
 
     Raises
     ------
     ValueError
-        There are no judgements, but something is asked for that needs them; a measure cannot be computed; the plot's
-        file has no format.
+        A setting needs judgements, and there are none; a measure cannot be computed; the suffix of the plot's file
+        names no format.
     """
 
     qrels: Any = None
@@ -63,12 +63,12 @@ class Judging:
 
     @cached_property
     def judged(self) -> Qrels:
-        """The judgements; empty without."""
+        """The judgements; an empty dict if none are given."""
         return {} if self.qrels is None else load_qrels(self.qrels)
 
     @property
     def state(self) -> str | None:
-        """Tells the judgements apart, where the output depends on them."""
+        """The state of the judgements if the output depends on them, else None."""
         return input_states.of_value(self.judged) if self.only_judged else None
 
     def check_files(self) -> None:
@@ -78,7 +78,7 @@ class Judging:
                 target_of(path)
 
     def evaluate(self, output: Path, run: Path | None) -> Evaluation:
-        """Evaluate an output, beside the run that it was made of where that has an order; write the table and the plot.
+        """Evaluate an output, and the run that it was made from if that has an order; write the table and the plot.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Judging:
         measures = parse_measures(self.measures, self.level)
         first = str(measures[0])
         after, coverage = evaluate(read_run(output), self.judged, measures)
-        # The output's queries are all among the run's.
+        # Every query of the output is in the run as well.
         evaluated = {qid: self.judged[qid] for qid in after[first]}
         before = per_query(read_run(run), evaluated, measures) if run else None
         if self.per_query:

@@ -1,4 +1,4 @@
-"""The measures that runs are evaluated with, as ir-measures names them: https://ir-measur.es."""
+"""The measures of an evaluation, by their names in ir-measures: https://ir-measur.es."""
 
 import contextlib
 import io
@@ -10,46 +10,46 @@ from ir_measures import AP, RR, Judged, Measure, R, nDCG
 
 from ..arguments import listed
 
-#: A run and judgements with which a measure is tried before an experiment begins.
+#: A run and judgements, on which each measure is tried before an experiment begins.
 EXAMPLE_RUN, EXAMPLE_QRELS = {"1": {"a": -1.0, "b": -2.0}}, {"1": {"a": 1, "c": 0}}
 
 
 def default_measures(level: int = 1) -> list[Measure]:
-    """Give the measures that are reported where none are named.
+    """Give the measures that are reported if none are named.
 
     Parameters
     ----------
     level : int
-        The grade from which on a document counts as relevant for the measures that know only relevant and not
-        relevant (2 for TREC DL).
+        The lowest grade of a relevant document, for measures that distinguish only relevant and not relevant (2 for
+        TREC DL).
     """
     return [nDCG @ 10, RR(rel=level) @ 10, AP(rel=level), R(rel=level) @ 100, R(rel=level) @ 1000, Judged @ 10]
 
 
 def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]:
-    """Read measures, and check that each can be computed here.
+    """Parse measures, and check that each can be computed here.
 
     Parameters
     ----------
     given : iterable of str or ir_measures.Measure, optional
-        ``"nDCG@10"``, ``"RR(rel=2)@10"`` and the like, or trec_eval's names, such as ``"ndcg_cut_10"``. By default
-        those of `default_measures`.
+        Names of ir-measures, such as ``"nDCG@10"`` or ``"RR(rel=2)@10"``, or of trec_eval, such as ``"ndcg_cut_10"``.
+        By default `default_measures`.
     level : int
-        As for `default_measures`; a measure that names its own ``rel`` keeps that.
+        As in `default_measures`. A measure that names a ``rel`` keeps it.
 
     Returns
     -------
     list of ir_measures.Measure
-        Each once.
+        Each measure once.
 
     Raises
     ------
     ValueError
-        There is no measure, none of that name, or what computes it is not installed.
+        The list is empty, a name is unknown, or the package that computes a measure is not installed.
     """
     if given is None:
         return default_measures(level)
-    measures = {name: _with_level(_parsed(name), level) for name in listed(given, "measures")}
+    measures = {name: _with_level(_parse(name), level) for name in listed(given, "measures")}
     if not measures:
         raise ValueError("measures is empty: name one, such as nDCG@10.")
     for name, measure in measures.items():
@@ -57,15 +57,15 @@ def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]
     return list(dict.fromkeys(measures.values()))
 
 
-def _parsed(given: Any) -> Measure:
-    if isinstance(given, Measure):
-        return given
-    if isinstance(given, str):
+def _parse(name: Any) -> Measure:
+    if isinstance(name, Measure):
+        return name
+    if isinstance(name, str):
         for parse in (ir_measures.parse_measure, lambda name: ir_measures.parse_trec_measure(name)[0]):
             with contextlib.suppress(NameError, ValueError, AssertionError, IndexError):
-                measure: Measure = parse(given)
+                measure: Measure = parse(name)
                 return measure
-    raise ValueError(f"{given!r:.60} is no measure of ir-measures: name one such as nDCG@10, RR(rel=2)@10 or AP.")
+    raise ValueError(f"{name!r:.60} is no measure of ir-measures: name one such as nDCG@10, RR(rel=2)@10 or AP.")
 
 
 def _with_level(measure: Measure, level: int) -> Measure:
@@ -74,17 +74,17 @@ def _with_level(measure: Measure, level: int) -> Measure:
 
 
 def _try(measure: Measure, name: Any) -> None:
-    """Compute a measure once, which shows a parameter that it does not have, and a package that is missing."""
+    """Compute a measure once, which detects an unknown parameter and a missing package; raises ValueError."""
     for parameter, facts in measure.SUPPORTED_PARAMS.items():
         if facts.required and parameter not in measure.params:
             raise ValueError(f"the measure {name} needs its {parameter}: name it as in P@10 or IPrec@0.1.")
     try:
         measure.validate_params()  # type: ignore[no-untyped-call]
-        for parameter in ("cutoff", "rel"):  # trec_eval's code ends the process over a cutoff of 0
+        for parameter in ("cutoff", "rel"):  # a cutoff of 0 makes trec_eval's code end the process
             if measure.params.get(parameter, 1) < 1:
                 raise ValueError(f"{parameter} is {measure.params[parameter]}, and has to be 1 or more")
         with contextlib.redirect_stderr(io.StringIO()):
             list(ir_measures.iter_calc([measure], EXAMPLE_QRELS, EXAMPLE_RUN))
-    except Exception as error:  # of any kind: it is another library's, or a program's that it runs
+    except Exception as error:  # of any type: it comes from another library, or from a program that it runs
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the measure {name} cannot be computed: {reason:.200}") from None

@@ -1,8 +1,8 @@
 """MS MARCO's official candidates: files with a query and a passage in every line, in no order.
 
-Each line of ``msmarco-passagetest2019-top1000.tsv.gz`` or ``top1000.dev.tar.gz`` is qid, docid, query and
-passage, separated by tabs. The lines of a query do not stand together, there is no rank and no score,
-and the texts are those that the published figures were measured on.
+Each line of ``msmarco-passagetest2019-top1000.tsv.gz`` or ``top1000.dev.tar.gz`` holds qid, docid, query and passage,
+separated by tabs. The lines of a query are not together, and there is no rank and no score. The published figures were
+measured on these texts.
 """
 
 import math
@@ -17,26 +17,26 @@ import numpy as np
 
 from ..files.reading import is_packed, open_lines
 from ..progress import bar
-from .run_file import HEADINGS, SNIFFED, BadLine, RunHit, Skipped, column, four, text_of
+from .run_file import HEADINGS, SNIFFED, BadLine, RunHit, Skipped, column, content_of_four_columns, text_of
 
 COLUMNS = 4
 
 
 def fetch(url: str, md5: str, path: Path) -> None:
-    """Fetch an official file, if it is not there.
+    """Fetch an official file if it does not exist.
 
     Raises
     ------
     ConnectionError
-        It cannot be fetched.
+        The file cannot be fetched.
     ValueError
-        What is there, or what was fetched, is another file.
+        The existing or the fetched file has another MD5 sum.
     """
     if path.exists():
         with path.open("rb") as file:
-            found = file_digest(file, "md5").hexdigest()
-        if found != md5:
-            raise ValueError(f"{path} is not the official file (its MD5 sum is {found}, not {md5}): move it away.")
+            actual_md5 = file_digest(file, "md5").hexdigest()
+        if actual_md5 != md5:
+            raise ValueError(f"{path} is not the official file (its MD5 sum is {actual_md5}, not {md5}): move it away.")
         return
     import pooch
 
@@ -46,30 +46,30 @@ def fetch(url: str, md5: str, path: Path) -> None:
         )
     except OSError as error:
         reason = str(error).splitlines()[0]
-        raise ConnectionError(f"{url} cannot be fetched ({reason}): put the file to {path}.") from None
+        raise ConnectionError(f"{url} cannot be fetched ({reason}): save the file as {path}.") from None
 
 
 def is_official(path: str | Path) -> bool:
-    """Does a file hold candidates with their texts? Its first lines tell."""
+    """Tell from a file's first lines whether it holds candidates with their texts."""
     with open_lines(path, archives=True) as lines:
-        return four(list(islice(filter(bytes.strip, lines), SNIFFED))) == "texts"
+        return content_of_four_columns(islice(filter(bytes.strip, lines), SNIFFED)) == "texts"
 
 
 class OfficialCandidates:
-    """The candidates of such a file, a query at a time, without holding their texts in memory.
+    """The candidates of an official file, a query at a time; their texts are not held in memory.
 
-    One pass finds each query's lines, 12 bytes a line. A compressed file is unpacked beside the output for as
-    long as it is read, since its lines have to be read out of order (3 GB for MS MARCO dev).
+    A first pass finds each query's lines and keeps 12 bytes a line. A compressed file is unpacked beside the output
+    while it is read, since its lines have to be read out of order (3 GB for MS MARCO dev).
 
     Parameters
     ----------
     path : path
-        Plain, compressed, or a tar archive with one file.
+        A plain file, a compressed file, or a tar archive with one file.
     folder : path
-        Where a compressed file is unpacked.
+        The folder in which a compressed file is unpacked.
     skipped : Skipped, optional
-        Lines that do not parse and docids that a query has already are left out and counted here; without
-        it they are errors.
+        Counts the lines that are left out: those that do not parse or repeat a docid of a query. Without it they are
+        errors.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class OfficialCandidates:
     Raises
     ------
     ValueError
-        A bad line; the message names the file, the line and the remedy. A file that is damaged.
+        A line is bad; the message names the file, the line and the remedy. Or the file is damaged.
     """
 
     def __init__(self, path: Path, folder: Path, skipped: Skipped | None = None) -> None:
@@ -104,7 +104,7 @@ class OfficialCandidates:
                 try:
                     if not line.strip():
                         continue
-                    qid, _, query, _ = _parsed(line)
+                    qid, _, query, _ = _parse(line)
                     if self.queries.setdefault(qid, query) != query:
                         raise BadLine(f"has another query {qid} than a line before", "keep one of the two")
                     self._query_of_line.append(numbers.setdefault(qid, len(numbers)))
@@ -118,7 +118,7 @@ class OfficialCandidates:
             raise ValueError(f"{path} has no line of candidates.")
 
     def __iter__(self) -> Iterator[tuple[str, list[RunHit]]]:
-        """Give each query's candidates, ordered by docid whatever the order of their lines, and without a score."""
+        """Give each query's candidates, sorted by docid whatever the order of their lines, and without a score."""
         queries = np.array(self._query_of_line)
         offsets = np.array(self._offsets)[np.argsort(queries, kind="stable")]
         with self._plain.open("rb") as file:
@@ -127,7 +127,7 @@ class OfficialCandidates:
                 hits: dict[str, RunHit] = {}
                 for offset in of_query.tolist():
                     file.seek(offset)
-                    _, docid, _, passage = _parsed(file.readline())
+                    _, docid, _, passage = _parse(file.readline())
                     if docid in hits:
                         self._leave_out(BadLine(f"repeats document {docid} of query {qid}", "keep one of the two"))
                     else:
@@ -140,9 +140,9 @@ class OfficialCandidates:
         self.skipped.add(bad.remedy)
 
 
-def _parsed(line: bytes) -> tuple[str, str, str, str]:
+def _parse(line: bytes) -> tuple[str, str, str, str]:
     columns = line.rstrip(b"\r\n").split(b"\t")
-    # An empty passage is one that cannot be scored.
+    # A passage may be empty; it gets no score then.
     if len(columns) != COLUMNS or not all(column.strip() for column in columns[:3]):
         raise BadLine(f"has {len(columns)} columns, not qid, docid, query and passage", "correct the line")
     qid, docid, query, passage = columns

@@ -1,4 +1,4 @@
-"""Reranking a run in this process: the parts that a cluster has on many machines, for the same bytes."""
+"""Reranking a run in this process. `ray_cluster` does the same on many machines, and writes the same bytes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from .rescoring import Reader, Rescored, Scorer, Shard
 
 
 class OneProcess:
-    """Searches, reads and scores in this process; it has the interface of a `Cluster`.
+    """The reader and the scorer of this process, with the interface of a `Cluster`.
 
     The checkpoints that it loads are freed at the end of the context.
 
@@ -21,7 +21,7 @@ class OneProcess:
     ----------
     reader : Reader
     load : callable
-        ``load(cache=)`` gives the reranker, and the checkpoints that were loaded for it.
+        ``load(cache=)`` gives the reranker, and the models that were loaded for it.
     cache : path
         A folder of scores.
 
@@ -30,7 +30,7 @@ class OneProcess:
     facts : dict
         The `provenance` of the scores.
     location : str, optional
-        Where the texts are.
+        The file, index or folder that holds the texts.
 
     Raises
     ------
@@ -41,8 +41,8 @@ class OneProcess:
 
     def __init__(self, reader: Reader, load: Callable[..., tuple[Reranker, list[ModelReranker]]], cache: Path) -> None:
         with ExitStack() as stack:
-            reranker, loaded = load(cache=cache)
-            for model in loaded:
+            reranker, loaded_models = load(cache=cache)
+            for model in loaded_models:
                 stack.callback(model.close)
             if reader.source:
                 reader.source.check(reranker)
@@ -59,10 +59,10 @@ class OneProcess:
         self._held.close()
 
     def search(self, bm25: BM25, shards: Iterator[Topics]) -> Iterator[str]:
-        """Search shards of topics one after the other; raises as `TopicSearcher.search`."""
+        """Search shards of topics one after the other. Raises as `TopicSearcher.search`."""
         return map(TopicSearcher(bm25.depth, bm25.open).search, shards)
 
     def rescore(self, shards: Iterator[Shard]) -> Iterator[Rescored]:
-        """Rescore shards one after the other, and read the next one's texts meanwhile; raises as `Reader.read` and
+        """Rescore shards one after the other, and read the next shard's texts meanwhile. Raises as `Reader.read` and
         `Scorer.score`."""
         return map(self._scorer.score, prefetched(self._reader.read, shards))

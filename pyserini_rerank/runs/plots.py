@@ -1,7 +1,7 @@
-"""Plots of experiments, by matplotlib; the suffix of the file says the format (PNG, SVG, PDF). One is text as well.
+"""Plots of experiments, drawn by matplotlib. The suffix of the file says the format (PNG, SVG, PDF).
 
-Figures have the background of matplotlib's style, which is white and opaque unless a notebook sets another: they are
-readable in a dark notebook as well. A notebook shows the figure that a cell ends with.
+Figures have the background of matplotlib's style, which is white and opaque unless a notebook sets another one, so that
+they are readable in a dark notebook as well. A notebook shows the figure that a cell ends with.
 """
 
 import io
@@ -27,18 +27,17 @@ if TYPE_CHECKING:
     from .evaluation import Run
     from .topics import Qrels
 
-#: Readable on white and on black, and distinguishable by colour-blind people; nothing rests on colour alone.
+#: Colours that are readable on white and on black, and distinguishable by colour-blind people. No plot relies on colour
+#: alone.
 GAIN, LOSS, NEUTRAL = "#2a7ab9", "#c0504d", "#808080"
-#: Distinguishable without colours as well.
-LINES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
-
-
-#: What the axes and the tables call the throughput.
+#: Styles of lines that are distinguishable without colours.
+LINE_STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
+#: The name of the throughput on axes and in tables.
 RATE = "pairs a second"
-#: What may be an organisation and a name, with no further folder on either side.
+#: Matches an organisation and a name, with no further folder on either side.
 HUB_NAME = re.compile(r"(?<![\w./~:-])[\w-][\w.-]*/([\w.-]+)(?![\w./-])")
-#: Characters of a line of the legend, which leave the plot its room.
-LINE = 40
+#: The width of the legend in characters, which leaves enough room for the plot.
+LEGEND_WIDTH = 40
 
 
 class Point(NamedTuple):
@@ -46,26 +45,26 @@ class Point(NamedTuple):
 
     name: str
     pairs_per_second: float | None
-    """None where it was not measured, since all scores came from a cache."""
+    """None if it was not measured, since all scores came from a cache."""
     quality: float
 
 
 def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str, title: str = "") -> "Figure":
-    """Draw what reranking changed on each query, sorted from the largest gain to the largest loss.
+    """Draw the gain of reranking on each query, sorted from the largest gain to the largest loss.
 
     Parameters
     ----------
     after, before : mapping
         qid -> value of the measure, from 0 to 1.
     measure : str
-        Its name, for the axis.
+        The measure's name, for the axis.
     title : str
-        The names of the two, as a line above the counts of better and worse queries.
+        The names of the two systems, as a line above the counts of better and worse queries.
 
     Raises
     ------
     ValueError
-        There is no query, or one that has no value before.
+        There is no query, or a query has no value in `before`.
     """
     after, before = mapped(after, "after"), mapped(before, "before")
     lacking = [qid for qid in after if qid not in before]
@@ -86,16 +85,16 @@ def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str,
 
 
 def from_left(points: Sequence[Point]) -> list[Point]:
-    """Give points in the order of their numbers, from 1: the slowest first, and last those that were not timed; raises
-    ValueError if there is none."""
-    made = [Point(*point) for point in listed(points, "points")]
-    if not made:
+    """Sort points in the order of their numbers in a plot: the slowest first, and points without a time last. Raises
+    ValueError if there is no point."""
+    checkpoints = [Point(*point) for point in listed(points, "points")]
+    if not checkpoints:
         raise ValueError("there is no checkpoint to draw.")
-    return sorted(made, key=lambda point: (point.pairs_per_second or math.inf, point.quality))
+    return sorted(checkpoints, key=lambda point: (point.pairs_per_second or math.inf, point.quality))
 
 
 def short_name(name: str) -> str:
-    """Leave the organisations of the catalogue's checkpoints out, also within a combination; other names, which may
+    """Leave out the organisations of the catalogue's checkpoints, within a combination as well. Other names, which may
     be folders, stay whole."""
     known = catalogue()
     return HUB_NAME.sub(lambda found: found[1] if found[0] in known else found[0], name)
@@ -103,7 +102,7 @@ def short_name(name: str) -> str:
 
 def wrapped(name: str) -> str:
     """Break a name into lines of the legend, and keep matplotlib from reading its signs."""
-    lines = textwrap.wrap(name, LINE, subsequent_indent="    ", break_on_hyphens=False)
+    lines = textwrap.wrap(name, LEGEND_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     text = "\n".join(lines).replace("$", r"\$")  # two of them would begin and end a formula
     return f" {text}" if text.startswith("_") else text  # a legend leaves such a name out
 
@@ -111,8 +110,8 @@ def wrapped(name: str) -> str:
 def quality(points: Sequence[Point], measure: str) -> "Figure":
     """Draw each checkpoint's quality against its throughput, on a logarithmic axis, numbered from the left.
 
-    One that was not timed is a dotted line at its quality, with its number at the right. Raises ValueError if there is
-    no checkpoint.
+    A checkpoint that was not timed is a dotted line at its quality, with its number at the right. Raises ValueError if
+    there is no checkpoint.
     """
     figure = _figure(8, 4.5)
     axes = figure.subplots()
@@ -126,7 +125,7 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
             )  # fmt: skip
             continue
         axes.scatter(x, y, color=GAIN, label=label)
-        # Those that are one above the other have their numbers on different sides.
+        # Odd numbers are at the right and even ones at the left, so that points close together stay readable.
         side, align = (5, "left") if number % 2 else (-5, "right")
         axes.annotate(
             str(number), (x, y), xytext=(side, 0), textcoords="offset points", ha=align, va="center", fontsize=8
@@ -140,9 +139,9 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
 
 
 def quality_as_text(points: Sequence[Point], measure: str) -> str:
-    """Draw what `quality` draws for a terminal of 80 columns, without colours: each point is its number.
+    """Draw the plot of `quality` for a terminal of 80 columns, without colours: each point is its number.
 
-    Those that were not timed have no place in it.
+    Checkpoints that were not timed are left out.
     """
     timed = [(number, x, y) for number, (_, x, y) in enumerate(from_left(points), 1) if x]
     from plotext import figure, uncolorize
@@ -151,7 +150,7 @@ def quality_as_text(points: Sequence[Point], measure: str) -> str:
     figure.plot_size(79, 16)
     rates, values = [x for _, x, _ in timed], [y for _, _, y in timed]
     figure.ruler("x").scale("log")
-    # Room for a number, and for a single point.
+    # The limits leave room for a number, and for a single point.
     figure.ruler("x").lim(min(rates) / 1.2, max(rates) * 1.2)
     figure.ruler("y").lim(min(values) - 0.01, max(values) + 0.01)
     for number, x, y in timed:
@@ -162,17 +161,17 @@ def quality_as_text(points: Sequence[Point], measure: str) -> str:
 
 
 def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
-    """Draw how the scores of relevant documents are distributed, and those of the others.
+    """Draw the distribution of the scores of relevant documents, and that of all other documents.
 
     Parameters
     ----------
     run : iterable of (qid, mapping), or mapping
-        Each query's hits: docid -> score, or a list as a search returned it. Of judged queries all hits count; those
-        that nobody judged are among the others.
+        Each query's hits: docid -> score, or a list that a search returned. All hits of judged queries count; a
+        document without a judgement counts as not relevant.
     qrels : dict
         qid -> docid -> grade.
     level : int
-        From which grade on a document counts as relevant.
+        The lowest grade of a relevant document.
 
     Raises
     ------
@@ -182,8 +181,8 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
     relevant: list[float] = []
     other: list[float] = []
     for qid, hits in run.items() if hasattr(run, "items") else run:
-        found = {hit.docid: hit.score for hit in hits} if isinstance(hits, list) else mapped(hits, f"run[{qid!r}]")
-        for docid, score in found.items() if qid in qrels else ():
+        scored = {hit.docid: hit.score for hit in hits} if isinstance(hits, list) else mapped(hits, f"run[{qid!r}]")
+        for docid, score in scored.items() if qid in qrels else ():
             (relevant if qrels[qid].get(docid, 0) >= level else other).append(score)
     if not relevant + other:
         raise ValueError("the run has no hit for any of the judged queries.")
@@ -193,7 +192,7 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
     kinds = (relevant, "relevant", GAIN, "-", "//"), (other, "not relevant, or not judged", LOSS, "--", None)
     for values, name, colour, line, hatch in kinds:
         if values:
-            # Each to its own total: there are many more of the others.
+            # Each histogram is in percent of its own total, since far more documents are not relevant.
             axes.hist(
                 values, bins=40, range=(lowest, highest), weights=[100 / len(values)] * len(values),
                 histtype="stepfilled", facecolor=(colour, 0.25), edgecolor=colour, linestyle=line, linewidth=1.5,
@@ -208,22 +207,22 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
 def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
     """Draw the nDCG@10 that reranking fewer candidates would have given, which says how deep to rerank.
 
-    At a depth of d, a query's first d hits of the first stage are in the order of their new scores, and the others
-    follow as the first stage has them.
+    At a depth of d, the first d hits of a query are in the order of their new scores. The other hits follow in the
+    order of the first stage.
 
     Parameters
     ----------
     results : mapping
-        qid -> what a reranked search returned, with all of its candidates: ``batch_search(..., k=depth)``.
+        qid -> the hits of a reranked search, with all of its candidates: ``batch_search(..., k=depth)``.
     qrels : dict
-        qid -> docid -> grade; queries that have no results, or that nobody judged, do not count.
+        qid -> docid -> grade. Queries without results and queries that are not judged do not count.
 
     Raises
     ------
     ValueError
         No query is judged, or a query's results lack some of the candidates that were reranked.
     TypeError
-        They are no mapping, or not lists that a reranked search returned.
+        The results are no mapping, or not lists that a reranked search returned.
     """
     from .depth_curve import depth_curve
     from .evaluation import MEASURE
@@ -241,18 +240,20 @@ def by_depth(results: Mapping[str, "Hits"], qrels: "Qrels") -> "Figure":
 
 
 def check(path: Path) -> None:
-    """Check, before anything is done, that a plot can be written to a file.
+    """Check that a plot can be written to a file. It is called before anything is computed.
 
     Raises
     ------
     ValueError
-        Matplotlib does not know the format that the file's suffix names.
+        The file's suffix is no format of matplotlib's.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
     formats = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"{path} does not end in the name of a format for the plot: choose of {', '.join(formats)}.")
+        raise ValueError(
+            f"{path} does not end in the name of a format for the plot: choose one of {', '.join(formats)}."
+        )
 
 
 def save(figure: "Figure", path: Path) -> None:
@@ -264,18 +265,18 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def svg(figure: "Figure") -> str:
-    """Give a plot as SVG, to stand in a page."""
+    """Give a plot as SVG that can be put into an HTML page."""
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """Make a figure without pyplot, which would keep it in memory and needs a backend."""
+    """Make a figure without pyplot, which would keep the figure in memory and needs a backend."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    # Only pyplot tells a notebook how to show figures; until it is imported, a figure has to do so itself.
+    # Only pyplot tells a notebook how to show figures. Until pyplot is imported, a figure has to show itself.
     figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     return figure
 
@@ -297,7 +298,7 @@ def _png(figure: "Figure") -> bytes:
 
 
 def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
-    """Draw systems' means by the depth to which they rerank; at a depth of 0 it is the first stage's.
+    """Draw systems' means by the depth to which they rerank. The mean at a depth of 0 is that of the first stage.
 
     Raises
     ------
@@ -308,14 +309,14 @@ def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
         raise ValueError("no system reranks, so there is no depth to draw.")
     figure = _figure(8, 4.5)
     axes = figure.subplots()
-    for (name, curve), line in zip(curves.items(), cycle(LINES)):
+    for (name, curve), style in zip(curves.items(), cycle(LINE_STYLES)):
         [(_, first), *rest] = curve
-        best, at = max((value, -depth) for depth, value in curve)
-        shown = name if len(curves) == 1 else f"{name} (best: {best:.4f} at {-at})"
-        axes.plot(*zip(*rest, strict=True), line, label=wrapped(shown), markersize=4)
+        best, negated_depth = max((value, -depth) for depth, value in curve)
+        label = name if len(curves) == 1 else f"{name} (best: {best:.4f} at {-negated_depth})"
+        axes.plot(*zip(*rest, strict=True), style, label=wrapped(label), markersize=4)
         axes.axhline(first, color=NEUTRAL, linestyle=":", linewidth=1)
     if len(curves) == 1:
-        axes.set_title(f"{best:.4f} at a depth of {-at}, the best of these", loc="left", fontsize=10)
+        axes.set_title(f"{best:.4f} at a depth of {-negated_depth}, the best of these", loc="left", fontsize=10)
     ticks = sorted({depth for curve in curves.values() for depth, _ in curve if depth})
     axes.set_xscale("log")
     axes.set_xticks(ticks, labels=[str(depth) for depth in ticks], rotation=45)
@@ -328,7 +329,7 @@ def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
 
 
 def cost(points: Mapping[str, tuple[float, float]], measure: str) -> "Figure":
-    """Draw systems' means against the milliseconds that they take a topic; raises ValueError if there is none."""
+    """Draw systems' means against their milliseconds per topic; raises ValueError if there is no system."""
     if not points:
         raise ValueError("the time of no system is known.")
     figure = _figure(8, 4.5)

@@ -1,4 +1,4 @@
-"""What is to be known of figures and files: which model made them, where, and by which versions."""
+"""The provenance of scores: the model, the device and the package versions that computed them."""
 
 from importlib.metadata import version
 from typing import Any
@@ -10,9 +10,9 @@ PACKAGES = ("pyserini", "torch", "transformers", "tokenizers", "numpy")
 
 
 def provenance(reranker: Reranker) -> dict[str, Any]:
-    """Describe a reranker: ``model``, ``fingerprint``, ``max_length``, what it says of itself (``device``, ``dtype``,
-    ``batch_tokens``), and the ``versions`` of what computed the scores. One with parts has ``parts``, each with all but
-    the last of these."""
+    """Describe a reranker: its ``model``, ``fingerprint`` and ``max_length``, its own description (``device``,
+    ``dtype``, ``batch_tokens``), and the ``versions`` of the packages that compute scores. A combination has ``parts``
+    instead of the last two facts and ``max_length``; each part has all facts but the versions."""
     facts = _facts(reranker)
     if reranker.parts:
         facts = {

@@ -1,7 +1,7 @@
-"""Reranking a run on many machines: readers and scorers as the actors of a Ray cluster.
+"""Reranking a run on many machines: readers and scorers are the actors of a Ray cluster.
 
-A shard is read and scored by whoever is free, and once more where that one dies. Since what it becomes is a
-function of the shard alone (see `rescoring`), and the results are taken in order, no byte depends on who it was.
+Any free actor reads or scores a shard, and another one does so again if that actor dies. The result of a shard depends
+on the shard alone (see `rescoring`), and results are taken in order, so that no byte depends on the actor.
 """
 
 import faulthandler
@@ -28,21 +28,20 @@ from .rescoring import Reader, RerankSettings, Rescored, Scorer, Shard, ShardTex
 log = logging.getLogger(__name__)
 
 #: Shards that a scorer has at a time: one is scored while the next one's texts are read.
-AHEAD = 2
-#: Shards a scorer that are held in memory until an earlier one is done.
-HELD = 4
-#: How often a shard is scored again because its scorer has died. One that kills every scorer has to end somewhere.
+SHARDS_PER_SCORER = 2
+#: Shards per scorer that are held in memory until an earlier shard is done.
+HELD_PER_SCORER = 4
+#: How often a shard is scored again because its scorer has died. A shard that kills every scorer must fail in the end.
 RETRIES = 3
-#: How often Ray reads or searches a shard again, after 0.1 s and then each time after twice as long. It takes Ray 15 s
-#: to notice that a machine is lost, and to start what was there elsewhere; till then, to begin again is in vain.
+#: How often Ray reads or searches a shard again, after 0.1 s and then each time after twice as long. Ray takes 15 s to
+#: notice that a machine is lost and to start its actors elsewhere; until then, a retry fails.
 RAY_RETRIES = 10
 
 
 class RemoteScorer:
-    """A scorer, as an actor.
+    """A scorer that is an actor of Ray.
 
-    It loads the reranker when it is first asked for something, and not when it is made: what is wrong with
-    the checkpoint is then an error of that call, which Ray passes on.
+    It loads the reranker in its first call and not in its constructor, since Ray passes on errors of a call.
 
     Parameters
     ----------
@@ -50,16 +49,16 @@ class RemoteScorer:
     load : callable
         ``load(cache=)`` gives the reranker.
     cache : path
-        A folder of scores. This host opens it; any other one, which may see the same folder over a network,
-        where SQLite cannot share it, opens one of its own beside it.
+        A folder of scores, which the driver's host opens. Every other host opens a folder of its own beside it: it may
+        see the same folder over a network, where SQLite cannot share it.
     tokens : path, optional
-        The token index that the passages come from.
+        The token index with the passages.
     host : str
-        The driver's.
+        The driver's host.
     folder : path
-        The driver's working directory, which relative paths start from.
+        The driver's working directory, from which relative paths start.
     threads : int
-        Threads of torch's; a score's last bit may depend on them.
+        The number of torch's threads, on which the last bit of a score may depend.
     """
 
     def __init__(
@@ -91,45 +90,45 @@ class RemoteScorer:
         return provenance(self.scorer.reranker)
 
     def score(self, texts: ShardTexts) -> tuple[Rescored, list[Warning]]:
-        """Score a shard; what it warned of is for the driver to say."""
-        with warnings.catch_warnings(record=True) as said:
+        """Score a shard, and give its warnings for the driver to show."""
+        with warnings.catch_warnings(record=True) as caught:
             rescored = self.scorer.score(texts)
-        return rescored, [warning.message for warning in said if isinstance(warning.message, Warning)]
+        return rescored, [warning.message for warning in caught if isinstance(warning.message, Warning)]
 
 
 @dataclass
 class _Job:
-    """A shard on its way."""
+    """A shard that is being read or scored, or that waits for an earlier one."""
 
     texts: Any
-    """A reference to its `ShardTexts`."""
+    """Ray's reference to the `ShardTexts`."""
     result: Any = None
-    """A reference to what became of it, once that is there."""
+    """Ray's reference to the result of `RemoteScorer.score`; None until it is computed."""
     deaths: int = 0
 
 
 class Cluster:
-    """The cluster that `ray.init` finds (RAY_ADDRESS, one of this machine), else one of this machine alone.
+    """The cluster that `ray.init` finds (by RAY_ADDRESS, or on this machine), else a new cluster of this machine alone.
 
-    There is a scorer for each GPU; where there is none, or the device is the CPU, one for as many cores of a machine
-    as torch has threads here. One that dies is replaced, wherever there is room, and its shards go to whoever is free.
-    There is a reader for each machine, which Ray itself starts again. All of it ends with the context.
+    Each GPU has a scorer. Without GPUs, or if the device is the CPU, a scorer has as many cores of a machine as torch
+    has threads here. A scorer that dies is replaced wherever there is room, and its shards go to any free scorer. Each
+    machine has a reader, which Ray itself starts again. The cluster is left at the end of the context.
 
     Parameters
     ----------
     reader : Reader
-        One that has opened nothing yet: each machine opens the texts for itself.
+        A reader that has not opened its texts yet: each machine opens them for itself.
     load, cache, tokens
-        See `RemoteScorer`. All of it has to be picklable, and the paths have to be there on each machine.
+        See `RemoteScorer`. They have to be picklable, and the paths have to exist on each machine.
     device : str, optional
         See `pyserini_rerank.load`.
 
     Attributes
     ----------
     facts : dict
-        The `provenance` of the scores; ``device`` says how many of which.
+        The `provenance` of the scores. Its ``device`` counts the devices of each kind.
     location : str, optional
-        Where the texts are.
+        The file, index or folder that holds the texts.
 
     Raises
     ------
@@ -138,7 +137,7 @@ class Cluster:
     ConnectionError
         The cluster cannot be reached.
     ValueError
-        No machine has enough cores; the machines have different checkpoints or versions.
+        No machine has enough cores, or the machines have different checkpoints or versions.
     """
 
     def __init__(
@@ -162,13 +161,13 @@ class Cluster:
             needs = {"num_gpus": 1} if gpus else {"num_cpus": threads}
             here = {"host": platform.node(), "folder": Path.cwd(), "threads": threads}
             scorer = self.ray.remote(RemoteScorer).options(**needs)
-            self._hire = partial(scorer.remote, reader.settings, load, cache.absolute(), tokens, **here)
-            self.scorers = [self._hire() for _ in range(scorers)]
+            self._start_scorer = partial(scorer.remote, reader.settings, load, cache.absolute(), tokens, **here)
+            self.scorers = [self._start_scorer() for _ in range(scorers)]
             self.machines = len(machines)
             log.info("loading the model in %d processes on %d machines ...", scorers, self.machines)
             self.readers = self._on_each_machine(Reader, reader.settings, reader.open_source)
-            facts = [scorer.facts.remote() for scorer in self.scorers]
-            self.facts = _together([self._get(waited) for waited in facts])
+            facts_of_scorers = [scorer.facts.remote() for scorer in self.scorers]
+            self.facts = _merged([self._get(facts) for facts in facts_of_scorers])
             self.location: str | None = self._get(self.readers[0].location.remote())
         except BaseException:
             self.ray.shutdown()
@@ -183,52 +182,52 @@ class Cluster:
         self.ray.shutdown()
 
     def _on_each_machine(self, kind: type, settings: Any, opening: Callable[[], Any]) -> list[Any]:
-        """Start an actor a machine, which opens what it needs when it is first asked for something.
+        """Start one actor on each machine, which opens its texts or its index in its first call.
 
-        Reading takes a small part of the time that scoring does, so that no core is set aside for it.
+        Reading takes a small part of the time of scoring, so that no core is reserved for it.
         """
-        again = {"max_restarts": -1, "max_task_retries": RAY_RETRIES}
-        actor = self.ray.remote(kind).options(num_cpus=0, scheduling_strategy="SPREAD", **again)
+        restarts = {"max_restarts": -1, "max_task_retries": RAY_RETRIES}
+        actor = self.ray.remote(kind).options(num_cpus=0, scheduling_strategy="SPREAD", **restarts)
         return [actor.remote(settings, partial(_within, Path.cwd(), opening)) for _ in range(self.machines)]
 
     def search(self, bm25: BM25, shards: Iterator[Topics]) -> Iterator[str]:
-        """Search shards of topics on all machines; the results come in the order of the shards.
+        """Search shards of topics on all machines, and give the results in the order of the shards.
 
-        A searcher that dies is started again by Ray, which has it do its shards again.
+        Ray restarts a searcher that dies, and lets it search its shards again.
 
         Raises
         ------
         RuntimeError
-            A shard's searchers died, one after the other.
+            The searcher of a shard has died too often.
         As `TopicSearcher.search`.
         """
         searchers = self._on_each_machine(TopicSearcher, bm25.depth, bm25.open)
         results: deque[Any] = deque()
         for shard, searcher in zip(shards, cycle(searchers), strict=False):
             results.append(searcher.search.remote(shard))
-            if len(results) == AHEAD * len(searchers):
+            if len(results) == SHARDS_PER_SCORER * len(searchers):
                 yield self._get(results.popleft())
         yield from map(self._get, results)
 
     def rescore(self, shards: Iterator[Shard]) -> Iterator[Rescored]:
-        """Rescore shards wherever somebody is free; the results come in the order of the shards.
+        """Rescore shards on any free scorer, and give the results in the order of the shards.
 
         Raises
         ------
         RuntimeError
-            A shard's actors died, one after the other.
+            The scorers or the reader of a shard have died too often.
         As `Reader.read` and `Scorer.score`.
         """
-        free = deque(self.scorers * AHEAD)
+        free = deque(self.scorers * SHARDS_PER_SCORER)
         readers = cycle(self.readers)
         jobs: deque[_Job] = deque()  # in the order of the shards
-        again: deque[_Job] = deque()
+        retried: deque[_Job] = deque()
         running: dict[Any, tuple[Any, _Job | None]] = {}
         warned: set[type[Warning]] = set()
         while True:
-            while free and (again or len(jobs) < HELD * len(self.scorers)):
-                if again:
-                    job = again.popleft()
+            while free and (retried or len(jobs) < HELD_PER_SCORER * len(self.scorers)):
+                if retried:
+                    job = retried.popleft()
                 elif (shard := next(shards, None)) is not None:
                     job = _Job(next(readers).read.remote(shard))
                     jobs.append(job)
@@ -241,8 +240,8 @@ class Cluster:
             [done], _ = self.ray.wait([*running], num_returns=1)
             scorer, finished = running.pop(done)
             if finished is None:  # a new scorer is ready
-                _together([self.facts, self._get(done)])
-                free.extend([scorer] * AHEAD)
+                _merged([self.facts, self._get(done)])
+                free.extend([scorer] * SHARDS_PER_SCORER)
             elif not self._has_died(done):
                 finished.result = done
                 free.append(scorer)
@@ -250,46 +249,46 @@ class Cluster:
                 finished.deaths += 1
                 if finished.deaths > RETRIES:
                     raise RuntimeError(f"{finished.deaths} processes have died scoring the same shard: see Ray's logs.")
-                again.append(finished)
-                if scorer in self.scorers:  # and not replaced for its other shard
+                retried.append(finished)
+                if scorer in self.scorers:  # its other shard may have had it replaced already
                     self.scorers.remove(scorer)
-                    free = deque(one for one in free if one != scorer)
-                    hired = self._hire()
-                    self.scorers.append(hired)
-                    running[hired.facts.remote()] = hired, None
+                    free = deque(living for living in free if living != scorer)
+                    replacement = self._start_scorer()
+                    self.scorers.append(replacement)
+                    running[replacement.facts.remote()] = replacement, None
             while jobs and jobs[0].result is not None:
-                rescored, said = self._get(jobs.popleft().result)
-                for warning in said:
-                    if type(warning) not in warned:  # every scorer says it
+                rescored, shard_warnings = self._get(jobs.popleft().result)
+                for warning in shard_warnings:
+                    if type(warning) not in warned:  # every scorer gives it
                         warn(warning)
                     warned.add(type(warning))
                 yield rescored
 
     def _has_died(self, result: Any) -> bool:
-        """Did the scorer die that was to give this? Any other error is left for its turn."""
+        """Tell whether a result's scorer died. Any other error is raised when the result is taken."""
         errors = self.ray.exceptions
         try:
             self.ray.get(result)
         except errors.RayError as error:
-            # Of a reader's death the scorer tells, and that is an error of its task.
+            # A reader's death is an error of the scorer's task, and not of the scorer as an actor.
             return isinstance(error, errors.RayActorError) and not isinstance(error, errors.RayTaskError)
         return False
 
     def _get(self, result: Any) -> Any:
-        """Wait for a result; an error of ours is raised as it would be in this process."""
+        """Wait for a result. An error of this package is raised as it would be in this process."""
         errors = self.ray.exceptions
         try:
             return self.ray.get(result)
         except errors.RayError as error:
             cause = error.cause if isinstance(error, errors.RayTaskError) else error
-            if isinstance(cause, errors.RayError):  # Ray's own, be it about what the call was given
+            if isinstance(cause, errors.RayError):  # Ray's own error, of the call or of its arguments
                 cause = RuntimeError(f"a process of the cluster failed: {' '.join(str(cause).split())}")
             raise cause from None
 
 
 def _connect() -> Any:
-    """Import Ray and connect, without taking SIGSEGV from Java, which uses it itself and would not survive that."""
-    # And nothing is reported to Ray's makers.
+    """Import Ray and connect. Ray must not handle SIGSEGV, which Java uses itself: Java would crash."""
+    # Ray also sends no usage statistics to its makers.
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}.items():
         os.environ.setdefault(name, value)
     try:
@@ -300,7 +299,7 @@ def _connect() -> Any:
     enabled = faulthandler.is_enabled()
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if not enabled:
-        faulthandler.disable()  # which Ray has enabled
+        faulthandler.disable()  # Ray has enabled it
     return ray
 
 
@@ -309,8 +308,8 @@ def _within(folder: Path, call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _together(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make one provenance of the scorers'."""
+def _merged(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Merge the provenances of scorers into one; raises ValueError if they differ."""
     for name in ("fingerprint", "versions"):
         if any(of_scorer[name] != facts[0][name] for of_scorer in facts):
             raise ValueError(

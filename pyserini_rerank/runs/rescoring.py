@@ -1,7 +1,7 @@
-"""Reranking a run file: queries in shards, each scored and committed, so that it can be interrupted.
+"""Reranking a run file in shards of queries. Each shard is scored and committed, so that the job can be interrupted.
 
-What a shard becomes is a function of the shard alone: a `Reader` looks its texts up, a `Scorer` scores them.
-`one_process.OneProcess` is the two in this process, `ray_cluster.Cluster` the same two on many machines.
+The result of a shard depends on the shard alone: a `Reader` looks up its texts, and a `Scorer` scores them.
+`one_process.OneProcess` runs both in this process, and `ray_cluster.Cluster` runs them on many machines.
 """
 
 import time
@@ -21,7 +21,7 @@ from ..texts.source import MissingText, Source, clean
 from .resumable_output import ResumableOutput
 from .run_file import RunHit, Skipped, check_name, lines
 
-#: Lines that are held in memory at once, whatever the depth.
+#: The most lines of a run in one shard, and so in memory, whatever the depth.
 LINES = 10 * SHARD
 
 
@@ -30,7 +30,7 @@ class Query(NamedTuple):
 
     qid: str
     text: str | None
-    """None where the query is not among the topics."""
+    """None if the query is not among the topics."""
     hits: list[RunHit]
 
 
@@ -40,21 +40,21 @@ Shard = list[Query]
 
 @dataclass(frozen=True)
 class RerankSettings:
-    """How a run is reranked.
+    """The settings of reranking a run.
 
     Parameters
     ----------
     depth : int, optional
-        How many of a query's hits are rescored; the others follow below. All by default.
+        The number of a query's hits that are rescored; the other hits follow them. All by default.
     tag : str
         The last column of the output.
     skip_bad : bool
-        Leave out what is bad and count it; otherwise it is an error.
+        Leave out bad queries and documents, and count them. Otherwise they are errors.
 
     Raises
     ------
     ValueError
-        A TREC run cannot hold the tag.
+        The tag is empty, has white space in it, or cannot be written in UTF-8.
     """
 
     depth: int | None = None
@@ -70,61 +70,67 @@ class ShardTexts:
     """A shard with its texts."""
 
     shard: Shard
-    """Without what was left out."""
+    """The queries and hits that were not left out."""
     texts: list[list[Any]]
-    """Of each query's first hits, which are rescored. A docid may have another text for another query."""
+    """The texts of each query's first hits, which are rescored. A docid may have another text for another query."""
     skipped: dict[str, int]
-    """What was left out, by reason."""
+    """How many queries and documents were left out, by reason."""
     queries: int
-    """How many there were before."""
+    """The number of queries before any was left out."""
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """What a shard has become."""
+    """The result of a shard."""
 
     lines: str
+    """Its lines of the output."""
     counts: Counts
     skipped: dict[str, int]
+    """How many queries and documents were left out, by reason."""
     known_scores: int
-    """Scores that a cache had."""
+    """The number of scores that came from a cache."""
     queries: int
+    """The number of queries before any was left out."""
 
 
-#: What makes of shards what they become, in their order; it may take some ahead.
+#: A function that rescores shards, and gives the results in the order of the shards. It may take several shards before
+#: it gives a result.
 Rescore = Callable[[Iterator[Shard]], Iterator[Rescored]]
 
 
 def cut(run: Iterable[tuple[str, list[RunHit]]], topics: Mapping[str, str], depth: int | None) -> Iterator[Shard]:
-    """Cut a run into shards of about `SHARD` pairs and at most `LINES` lines, by nothing but its lines.
+    """Cut a run into shards of about `SHARD` pairs and at most `LINES` lines. The cuts depend on nothing but the run.
 
     Parameters
     ----------
     run : iterable
-        The queries with their hits; see `runs.read` and `OfficialCandidates`.
+        The queries with their hits; see `run_file.read` and `OfficialCandidates`.
     topics : mapping
         qid -> query.
+    depth : int, optional
+        The number of a query's hits that are rescored; all by default.
     """
     shard: Shard = []
-    pairs = count = 0
+    pairs = run_lines = 0
     for qid, hits in run:
-        scored = min(len(hits), depth or len(hits))
-        if shard and (pairs + scored > SHARD or count + len(hits) > LINES):
+        rescored = min(len(hits), depth or len(hits))
+        if shard and (pairs + rescored > SHARD or run_lines + len(hits) > LINES):
             yield shard
-            shard, pairs, count = [], 0, 0
+            shard, pairs, run_lines = [], 0, 0
         shard.append(Query(qid, topics.get(qid), hits))
-        pairs, count = pairs + scored, count + len(hits)
+        pairs, run_lines = pairs + rescored, run_lines + len(hits)
     yield shard
 
 
 class Reader:
-    """Looks the texts of shards up.
+    """A reader that looks up the texts of shards.
 
     Parameters
     ----------
     settings : RerankSettings
     open_source : callable
-        Opens where the documents' texts are, when the first is asked for; gives None where the hits have them.
+        Opens the source of the texts, when the first text is needed. It gives None if the hits have their texts.
     """
 
     def __init__(self, settings: RerankSettings, open_source: Callable[[], Source | None]) -> None:
@@ -136,31 +142,31 @@ class Reader:
         return self.open_source()
 
     def location(self) -> str | None:
-        """Where the texts are; None where the hits have them."""
+        """Name the file, index or folder that holds the texts; None if the hits have their texts."""
         return self.source.location if self.source else None
 
     def read(self, shard: Shard) -> ShardTexts:
-        """Look the texts of each query's first hits up.
+        """Look up the texts of each query's first hits.
 
         Raises
         ------
         ValueError, LookupError
-            An unknown qid, a document without text, unless what is bad is left out.
+            A qid is unknown or a document has no text, and the settings do not have them left out.
         """
         skipped = Skipped()
         kept: Shard = []
         texts: list[list[Any]] = []
         for query in shard:
-            hits, of_hits = self._with_text(query, skipped)
+            hits, query_texts = self._with_text(query, skipped)
             if hits:
                 kept.append(query._replace(hits=hits))
-                texts.append(of_hits)
+                texts.append(query_texts)
         return ShardTexts(kept, texts, skipped.reasons, len(shard))
 
     def _with_text(self, query: Query, skipped: Skipped) -> tuple[list[RunHit], list[Any]]:
-        """Look the texts of a query's first hits up.
+        """Look up the texts of a query's first hits; give all hits that are kept, and those texts.
 
-        What is bad is left out if that is wished, as if it were not in the run: the next ones move up.
+        A bad hit may be left out as if it were not in the run: the hits below it move up.
         """
         qid, hits = query.qid, query.hits
         if query.text is None:
@@ -193,34 +199,36 @@ class Reader:
 
 
 class Scorer:
-    """Scores shards that have their texts."""
+    """A scorer of shards with their texts."""
 
     def __init__(self, settings: RerankSettings, reranker: Reranker) -> None:
         self.settings = settings
         self.reranker = reranker
 
-    def score(self, passages: ShardTexts) -> Rescored:
+    def score(self, shard_texts: ShardTexts) -> Rescored:
         """Score a shard's pairs, and write its lines."""
-        shard, before = passages.shard, self.reranker.known_scores
-        found = [from_hits(query.hits, len(of_hits)) for query, of_hits in zip(shard, passages.texts, strict=True)]
+        shard, known_before = shard_texts.shard, self.reranker.known_scores
+        candidates_of_queries = [
+            from_hits(query.hits, len(texts)) for query, texts in zip(shard, shard_texts.texts, strict=True)
+        ]
         with self.reranker.counting() as counts:
             results = self.reranker.rerank_passages(
                 [text_or_blank(query.text) for query in shard],
-                found,
+                candidates_of_queries,
                 [
                     Passages(candidates.docids, texts, candidates.first_scores)
-                    for candidates, texts in zip(found, passages.texts, strict=True)
+                    for candidates, texts in zip(candidates_of_queries, shard_texts.texts, strict=True)
                 ],
                 max((len(query.hits) for query in shard), default=1),
                 counts,
             )
-        written = (
+        run_lines = (
             line
             for query, hits in zip(shard, results, strict=True)
             for line in lines(query.qid, hits, self.settings.tag)
         )
-        known = self.reranker.known_scores - before
-        return Rescored("".join(written), counts, passages.skipped, known, passages.queries)
+        known = self.reranker.known_scores - known_before
+        return Rescored("".join(run_lines), counts, shard_texts.skipped, known, shard_texts.queries)
 
 
 def rescore_run(
@@ -231,27 +239,27 @@ def rescore_run(
     Parameters
     ----------
     work : ResumableOutput
-        Where the output grows; what was committed there is not done again.
+        The growing output. Shards that are committed there are not rescored again.
     shards : iterator of Shard
         The run; see `cut`.
     rescore : Rescore
-        Who rescores them: `OneProcess.rescore`, or `Cluster.rescore`.
+        `OneProcess.rescore` or `Cluster.rescore`.
     facts : mapping
         The `provenance` of the scores.
     queries : int
-        How many the run has, for the bar.
+        The number of queries of the run, for the progress bar.
 
     Returns
     -------
     dict
-        What is to be known of the output: the facts, and ``counts``, what was ``skipped``, how many scores
-        were ``known_scores`` of a cache, ``seconds`` from the first shard's reading to the last one's commit,
-        and ``pairs_per_second`` of those that were computed.
+        The report: the facts, the ``counts``, how much was ``skipped`` by reason, ``known_scores`` (the number of
+        scores that came from a cache), the ``seconds`` from reading the first shard to committing the last one, and
+        ``pairs_per_second`` of the scores that were computed.
 
     Raises
     ------
     ValueError, LookupError
-        A bad line, an unknown qid, a document without text; a work that was begun with another checkpoint.
+        A line is bad, a qid is unknown, a document has no text, or the output was begun with another checkpoint.
     """
     tally = Tally(facts["fingerprint"])
     if work.commits:
@@ -262,8 +270,8 @@ def rescore_run(
     with queries_bar(queries, "reranking", done=done, leave=True) as reach:
         start = time.perf_counter()
         for rescored in rescore(shards):
-            start, before = time.perf_counter(), start
-            tally.add(rescored, start - before)
+            start, shard_start = time.perf_counter(), start
+            tally.add(rescored, start - shard_start)
             work.commit(rescored.lines, asdict(tally))
             done += rescored.queries
             reach(done)
@@ -280,12 +288,12 @@ def rescore_run(
 
 @dataclass
 class Tally:
-    """What a work has done so far, which it keeps with each commit."""
+    """The sums over all shards so far, which are stored with each commit."""
 
     fingerprint: str
     counts: Counts = field(default_factory=Counts)
     unknown: dict[str, int] = field(default_factory=dict)
-    """What was left out, by reason."""
+    """How many queries and documents were left out, by reason."""
     known_scores: int = 0
     seconds: float = 0.0
 

@@ -1,4 +1,4 @@
-"""A file that is written over hours: what is done is kept, and it appears under its name when it is complete."""
+"""An output file that takes hours to write: finished parts are kept, and the file gets its name when it is complete."""
 
 import json
 import os
@@ -16,42 +16,42 @@ from ..files.writing import append, replace, target_of
 from ..scoring.score_store import DATA, ScoreStore
 
 STATE = "state.json"
-#: What the names of the files in its folder begin with.
-OURS = (STATE, "output", "scores", "first-stage", "candidates.tsv")
+#: Beginnings of the names of all files in the folder of a growing output.
+FILE_PREFIXES = (STATE, "output", "scores", "first-stage", "candidates.tsv")
 
 
 class ResumableOutput:
-    """An output of lines that grows in its folder, and the report on it. One process works on it at a time.
+    """An output of lines that grows in a folder of its own, and the report on it. One process writes it at a time.
 
-    As a context it lets others go on afterwards, and leaves nothing behind where nothing was done before an error.
+    The end of the context unlocks the folder. An error before the first commit leaves nothing behind.
 
     Parameters
     ----------
     output : path
-        Where the file is to be. A link stays, and what it points to is written.
+        The file to write. A link stays, and the file that it points to is written.
     settings : dict
-        All that the output depends on, as JSON values; other values are told apart by their text. A folder that
-        was begun with other settings is refused.
+        Everything that the output depends on, as JSON values; any other value counts by its string. A folder that was
+        begun with other settings is refused.
     overwrite : bool
         Replace an output that exists.
 
     Attributes
     ----------
     path : Path
-        The output as it is so far.
+        The output so far.
     scores : Path
-        A folder for the scores of what is not committed yet.
+        A folder for the scores of the part that is not committed yet.
     commits : int
-        How many parts are done.
+        The number of committed parts.
     notes : dict
-        What the last commit noted.
+        The notes of the last commit.
 
     Raises
     ------
     FileExistsError
-        The output is there.
+        The output exists already.
     ValueError
-        It was begun with other settings, or has lost something since.
+        It was begun with other settings, or a committed part is lost.
     As `pyserini_rerank.files.growing.growing_folder`.
     """
 
@@ -67,14 +67,14 @@ class ResumableOutput:
         self.notes: dict[str, Any] = {}
         with ExitStack() as stack:
             check = partial(check_is_new, self.output, overwrite=overwrite)
-            stack.enter_context(growing_folder(self.output, check, OURS))
+            stack.enter_context(growing_folder(self.output, check, FILE_PREFIXES))
             try:
                 target_of(report_of(self.output))
-                # Without the output the work was finished, and killed before it had tidied up.
+                # If only the state is left, the process was killed while it tidied up a finished output.
                 if self._state.is_file() and self.path.is_file():
                     self.commits, self.notes, size = self._committed()
                 self._file = stack.enter_context(self.path.open("ab"))
-                self._file.truncate(size)  # what was written after the last commit
+                self._file.truncate(size)  # drops lines that were written after the last commit
             except BaseException:
                 self._tidy()
                 raise
@@ -89,12 +89,12 @@ class ResumableOutput:
         self.close()
 
     def commit(self, lines: Iterable[str], notes: dict[str, Any]) -> None:
-        """Append lines to the output; they and the notes are kept, or neither.
+        """Append lines to the output. Either both the lines and the notes are kept, or neither.
 
         Raises
         ------
         OSError
-            The disk is full, or the like; what was committed before stays.
+            The lines cannot be written, for example on a full disk. Earlier commits stay.
         """
         append(self._file, "".join(lines).encode())
         self.commits += 1
@@ -103,14 +103,14 @@ class ResumableOutput:
         replace(self._state, json.dumps(state))
 
     def finish(self, report: dict[str, Any]) -> dict[str, Any]:
-        """Put the output under its name, and a report beside it as ``OUTPUT.json``.
+        """Give the output its name, and write the report beside it as ``OUTPUT.json``.
 
         Returns
         -------
         dict
             The report, with the output's hash, the time and the settings.
         """
-        append(self._file, b"")  # what somebody else has written to it, too
+        append(self._file, b"")  # brings the bytes of any other writer to the disk as well
         self._file.close()
         with self.path.open("rb") as file:
             digest = file_digest(file, blake2b).hexdigest()
@@ -122,15 +122,15 @@ class ResumableOutput:
         return report
 
     def abandon(self) -> None:
-        """Leave nothing behind of a work that cannot be done."""
+        """Delete the folder of an output that cannot be completed."""
         shutil.rmtree(self.folder)
 
     def close(self) -> None:
-        """Let others go on; what was committed stays."""
+        """Unlock the folder; committed parts stay."""
         self._held.close()
 
     def _tidy(self) -> None:
-        if self.folder.exists() and not self._has_something():
+        if self.folder.exists() and not self._is_worth_keeping():
             self.abandon()
 
     def _committed(self) -> tuple[int, dict[str, Any], int]:
@@ -143,11 +143,11 @@ class ResumableOutput:
                 "with the scores that are known, or go on with the same command."
             )
         if self.path.stat().st_size < state["bytes"]:
-            raise ValueError(f"{self.path} has lost some of what was committed: delete it to begin anew.")
+            raise ValueError(f"{self.path} has lost lines that were committed: delete it to begin anew.")
         return state["commits"], state["notes"], state["bytes"]
 
-    def _has_something(self) -> bool:
-        """Is there anything that would have to be done again: a commit, here or of a work within, or a score?"""
+    def _is_worth_keeping(self) -> bool:
+        """Tell whether the folder has a commit, here or of an output within it, or a score."""
         if any(self.folder.rglob(STATE)):
             return True
         for file in self.folder.glob(f"scores*/{DATA}"):
@@ -155,7 +155,7 @@ class ResumableOutput:
                 store = ScoreStore(file.parent)
                 count = len(store)
                 store.close()
-            except (OSError, ValueError):  # it is damaged, and not for us to delete
+            except (OSError, ValueError):  # it is damaged, and the user decides about it
                 return True
             if count:
                 return True
@@ -163,8 +163,7 @@ class ResumableOutput:
 
 
 def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
-    """Check that an output may be written, and give the file that it is behind all links; raises as
-    `ResumableOutput` does."""
+    """Check that an output may be written, and give the file at the end of all links; raises as `ResumableOutput`."""
     target = followed(output)
     if target.is_dir():
         raise ValueError(f"{output} is a folder: name a file.")
@@ -174,17 +173,17 @@ def check_is_new(output: Path, *, overwrite: bool = False) -> Path:
 
 
 def report_of(output: Path) -> Path:
-    """Name the file with the report on an output."""
+    """Give the path of the report on an output."""
     return output.with_name(f"{output.name}.json")
 
 
 def read_report(output: Path) -> dict[str, Any] | None:
-    """Read the report on an output; None where there is none.
+    """Read the report on an output; None if there is no such file.
 
     Raises
     ------
     ValueError
-        What is there is no report.
+        The file is no report.
     """
     path = report_of(output)
     try:

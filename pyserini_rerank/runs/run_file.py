@@ -1,4 +1,4 @@
-"""Run files: TREC's format, MS MARCO's and ColBERT's, read a query at a time."""
+"""Run files in the formats of TREC, MS MARCO and ColBERT, read a query at a time."""
 
 import math
 import re
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..files.reading import lines_of
 
-#: What a heading calls the first column of topics and candidates.
+#: The names of the first column in a heading of topics or candidates.
 HEADINGS = (b"qid", b"query_id", b"query-id", b"topic_id")
-#: Lines that a file's format is told from.
+#: The number of lines from which the format of a file is told.
 SNIFFED = 100
 INTEGER = re.compile(rb"\s*[+-]?[0-9]+\s*")
 
@@ -22,14 +22,14 @@ class RunHit:
 
     docid: str
     score: float
-    """NaN where the file has no order."""
+    """NaN if the file has no order."""
     text: str | None = None
-    """The document's text, where the line has it (see `official`)."""
+    """The document's text, if the line has it (see `official_candidates`)."""
 
 
 @dataclass
 class Skipped:
-    """How many lines and queries were left out, by reason."""
+    """Counts of the lines, queries and documents that were left out, by reason."""
 
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -40,30 +40,34 @@ class Skipped:
 def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str, list[RunHit]]]:
     """Read a run a query at a time, in the order of the file.
 
-    A line is TREC's (``qid Q0 docid rank score tag``, separated by white space), MS MARCO's (``qid``, ``docid`` and
-    ``rank``, separated by tabs) or ColBERT's (the same with a score), as the first lines show. White space is
-    ASCII's, as for trec_eval: what Unicode has besides may be part of a docid. Hits keep the order of their
-    lines; equal scores are no trouble. Bad are: a line that does not parse; a score above the one before
-    or a rank not above it, within a query; a docid that a query has already; a second tag, which is a
-    second run; and a query whose lines are not together.
+    The first lines show the format: TREC's (``qid Q0 docid rank score tag``, separated by white space), MS MARCO's
+    (``qid``, ``docid`` and ``rank``, separated by tabs) or ColBERT's (MS MARCO's with a score). White space is that of
+    ASCII, as for trec_eval; other white space of Unicode may be part of a docid. Hits keep the order of their lines,
+    and scores may be equal. A line is bad if
+
+    - it does not parse,
+    - its score is above, or its rank below, that of the line before it in the same query,
+    - its query has its docid already,
+    - it has another tag than the first line, since a second tag means a second run, or
+    - other queries stand between it and an earlier line of its query.
 
     Parameters
     ----------
     path : path
         A file, plain or compressed.
     skipped : Skipped, optional
-        Bad lines are left out and counted here; without it they are errors.
+        Counts the bad lines, which are left out. Without it they are errors.
 
     Yields
     ------
     qid : str
     hits : list of RunHit
-        An MS MARCO run has no scores: minus the rank stands for it.
+        An MS MARCO run has no scores: the score of a hit is its negated rank.
 
     Raises
     ------
     ValueError
-        A bad line; the message names the file, the line and the remedy. A compressed file that is damaged.
+        A line is bad; the message names the file, the line and the remedy. Or a compressed file is damaged.
     """
     done: set[str] = set()
     qid: str | None = None
@@ -103,12 +107,12 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
 
 
 def qids(path: str | Path) -> set[str]:
-    """Find the queries of a run by the first column alone, bad lines included: for a bar's total."""
+    """Find the qids of a run for the total of a progress bar. Only the first column is read, also that of bad lines."""
     return {line.split(None, 1)[0].decode(errors="replace") for _, line in lines_of(path)}
 
 
 def lines(qid: str, hits: Iterable[RunHit], tag: str) -> Iterator[str]:
-    """Write a query's hits as lines of a TREC run, as Pyserini's own writer does; see `check_name`."""
+    """Write a query's hits as lines of a TREC run, as Pyserini's own writer does. See also `check_name`."""
     for rank, hit in enumerate(hits, 1):
         yield f"{qid} Q0 {hit.docid} {rank} {hit.score:.6f} {tag}\n"
 
@@ -119,7 +123,7 @@ def check_name(name: str, what: str, remedy: str) -> None:
     Raises
     ------
     ValueError
-        It is empty, has white space of ASCII's, which separates the columns, or cannot be written in UTF-8.
+        The name is empty, has white space of ASCII in it (which separates columns), or cannot be written in UTF-8.
     """
     try:
         data = name.encode()
@@ -131,46 +135,47 @@ def check_name(name: str, what: str, remedy: str) -> None:
 
 
 class BadLine(Exception):
-    """What is wrong with a line, and what to do about it."""
+    """A fault of a line and its remedy; the file and the line are added by `error`."""
 
-    def __init__(self, what: str, remedy: str) -> None:
-        self.what = what
+    def __init__(self, fault: str, remedy: str) -> None:
+        self.fault = fault
         self.remedy = remedy
 
     def error(self, path: str | Path, number: int | None) -> ValueError:
         place = f"{path}, line {number}" if number else str(path)
-        what = " ".join(self.what.split())  # it may quote anything
-        return ValueError(f"{place}: {what:.200}: {self.remedy}, or pass skip_bad=True.")
+        fault = " ".join(self.fault.split())  # it may quote line breaks
+        return ValueError(f"{place}: {fault:.200}: {self.remedy}, or pass skip_bad=True.")
 
 
 def column(data: bytes, what: str) -> str:
-    """Read a column that has to stand in a TREC run: not empty, and without white space."""
+    """Decode a column that a TREC run has to hold: it must not be empty or have white space in it."""
     text = text_of(data)
     if data.split() != [data]:
-        raise BadLine(f"has the {what} {text!r:.50}, and there is no white space in a TREC run's", "correct the line")
+        raise BadLine(f"has the {what} {text!r:.50}, and a TREC run's has no white space in it", "correct the line")
     return text
 
 
 def text_of(data: bytes) -> str:
-    """Decode a part of a line."""
+    """Decode a part of a line; raises BadLine."""
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise BadLine("is no UTF-8", "correct the line") from None
 
 
-def four(lines: Iterable[bytes]) -> str | None:
-    """Say what lines of four columns, with tabs, hold: a ``run`` with ranks and scores, judgements (``qrels``), or
-    ``texts``, of a query and a passage; None where they hold none of them, or most have not four columns.
+def content_of_four_columns(lines: Iterable[bytes]) -> str | None:
+    """Tell the content of lines with four columns, separated by tabs: ``run``, ``qrels``, ``texts`` or None.
 
-    Lines that hold nothing but numbers are no texts, whatever a heading above them says.
+    A run has ranks and scores, and texts are a query and a passage. Lines that hold nothing but numbers are no texts,
+    whatever a heading above them says. None means that the lines are none of the three, or that most of them do not
+    have four columns.
     """
-    every = [line.split(b"\t") for line in lines]
-    rows = [row for row in every if len(row) == 4]
-    if 2 * len(rows) <= len(every):
+    all_rows = [line.split(b"\t") for line in lines]
+    rows = [row for row in all_rows if len(row) == 4]
+    if 2 * len(rows) <= len(all_rows):
         return None
     if len(rows) > 1 and not any(map(_is_number, rows[0][2:])):
-        del rows[0]  # it may be a heading, and if not, the others tell as well
+        del rows[0]  # it may be a heading; if it is not, the other lines suffice
     if all(row[1] in (b"0", b"Q0") and _is_number(row[3]) for row in rows):
         return "qrels"
     if not all(_is_number(cell) or not cell.strip() for row in rows for cell in row[2:]):
@@ -180,7 +185,7 @@ def four(lines: Iterable[bytes]) -> str | None:
 
 def _format(lines: list[bytes]) -> Callable[[bytes], tuple[str, RunHit, str]]:
     """Tell a run's format from its first lines."""
-    kind = four(lines)  # first, since a text may have any number of words
+    kind = content_of_four_columns(lines)  # first, since a text may have any number of words
     if kind:
         return _colbert if kind == "run" else _no_format
     for line in lines:
@@ -201,7 +206,7 @@ def _trec(line: bytes) -> tuple[str, RunHit, str]:
     if len(columns) != 6:
         raise BadLine(f"has {len(columns)} columns, not 6", "correct the line")
     qid, _, docid, _, score, tag = columns
-    text_of(line)  # all of it is text
+    text_of(line)  # the columns that are not used have to be UTF-8, too
     return text_of(qid), RunHit(text_of(docid), _number(score, "score")), text_of(tag)
 
 
@@ -230,9 +235,9 @@ def _number(data: bytes, what: str) -> float:
 
 
 def _is_number(data: bytes) -> bool:
-    """Is it a number, or what is written for one that is none, such as nan?"""
+    """Tell whether a column is a number, nan and inf included."""
     try:
         float(data)
     except ValueError:
         return False
-    return b"_" not in data  # Python would take "12_5" for 125
+    return b"_" not in data  # Python reads "12_5" as 125

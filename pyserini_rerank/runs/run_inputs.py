@@ -1,4 +1,4 @@
-"""The inputs of a reranked run: opened, read where they are small, and told apart by content."""
+"""The inputs of a reranked run. They are opened, read if they are small, and have states that tell them apart."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ from .resumable_output import ResumableOutput
 from .run_file import RunHit, Skipped, qids, read
 from .topics import load_topics
 
-#: The settings that a first stage's run depends on.
-OF_SEARCH = ("bm25", "index", "topics", "only_judged")
+#: The settings on which a first stage's run depends.
+SEARCH_SETTINGS = ("bm25", "index", "topics", "only_judged")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class RunInputs:
     Parameters
     ----------
     name : str
-        The run's, or the first stage's, in messages and in the report.
+        The name of the run, or of the first stage, in messages and in the report.
     run : path, optional
-        A file that can be read over and over; None where `bm25` finds the candidates.
+        A file that can be read several times; None if `bm25` finds the candidates.
     bm25 : BM25, optional
     is_official : bool
         The run is a file of MS MARCO's candidates, with queries and texts.
@@ -53,7 +53,7 @@ class RunInputs:
     judging: Judging
 
     def states(self) -> dict[str, str | None]:
-        """Tell the inputs apart by content; see `input_states`."""
+        """Give the states of the inputs; see `input_states`."""
         return {
             "run": digest(self.run) if self.run else None,
             "topics": input_states.of_value(self.topics) if self.topics else None,
@@ -64,27 +64,27 @@ class RunInputs:
         }
 
     def first_stage(self, work: ResumableOutput) -> ResumableOutput:
-        """Begin the first stage's run beside the output that grows, or go on with it."""
-        return ResumableOutput(work.folder / "first-stage", {name: work.settings[name] for name in OF_SEARCH})
+        """Begin, or resume, the first stage's run in the folder of the growing output."""
+        return ResumableOutput(work.folder / "first-stage", {name: work.settings[name] for name in SEARCH_SETTINGS})
 
     def candidates(
         self, run: Path, folder: Path, skipped: Skipped | None
     ) -> tuple[Iterable[tuple[str, list[RunHit]]], Mapping[str, str]]:
-        """Read a run's queries with their hits, of which there may be millions, as they are asked for; and the topics.
+        """Give a run's queries with their hits, which are read one query at a time, and the topics.
 
         Parameters
         ----------
         run : path
             This run, or the first stage's.
         folder : path
-            Where official candidates are unpacked.
+            The folder in which official candidates are unpacked.
         skipped : Skipped, optional
-            Bad lines are left out and counted here.
+            Counts the bad lines, which are left out. Without it they are errors.
 
         Raises
         ------
         ValueError
-            None of the queries is judged; (when reading) a bad line.
+            None of the queries is judged; or, while the queries are read, a line is bad.
         """
         queries: Iterable[tuple[str, list[RunHit]]]
         if self.is_official:
@@ -101,11 +101,11 @@ class RunInputs:
         return queries, topics
 
     def count(self, run: Path, topics: Mapping[str, str]) -> int:
-        """Count a run's queries, of which the topics may have more, for a progress bar."""
+        """Count a run's queries for a progress bar; the topics may have more."""
         if self.is_official:
             return len(topics)
-        found = qids(run)
-        return len(found & self.judging.judged.keys()) if self.judging.only_judged else len(found)
+        qids_of_run = qids(run)
+        return len(qids_of_run & self.judging.judged.keys()) if self.judging.only_judged else len(qids_of_run)
 
 
 @contextmanager
@@ -117,9 +117,10 @@ def open_inputs(
     Raises
     ------
     ValueError
-        Topics or texts are not named, or are named for official candidates, which have them. An input does not parse.
+        Topics or texts are not named, or they are named although official candidates have them, or an input does not
+        parse.
     OSError
-        An input is not there.
+        An input does not exist.
     """
     if isinstance(run, BM25):
         _check_named(topics, texts, tokens)
@@ -129,7 +130,7 @@ def open_inputs(
         is_candidates = is_official(path)
         if not is_candidates:
             _check_named(topics, texts, tokens)
-        elif any(given is not None for given in (topics, texts, tokens, depth, judging.plot)):
+        elif any(argument is not None for argument in (topics, texts, tokens, depth, judging.plot)):
             raise ValueError(
                 "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
                 "topics=, texts=, tokens=, depth= and plot= out."
@@ -139,7 +140,7 @@ def open_inputs(
 
 
 def open_texts(texts: Any, tokens: Path | None = None) -> Source | None:
-    """Open the texts of a run's documents; None where neither argument says where they are.
+    """Open the texts of a run's documents; give None if neither argument is given.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether two systems differ on the same queries by more than chance: paired tests, and corrections for several."""
+"""Significance: paired tests of two systems on the same queries, and corrections for several comparisons."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-#: Resamples of a randomisation test whose queries are too many for all sign changes to be tried.
+#: The number of resamples of a randomisation test, if there are too many queries to try all sign changes.
 RESAMPLES = 10_000
-#: Differences that are held in memory at once by a randomisation test.
+#: The number of differences that a randomisation test holds in memory at once.
 TOGETHER = 2_000_000
 #: Below this share of them, differences between numbers come from their last bits.
 EXACT = 1e-12
 
 
 def t_test(values: ArrayLike, baseline: ArrayLike) -> float | None:
-    """Give p of the two-sided paired t-test; None where no query differs, or there is only one.
+    """Give p of the two-sided paired t-test; None if no query differs, or if there is only one query.
 
     Parameters
     ----------
     values, baseline : float (n,)
-        One value a query, in the same order.
+        The value of each query, in the same order.
     """
     differences = np.subtract(values, baseline)
     if len(differences) < 2 or not differences.any():
@@ -33,37 +33,37 @@ def t_test(values: ArrayLike, baseline: ArrayLike) -> float | None:
 
 
 def randomisation_test(values: ArrayLike, baseline: ArrayLike) -> float | None:
-    """Give p of Fisher's two-sided randomisation test: how often a mean difference as large comes by chance.
+    """Give p of Fisher's two-sided randomisation test: how often a mean difference at least as large comes by chance.
 
-    Under the null hypothesis the sign of each query's difference is a coin's. Up to 16 queries all signs are tried,
-    else 10,000 of them, the same in every call (Smucker, Allan and Carterette, CIKM 2007). Parameters and the value
-    None are those of `t_test`.
+    Under the null hypothesis each query's difference has a random sign. If up to 16 queries differ, all combinations of
+    signs are tried; otherwise 10,000 random combinations are tried, the same in every call (Smucker, Allan and
+    Carterette, CIKM 2007). Parameters, and the cases of None, are those of `t_test`.
     """
     differences = np.subtract(values, baseline).astype(np.float64)
     if len(differences) < 2 or not differences.any():
         return None
-    differences = differences[differences != 0]  # a sign changes nothing of the others
+    differences = differences[differences != 0]  # a sign does not change a difference of 0
     n = len(differences)
     observed = abs(differences.sum()) - EXACT * abs(differences).sum()
     if 2**n <= 2**16:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(abs(signs @ differences) >= observed))
-    chance, extreme = np.random.default_rng(0), 0
+    generator, extreme = np.random.default_rng(0), 0
     step = max(1, TOGETHER // n)
     for start in range(0, RESAMPLES, step):
         count = min(step, RESAMPLES - start)
-        signs = 1 - 2 * chance.integers(0, 2, size=(count, n), dtype=np.int8)
+        signs = 1 - 2 * generator.integers(0, 2, size=(count, n), dtype=np.int8)
         extreme += int(np.count_nonzero(abs(signs @ differences) >= observed))
-    return (extreme + 1) / (RESAMPLES + 1)  # the order that was observed is one of them
+    return (extreme + 1) / (RESAMPLES + 1)  # the observed signs are one combination, too
 
 
 def bonferroni(p_values: Sequence[float]) -> list[float]:
-    """Correct p for several comparisons: times their number."""
+    """Correct p for several comparisons: multiply it by their number, to 1 at most."""
     return [min(1.0, p * len(p_values)) for p in p_values]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p for several comparisons as Holm does (Scandinavian Journal of Statistics, 1979), step by step down."""
+    """Correct p for several comparisons by Holm's step-down method (Scandinavian Journal of Statistics, 1979)."""
     order = np.argsort(p_values, kind="stable")
     corrected = [0.0] * len(p_values)
     largest = 0.0

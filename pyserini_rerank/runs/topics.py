@@ -1,4 +1,4 @@
-"""Topics and qrels: from a file, or by the names that Pyserini and ir_datasets know."""
+"""Topics and qrels, read from a mapping, a file, or by a name that Pyserini or ir_datasets knows."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from .run_file import HEADINGS
 
 Qrels = dict[str, dict[str, int]]
 
-#: Pyserini's reader of TREC's own topics.
+#: Pyserini's reader of topics in TREC's own format.
 TREC_READER = "io.anserini.search.topicreader.TrecTopicReader"
 GRADE = re.compile("[+-]?[0-9]{1,9}")
 ELSEWHERE = (
@@ -31,26 +31,29 @@ def load_topics(source: Any) -> dict[str, str]:
     Parameters
     ----------
     source : str, path or mapping
-        A mapping from qid to query; or a file, plain or compressed, or a pipe: TSV (qid, query), JSON lines
-        (``qid``/``_id``/``id`` and ``query``/``text``/``title``) or TREC's own (``<top>``, of which the title counts),
-        as its first line shows; or a name of Pyserini's, such as ``dl19-passage``, or of ir_datasets', such as
-        ``beir/scifact/test``.
+        One of
+
+        - a mapping from qid to query,
+        - a file (plain or compressed) or a pipe, whose first line shows its format: TSV (qid, query), JSON lines
+          (``qid``/``_id``/``id`` and ``query``/``text``/``title``) or TREC's own (``<top>``; the title is the query),
+        - a name that Pyserini knows, such as ``dl19-passage``,
+        - a name that ir_datasets knows, such as ``beir/scifact/test``.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file, and nobody knows topics of that name.
+        There is no such file, and neither Pyserini nor ir_datasets knows the name.
     ConnectionError
-        They are known, but cannot be fetched.
+        The topics are known, but cannot be fetched.
     ValueError
-        A line that does not parse, or a qid that comes twice; a file without topics.
+        A line does not parse, a qid comes twice, or there are no topics.
     TypeError
-        A mapping that has something else than queries.
+        The mapping has a value that is no query.
     """
     if not isinstance(source, str | os.PathLike):
         topics = {qid: _query(qid, query) for qid, query in keyed(source, "topics").items()}
         if not topics:
-            raise ValueError("the topics are an empty mapping: give those of the run.")
+            raise ValueError("the topics are an empty mapping: give the topics of the run.")
         return topics
     source = os.fspath(source)
     if is_input(source):
@@ -66,7 +69,7 @@ def load_topics(source: Any) -> dict[str, str]:
         return _of_dataset(
             source, "topics", lambda data: {query.query_id: query.default_text() for query in data.queries_iter()}
         )
-    except Exception as error:  # Java's own, in 2.3
+    except Exception as error:  # Pyserini 2.3 raises Java's own exceptions
         raise _unreachable(source, "topics", error) from None
 
 
@@ -76,8 +79,8 @@ def load_qrels(source: Any) -> Qrels:
     Parameters
     ----------
     source : str, path or mapping
-        A mapping from qid to a mapping from docid to grade; a file in trec_eval's format; or a name of Pyserini's or
-        of ir_datasets'.
+        A mapping from qid to a mapping from docid to grade; a file in trec_eval's format; or a name that Pyserini or
+        ir_datasets knows.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def load_qrels(source: Any) -> Qrels:
     if not isinstance(source, str | os.PathLike):
         qrels = {qid: _grades(qid, of_qid) for qid, of_qid in keyed(source, "qrels").items()}
         if not qrels:
-            raise ValueError("the qrels are an empty mapping: give those of the run.")
+            raise ValueError("the qrels are an empty mapping: give the qrels of the run.")
         return qrels
     source = os.fspath(source)
     if is_input(source):
@@ -103,15 +106,15 @@ def load_qrels(source: Any) -> Qrels:
 
 
 def keyed(values: Any, what: str) -> dict[str, Any]:
-    """Read a caller's mapping whose keys are qids or docids: texts or whole numbers, as a file has them."""
-    found: dict[str, Any] = {}
+    """Make the keys of a caller's mapping strings. They are qids or docids, which may also be whole numbers."""
+    by_text: dict[str, Any] = {}
     for key, value in mapped(values, what).items():
         if not isinstance(key, str | Integral) or isinstance(key, bool):
             raise TypeError(f"{what} has the key {key!r:.50}: give qids and docids as texts or whole numbers.")
-        if str(key) in found:
+        if str(key) in by_text:
             raise ValueError(f"{what} has {str(key)!r:.50} as a number and as a text: keep one of the two.")
-        found[str(key)] = value
-    return found
+        by_text[str(key)] = value
+    return by_text
 
 
 def _query(qid: str, query: Any) -> str:
@@ -123,8 +126,8 @@ def _query(qid: str, query: Any) -> str:
 
 
 def _grades(qid: str, grades: Any) -> dict[str, int]:
-    named_grades = keyed(grades, f"the qrels of query {qid:.50}")
-    return {docid: whole(grade, f"the grade of {docid:.50}") for docid, grade in named_grades.items()}
+    by_docid = keyed(grades, f"the qrels of query {qid:.50}")
+    return {docid: whole(grade, f"the grade of {docid:.50}") for docid, grade in by_docid.items()}
 
 
 def _topics_of_file(path: Path) -> dict[str, str]:
@@ -133,7 +136,7 @@ def _topics_of_file(path: Path) -> dict[str, str]:
     if first.startswith(b"<"):
         try:
             return _titles(_trec([line for _, line in lines]))
-        except Exception as error:  # Java's own
+        except Exception as error:  # Java's own exception
             reason = " ".join(str(error).split())
             raise ValueError(f"the TREC topics {path} do not parse ({reason:.200}): correct the file.") from None
     topics: dict[str, str] = {}
@@ -152,7 +155,7 @@ def _topics_of_file(path: Path) -> dict[str, str]:
 
 
 def _trec(lines: Iterable[bytes]) -> dict[str | int, dict[str, str]]:
-    """Have Anserini read topics, from a file that is as plain as it wants it."""
+    """Let Anserini read topics; it needs an uncompressed file."""
     from pyserini import search
 
     with tempfile.NamedTemporaryFile(suffix=".trec") as file:
@@ -175,14 +178,16 @@ def _qrels_of_file(path: Path) -> Qrels:
                 f"{path}, line {number}: is no judgement (qid, 0, docid, grade): correct the line."
             ) from None
         if qrels.setdefault(qid, {}).setdefault(docid, grade) != grade:
-            raise ValueError(f"{path}, line {number}: {docid:.50} has another grade, too: keep one of the two.")
+            raise ValueError(
+                f"{path}, line {number}: {docid:.50} has another grade in an earlier line: keep one of the two."
+            )
     if not qrels:
         raise ValueError(f"the qrels {path} are empty: name another file.")
     return qrels
 
 
 def _judgement(line: bytes) -> tuple[str, str, int]:
-    qid, _, docid, grade = (column.decode() for column in line.split())  # at white space of ASCII's, as trec_eval does
+    qid, _, docid, grade = (column.decode() for column in line.split())  # trec_eval splits at ASCII white space, too
     if not GRADE.fullmatch(grade):
         raise ValueError
     return qid, docid, int(grade)
@@ -200,7 +205,7 @@ def _titles(topics: dict[str | int, dict[str, str]]) -> dict[str, str]:
 
 
 def _of_dataset[T](source: str, what: str, read: Callable[[Any], T]) -> T:
-    """Read something of the dataset that ir_datasets has by a name."""
+    """Read topics or qrels of the dataset that ir_datasets knows by a name."""
     try:
         import ir_datasets
 

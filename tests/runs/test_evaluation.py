@@ -114,7 +114,7 @@ def test_the_queries_of_the_run_are_evaluated_and_the_others_told():
     run = {"1": {"a": 1.0}, "3": {"b": 2.0, "a": 1.0}, "new": {"a": 1.0}}
     values, coverage = evaluate(run.items(), qrels)
     assert values["RR@10"] == {"1": 1.0, "3": 0.5} and coverage == Coverage(queries=2, lacking=4, unjudged=1)
-    assert "2 queries are evaluated: of the 6 that are judged the run lacks 4, and 1 of" in str(coverage)
+    assert "2 queries are evaluated: the run lacks 4 of the 6 judged queries, and 1 of" in str(coverage)
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(run)
     assert theirs.keys() == values["RR@10"].keys(), "the same as trec_eval's, without -c"
     with pytest.raises(ValueError, match="none of the run's queries is judged"):

@@ -19,7 +19,7 @@ import yaml
 from experiment import NAME, WORDS, arguments, run
 from pyserini_rerank import load
 from pyserini_rerank.counts import CutWarning, EmptyDocumentWarning, EmptyQueryWarning
-from pyserini_rerank.runs.ray_cluster import Cluster, RemoteScorer, _together
+from pyserini_rerank.runs.ray_cluster import Cluster, RemoteScorer, _merged
 from pyserini_rerank.runs.rescoring import Reader, RerankSettings
 from tiny_checkpoints import build
 
@@ -419,9 +419,9 @@ def test_a_token_index_of_another_vocabulary(small, tmp_path, monkeypatch):
 
 def test_machines_with_different_files_are_refused():
     one = {"model": "m", "fingerprint": "a", "versions": {"torch": "1"}, "device": "cuda: A"}
-    assert _together([one, one, {**one, "device": "cuda: B"}])["device"] == "2 x cuda: A, 1 x cuda: B"
+    assert _merged([one, one, {**one, "device": "cuda: B"}])["device"] == "2 x cuda: A, 1 x cuda: B"
     for other in ({"fingerprint": "b"}, {"versions": {"torch": "2"}}):
         with pytest.raises(
             ValueError, match=f"the machines of the cluster differ in the {next(iter(other))} of m: make"
         ):
-            _together([one, {**one, **other}])
+            _merged([one, {**one, **other}])

@@ -301,7 +301,7 @@ def test_of_documents_without_text_alone_it_says_so(small, monkeypatch, capsys):
 def test_a_bm25_that_lucene_does_not_have(small, monkeypatch, capsys, k1, b):
     words = arguments(small, "x.run")
     assert run(monkeypatch, words[0], *words[3:], "--bm25", k1, b, "--index", str(small)) == 1
-    assert "k1 is a number from 0 on, and b one from 0 to 1" in capsys.readouterr().err
+    assert "give a k1 of 0 or more, and a b from 0 to 1" in capsys.readouterr().err
 
 
 def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):
@@ -333,10 +333,13 @@ def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):
 def test_a_run_of_other_queries_than_are_judged_is_an_error(small, monkeypatch, capsys):
     (small / "other-qrels").write_text("x 0 d1 1\n")
     assert run(monkeypatch, *arguments(small, "n.run", "--qrels", str(small / "other-qrels"), "--only-judged")) == 1
-    assert "is among the topics and the judgements: name those of the run" in capsys.readouterr().err
+    assert "is among the topics and the judgements: name the run's topics and judgements" in capsys.readouterr().err
     monkeypatch.setattr("pyserini_rerank.scoring.backends.torch_backend.TorchBackend.run", None)
     assert run(monkeypatch, *arguments(small, "n.run", "--qrels", str(small / "other-qrels"))) == 1
-    assert "none of the run's queries is judged: name its own judgements" in capsys.readouterr().err
+    assert (
+        "none of the run's queries is judged: name the judgements of these queries by --qrels"
+        in capsys.readouterr().err
+    )
     assert not list(small.glob("n.run*"))
 
 
@@ -414,7 +417,7 @@ def test_a_work_that_lost_something_is_not_believed(tmp_path):
     work.commit(["one\n"], {})
     work.close()
     os.truncate(work.path, 2)
-    with pytest.raises(ValueError, match="has lost some of what was committed: delete"):
+    with pytest.raises(ValueError, match="has lost lines that were committed: delete"):
         ResumableOutput(tmp_path / "out", {})
     work.path.unlink()  # as finish() moves it
     assert ResumableOutput(tmp_path / "out", {}).commits == 0

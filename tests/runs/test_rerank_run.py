@@ -163,7 +163,7 @@ def test_errors_name_pythons_arguments(small, given, tmp_path):
         ({"only_judged": True}, "name the judgements to evaluate with, by qrels=."),
         (
             {"qrels": tmp_path / "other.qrels"},
-            "is judged: name its own judgements, by qrels=.",
+            "is judged: name the judgements of these queries by qrels=.",
         ),
         ({"output": given["topics"], "overwrite": True}, "output= and topics= are the same file"),
         ({"depth": 0}, "depth is 0: give 1 or more"),

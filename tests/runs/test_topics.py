@@ -67,7 +67,7 @@ def test_qrels_of_a_file(tmp_path):
         ("", "are empty"),
         ("1 0 a\n", "bad, line 1: is no judgement"),
         ("1 0 a 1\n1 0 b high\n", "bad, line 2: is no judgement"),
-        ("1 0 a 1\n1 0 a 2\n", "bad, line 2: a has another grade, too"),
+        ("1 0 a 1\n1 0 a 2\n", "bad, line 2: a has another grade in an earlier line"),
     ):
         (tmp_path / "bad").write_text(text)
         with pytest.raises(ValueError, match=said) as error:

@@ -1,8 +1,8 @@
-"""The peer's process: sentence-transformers, in a Python that need not have anything of ours.
+"""The peer's process: sentence-transformers, in a Python that need not have this package.
 
-It imports the standard library, torch and sentence-transformers alone. The first line of its input says what to load,
-and has the pairs; once it is ready, it answers with its versions. Each further line has it score all pairs, and it
-answers with the seconds and the scores. Every line is an object in JSON.
+It imports only the standard library, torch and sentence-transformers. The first line of its input names the checkpoint
+and holds the pairs; the answer, once the peer is ready, holds its versions. At each further line the peer scores all
+pairs, and answers with the seconds and the scores. Every line is a JSON object.
 """
 
 import json
@@ -19,32 +19,32 @@ PACKAGES = ("sentence-transformers", "torch", "transformers", "optimum", "onnxru
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps libraries from printing among the answers
     try:
-        for said in serve():
-            print(json.dumps(said), file=answers, flush=True)
+        for answer in serve():
+            print(json.dumps(answer), file=answers, flush=True)
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
 
 
 def serve() -> Iterator[dict[str, Any]]:
-    """Load what the first line asks for, and answer each line."""
-    asked = json.loads(sys.stdin.readline())
-    pairs, batch = [tuple(pair) for pair in asked["pairs"]], asked["batch"]
+    """Load the checkpoint that the first line names, and answer each line."""
+    request = json.loads(sys.stdin.readline())
+    pairs, batch = [tuple(pair) for pair in request["pairs"]], request["batch"]
 
     import torch
     from sentence_transformers import CrossEncoder
 
-    torch.set_num_threads(asked["threads"])
+    torch.set_num_threads(request["threads"])
     model = CrossEncoder(
-        asked["folder"], device=asked["device"], max_length=asked["max_length"], backend=asked["backend"],
-        model_kwargs=settings(asked), trust_remote_code=False,
+        request["folder"], device=request["device"], max_length=request["max_length"], backend=request["backend"],
+        model_kwargs=settings(request), trust_remote_code=False,
     )  # fmt: skip
 
-    def predict(given: Any) -> Any:
-        return model.predict(given, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    def predict(scored_pairs: list[Any]) -> Any:
+        return model.predict(scored_pairs, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
 
-    predict(pairs[: max(batch, len(pairs) // 10)])  # warms up what is slow the first time
+    predict(pairs[: max(batch, len(pairs) // 10)])  # the first call is slow
     versions = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -57,20 +57,20 @@ def serve() -> Iterator[dict[str, Any]]:
         yield {"seconds": seconds, "scores": scores.astype("float32").tolist()}
 
 
-def settings(asked: dict[str, Any]) -> dict[str, Any]:
-    """Give what a backend has to be told: torch the dtype, since it would take the file's, the others the threads."""
-    if asked["backend"] == "onnx":
+def settings(request: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings of a backend: the dtype of torch, which would take the file's, or the threads of the others."""
+    if request["backend"] == "onnx":
         from onnxruntime import SessionOptions
 
         options = SessionOptions()
-        options.intra_op_num_threads = asked["threads"]
+        options.intra_op_num_threads = request["threads"]
         return {"session_options": options}
-    if asked["backend"] == "openvino":
-        return {"ov_config": {"INFERENCE_NUM_THREADS": asked["threads"]}}
+    if request["backend"] == "openvino":
+        return {"ov_config": {"INFERENCE_NUM_THREADS": request["threads"]}}
     import torch
 
     name = "dtype" if int(version("transformers").split(".")[0]) >= 5 else "torch_dtype"
-    return {name: getattr(torch, asked["dtype"])}
+    return {name: getattr(torch, request["dtype"])}
 
 
 main()
