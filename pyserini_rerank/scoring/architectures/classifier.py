@@ -13,7 +13,7 @@ from transformers.modeling_layers import GenericForSequenceClassification
 from ..checkpoints import heads, models
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import Settings
-from ..device import same, to_device
+from ..device import nearly_equal, to_device
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
 from .architecture import Architecture, first_position
 from .varlen import PackedSequences, prepare
@@ -116,7 +116,7 @@ class Classifier(Architecture):
         with models.reading(f"the model in {folder}", folder):
             alone = torch.cat([self.scores([pair], device) for pair in pairs])
             together = self.scores(pairs, device)
-        self.encoder.of_one_length |= not same(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
+        self.encoder.of_one_length |= not nearly_equal(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded

@@ -16,7 +16,7 @@ from ..backend import Batch, Pair, Plan, TextBackend
 from ..checkpoints import bundled, heads
 from ..checkpoints.checkpoint import ADAPTER, fingerprint
 from ..checkpoints.settings import rust_tokenizer
-from ..device import budget_of, describe, device_of, dtype_of, same
+from ..device import budget_of, describe, device_of, dtype_of, nearly_equal
 from ..encoding.pair_encoder import EXAMPLE, PairEncoder
 from ..isolation import IsolatedThreads, checked_threads, load_isolated
 
@@ -133,7 +133,7 @@ class SentenceTransformersBackend(TextBackend):
             together, alone = (self._computed(EXAMPLE, most) for most in (len(EXAMPLE), 1))
         except Exception as error:  # modules that do not fit together are noticed by no one else
             raise self._unable("score with", error) from None
-        if not same(alone, together, self.dtype):
+        if not nearly_equal(alone, together, self.dtype):
             self.most = 1
 
     def _unable(self, to: str, error: Exception) -> Exception:
