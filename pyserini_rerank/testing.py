@@ -1,6 +1,6 @@
-"""What every backend has to do, as tests that the author of a backend can run.
+"""The contract of backends, as tests that the author of a backend can run.
 
-They need pytest only where they are run: it collects a subclass whose name begins with ``Test``. ::
+pytest collects a subclass whose name begins with ``Test``; this module does not import pytest. ::
 
     from pyserini_rerank.testing import BackendContract
 
@@ -30,38 +30,40 @@ PASSAGES = [
     "a dog",
     "cat",
 ]
-#: Every query with every passage, so that lengths and queries are mixed.
+#: Every query with every passage, so that neighbours differ in query and length.
 PAIRS: list[Pair] = [(query, passage) for passage in PASSAGES for query in QUERIES]
-#: Texts that break what was tried with plain ones only.
+#: Texts that break a backend that was tested with plain text only.
 ODD = ["🐛🦟 👩‍👩‍👧", "a\0b", "\u202eאב ‏مرحبا", "?", "\u200b", "\ufffd", " \t\r\n x", "flea " * 2_000, "x" * 20_000]
-#: A query, a passage that answers it, and one that does not.
+#: A query, a passage that answers it, and a passage that does not.
 OBVIOUS = (QUERIES[0], PASSAGES[0], PASSAGES[3])
-#: How far a score may move with what else is in the batch, in float32.
+#: How much a float32 score may differ when other pairs are in the batch.
 TOLERANCE = 1e-4
 
 
 class BackendContract(ABC):
-    """Tests of the protocol `pyserini_rerank.scoring.backend.Backend`: subclass it and override `make`.
+    """The tests of the protocol `pyserini_rerank.scoring.backend.Backend`: subclass it and override `make`.
 
     Attributes
     ----------
     knows_relevance : bool
-        Set it where the backend is no toy (no random weights): an obvious answer has to score higher
-        than a passage about something else.
+        Set it to True for a trained model: an obvious answer then has to score higher than a passage about
+        something else.
     """
 
     knows_relevance = False
 
     @abstractmethod
     def make(self) -> Backend:
-        """Make the backend to test; every test closes the one that it made."""
+        """Make the backend to test; every test closes the backends that it makes."""
 
     def test_the_facts_about_it(self) -> None:
         with closing(self.make()) as backend:
             length, fingerprint = backend.max_length, backend.fingerprint
-            assert isinstance(length, int) and length >= 0, f"max_length is {length!r}, not a number of tokens or 0"
+            assert isinstance(length, int) and length >= 0, (
+                f"max_length is {length!r}, not a number of tokens, or 0 if that is unknown"
+            )
             assert isinstance(fingerprint, str), f"fingerprint is {fingerprint!r}: give a str, '' if there is none"
-            assert backend.fingerprint == fingerprint, "the fingerprint changes"
+            assert backend.fingerprint == fingerprint, "the fingerprint changes from one reading to the next"
         with closing(self.make()) as again:
             assert again.fingerprint == fingerprint, "the same backend made again has another fingerprint"
 
@@ -69,15 +71,19 @@ class BackendContract(ABC):
         with closing(self.make()) as backend:
             for pairs in (PAIRS, PAIRS[:1], PAIRS + PAIRS[:2]):
                 planned = [position for batch in _positions(backend.plan(pairs)) for position in batch]
-                assert sorted(planned) == list(range(len(pairs))), f"{len(pairs)} pairs, but planned were {planned}"
+                assert sorted(planned) == list(range(len(pairs))), (
+                    f"the plan of {len(pairs)} pairs has the positions {planned}"
+                )
 
     def test_the_plan_is_a_function_of_the_pairs_alone(self) -> None:
         with closing(self.make()) as backend:
             first = _positions(backend.plan(PAIRS))
             backend.plan(PAIRS[3:9])
-            assert _positions(backend.plan(PAIRS)) == first, "the second plan of the same pairs is another"
+            assert _positions(backend.plan(PAIRS)) == first, "a second plan of the same pairs differs from the first"
         with closing(self.make()) as again:
-            assert _positions(again.plan(PAIRS)) == first, "the same backend made again plans otherwise"
+            assert _positions(again.plan(PAIRS)) == first, (
+                "the same backend made again makes another plan of the same pairs"
+            )
 
     def test_plans_of_several_threads(self) -> None:
         parts = [PAIRS[start:] for start in range(8)]
@@ -91,7 +97,9 @@ class BackendContract(ABC):
             most = {"cut_passages": len(PAIRS), "cut_queries": len(QUERIES), "unknown": len(PAIRS)}
             for name, limit in most.items():
                 count = getattr(plan, name)
-                assert isinstance(count, int) and 0 <= count <= limit, f"{name} is {count!r}, of {limit}"
+                assert isinstance(count, int) and 0 <= count <= limit, (
+                    f"{name} is {count!r}, not a number from 0 to {limit}"
+                )
 
     def test_scores_are_finite_float32(self) -> None:
         with closing(self.make()) as backend:
@@ -99,7 +107,7 @@ class BackendContract(ABC):
                 scores = backend.run(batch)
                 assert isinstance(scores, np.ndarray) and scores.dtype == np.float32, f"run() gave {scores!r}"
                 assert scores.shape == batch.positions.shape, f"{scores.shape} scores of {batch.positions.shape} pairs"
-                assert np.isfinite(scores).all(), f"no finite scores: {scores}"
+                assert np.isfinite(scores).all(), f"these scores are not all finite: {scores}"
 
     def test_scores_do_not_depend_on_what_else_is_in_the_batch(self) -> None:
         with closing(self.make()) as backend:
@@ -108,7 +116,7 @@ class BackendContract(ABC):
             np.testing.assert_allclose(together, alone, rtol=0, atol=TOLERANCE)
             backwards = score(backend, PAIRS[::-1])[::-1]
             np.testing.assert_allclose(together, backwards, rtol=0, atol=TOLERANCE)
-            assert np.ptp(together) > 100 * TOLERANCE, "all scores are nearly equal, so this says nothing"
+            assert np.ptp(together) > 100 * TOLERANCE, "all scores are nearly equal, so that this test cannot fail"
 
     def test_scores_repeat_to_the_bit(self) -> None:
         with closing(self.make()) as backend:
@@ -122,7 +130,7 @@ class BackendContract(ABC):
             in_turn = [backend.run(batch).tobytes() for batch in batches]
             with ThreadPoolExecutor(workers) as pool:
                 at_once = [scores.tobytes() for scores in pool.map(backend.run, batches)]
-            assert at_once == in_turn, f"with {workers} threads the scores are others"
+            assert at_once == in_turn, f"with {workers} threads the scores have other bits"
 
     def test_higher_is_better(self) -> None:
         if not self.knows_relevance:
@@ -156,14 +164,14 @@ class BackendContract(ABC):
                     raise SkipTest("a backend without a fingerprint cannot be cached")
                 plain = score(backend, PAIRS)
             with closing(CachedBackend(self.make(), folder)) as cached:
-                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "through the cache the scores are others"
+                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "through the cache the scores have other bits"
             with closing(CachedBackend(self.make(), folder)) as cached:
-                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "the cache gave other scores back"
+                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "the cache gave back scores with other bits"
                 assert cached.known_scores == len(PAIRS), f"the cache knew {cached.known_scores} of {len(PAIRS)} scores"
 
 
 def score(backend: Backend, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-    """Score pairs as a reranker does: float32 (n,); NaN where the plan has no place for one."""
+    """Score pairs as a reranker does: float32 (n,), NaN for a pair that the plan leaves out."""
     scores = np.full(len(pairs), np.nan, dtype=np.float32)
     for batch in backend.plan(pairs).batches:
         scores[batch.positions] = backend.run(batch)

@@ -1,4 +1,4 @@
-"""What a backend is, and finding one by its name."""
+"""The protocol of a backend, and the registry that finds a backend by its name."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from ..scales import Scale
 Pair = tuple[str, str | Tokens]
 
 GROUP = "pyserini_rerank.backends"
-#: The package's own backends: a module of `backends`, and the callable there that makes one.
+#: The package's backends by name: a module of `backends`, and the callable in it that makes the backend.
 BUILT_IN = {
     "torch": ("devices_backend", "torch_backend"),
     "sentence-transformers": ("sentence_transformers_backend", "SentenceTransformersBackend"),
@@ -28,11 +28,11 @@ BUILT_IN = {
 
 
 class OutOfMemoryWarning(UserWarning):
-    """The device has less memory than the budget of tokens needs, and batches were cut."""
+    """The device has too little memory for the budget of tokens, so that its batches were cut into smaller ones."""
 
 
 class DeviceLostWarning(UserWarning):
-    """The process of one of several devices has ended, and the others do its work."""
+    """The process of one of several devices has ended, and the other devices do its work."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Batch:
     """Pairs that go through the model together."""
 
     positions: NDArray[np.intp]
-    """Their positions among the pairs that were planned, (n,)."""
+    """The positions of its pairs among the pairs that were planned, (n,)."""
     inputs: Any
-    """What the backend's `run` needs of them."""
+    """The pairs in the form that the backend's `run` reads."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The batches of some pairs, and how many of their texts were cut or are unknown."""
+    """The batches of a sequence of pairs, and how many texts were cut or are mostly unknown to the tokenizer."""
 
     batches: Sequence[Batch]
     cut_passages: int = 0
@@ -59,26 +59,29 @@ class Plan:
 class Backend(Protocol):
     """Computes the scores of pairs, in batches that it plans itself.
 
-    A backend is made by a callable ``make(name, **options)``, which an entry point of the group
-    ``pyserini_rerank.backends`` names. It may have members of `FullBackend` as well.
+    An entry point of the group ``pyserini_rerank.backends`` names a callable ``make(name, **options)``, which makes
+    the backend. A backend may have members of `FullBackend` as well.
 
     `pyserini_rerank.testing` has the tests that a backend has to pass.
     """
 
     @property
     def max_length(self) -> int:
-        """Tokens of a pair beyond which it is cut; 0 where the backend cannot know."""
+        """The number of tokens to which a pair is cut; 0 if the backend does not know it."""
 
     @property
     def fingerprint(self) -> str:
-        """Stands for all that changes the scores (weights, head, max_length, dtype); empty: they cannot be cached."""
+        """Identifies all that changes the scores (weights, head, max_length, dtype); empty if they cannot be cached."""
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Put pairs into batches. The plan has to be a function of the pairs alone, so that a run can be
-        repeated to the bit; it may be called from several threads at once."""
+        """Put pairs into batches.
+
+        The plan has to depend on the pairs alone, so that a run can be repeated to the bit. Several threads may call
+        this at once.
+        """
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch: float32 (n,), higher is better; called by no more threads at a time than it has `workers`."""
+        """Score a batch: float32 (n,), higher is better. At most `workers` threads call this at once."""
 
     def close(self) -> None:
         """Free the device."""
@@ -86,31 +89,33 @@ class Backend(Protocol):
 
 @runtime_checkable
 class FullBackend(Backend, Protocol):
-    """A backend with all members. `complete` fills in those that a backend has left out."""
+    """A backend with the optional members as well; `complete` adds the ones that a backend has left out."""
 
     @property
     def scale(self) -> Scale:
-        """What its scores are: see `pyserini_rerank.scales`; ``"logit"`` where it is left out."""
+        """The scale of the scores: see `pyserini_rerank.scales`; by default ``"logit"``."""
 
     @property
     def workers(self) -> int:
-        """How many calls of `run` may be under way, of as many threads; 1 where it is left out."""
+        """How many threads may call `run` at once; by default 1."""
 
     @property
     def vocabulary(self) -> str | None:
-        """The fingerprint of its tokenizer, as `pyserini_rerank.scoring.encoding.encoder.vocabulary` gives it; None,
-        or left out, where it takes no passages as `Tokens`."""
+        """The fingerprint of the tokenizer, as `pyserini_rerank.scoring.encoding.encoder.vocabulary` gives it.
+
+        It is None, which is the default, if the backend takes no passages as `Tokens`.
+        """
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give each text's `Tokens.ids`; only called where there is a vocabulary."""
+        """Give each text's `Tokens.ids`; called only if `vocabulary` is not None."""
 
     @property
     def description(self) -> Mapping[str, str]:
-        """What a report says of where the scores were computed: device, dtype and the like."""
+        """Where the scores are computed, for a report: device, dtype and the like."""
 
     @property
     def known_scores(self) -> int:
-        """How many scores came from a cache so far."""
+        """How many scores have come from a cache."""
 
 
 def complete(backend: Backend) -> FullBackend:
@@ -119,7 +124,7 @@ def complete(backend: Backend) -> FullBackend:
 
 
 class TextBackend:
-    """The further members of a backend that takes texts alone and runs one batch at a time."""
+    """The optional members of a backend that takes texts only and runs one batch at a time."""
 
     scale: Scale = "logit"
     workers: int = 1
@@ -135,7 +140,7 @@ class TextBackend:
 
 
 class _Completed(TextBackend):
-    """A backend with its own members, and the defaults of the others."""
+    """A backend with the members that it has, and defaults for the optional ones that it lacks."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -146,7 +151,7 @@ class _Completed(TextBackend):
 
 
 def create(name: str) -> Callable[..., Backend]:
-    """Find the maker of a backend.
+    """Find the callable that makes the backends of a name.
 
     Raises
     ------
@@ -165,34 +170,34 @@ def create(name: str) -> Callable[..., Backend]:
 
 
 def make_backend(backend: str, name: Any, options: Mapping[str, Any]) -> Backend:
-    """Make a backend of a name and its options.
+    """Make a backend for a checkpoint.
 
     Parameters
     ----------
     backend : str
         See `create`.
     name : str or path
-        The checkpoint, or what else the backend takes.
+        The checkpoint, or whatever else the backend takes, such as the URL of a server.
 
     Raises
     ------
     ValueError
         There is no such backend.
     TypeError
-        It has no such option, or needs one that was not given; the message names those that there are.
+        The backend has no such option, or needs an option that was not given; the message lists its options.
     As the backend's maker.
     """
     maker = create(backend)
     parameters = list(inspect.signature(maker).parameters.values())[1:]
-    options_there = {
+    is_needed_by_option = {
         option.name: option.default is option.empty
         for option in parameters
         if option.kind in (option.KEYWORD_ONLY, option.POSITIONAL_OR_KEYWORD)
     }
-    takes_any = any(option.kind == option.VAR_KEYWORD for option in parameters)
-    unknown = [] if takes_any else [option for option in options if option not in options_there]
-    missing = [option for option, is_needed in options_there.items() if is_needed and option not in options]
+    takes_any_option = any(option.kind == option.VAR_KEYWORD for option in parameters)
+    unknown = [] if takes_any_option else [option for option in options if option not in is_needed_by_option]
+    missing = [option for option, is_needed in is_needed_by_option.items() if is_needed and option not in options]
     if unknown or missing:
-        said = f"has no option {unknown[0]!r}" if unknown else f"needs the option {missing[0]!r}"
-        raise TypeError(f"the backend {backend!r} {said}: there are {', '.join(options_there) or 'none'}.")
+        problem = f"has no option {unknown[0]!r}" if unknown else f"needs the option {missing[0]!r}"
+        raise TypeError(f"the backend {backend!r} {problem}: there are {', '.join(is_needed_by_option) or 'none'}.")
     return maker(name, **options)

@@ -16,23 +16,23 @@ from ..arguments import count_option
 BATCH_TOKENS = {"cpu": 2048, "mps": 16_384, "cuda": 65_536}
 
 
-def device_of(given: Any) -> torch.device:
-    """Decide which device is meant: a name, or what `torch.device` takes; by default the best that is there.
+def device_of(wanted: Any) -> torch.device:
+    """Give the device that is wanted: a name, a number or a `torch.device`; None for the best one that is there.
 
-    "cuda" is the caller's current one, and stays it.
+    "cuda" is the caller's current CUDA device. It stays that one when the caller's current device changes.
 
     Raises
     ------
     ValueError, TypeError
-        There is no such device; it is several, or nothing that names one.
+        There is no such device, or the value names none, or several.
     """
-    if given is None:
-        given = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted is None:
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kinds = "there are 'cuda', 'cuda:1' and so on, 'mps' and 'cpu'."
-    if isinstance(given, bool) or not isinstance(given, str | torch.device | Integral):
-        raise TypeError(f"device={given!r} is no device: {kinds}")
-    name = str(given)  # torch has one number for a device of its own choice
-    name = f"cuda:{name}" if isinstance(given, Integral) else name
+    if isinstance(wanted, bool) or not isinstance(wanted, str | torch.device | Integral):
+        raise TypeError(f"device={wanted!r} is no device: {kinds}")
+    # A number is a CUDA device; torch would choose the kind of device itself.
+    name = f"cuda:{wanted}" if isinstance(wanted, Integral) else str(wanted)
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -50,7 +50,7 @@ def device_of(given: Any) -> torch.device:
 
 
 def _processor() -> str:
-    """Name the processor, as Linux does where it is Linux; `platform` knows no more than its family there."""
+    """Name the processor. Linux tells its model, where `platform` knows no more than its family."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -60,44 +60,45 @@ def _processor() -> str:
 
 
 def budget_of(batch_tokens: int | str, device: torch.device) -> int:
+    """Give the tokens of a batch: the number that the device's kind has for "auto"; raises ValueError."""
     if batch_tokens == "auto":
         return BATCH_TOKENS[device.type]
     return count_option(batch_tokens, "batch_tokens", "the tokens of a batch, 1 or more, or 'auto'")
 
 
-def dtype_of(given: Any, device: torch.device) -> torch.dtype:
-    """Decide which dtype is meant: a name, or torch's own; raises ValueError for another one."""
-    if given is None:
+def dtype_of(wanted: Any, device: torch.device) -> torch.dtype:
+    """Give the dtype that is wanted: a name or a `torch.dtype`; None for the device's usual one. Raises ValueError."""
+    if wanted is None:
         if device.type != "cuda":
             return torch.float32
         # Volta and Turing emulate bfloat16, slowly.
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    name = dtype_name(given)
+    name = dtype_name(wanted)
     if not isinstance(name, str) or name not in dtypes:
-        raise ValueError(f"dtype={given!r}: there are {', '.join(dtypes)}.")
+        raise ValueError(f"dtype={wanted!r}: there are {', '.join(dtypes)}.")
     return dtypes[name]
 
 
-def dtype_name(given: Any) -> Any:
-    """Give the name of torch's dtypes; anything else is given back."""
-    return str(given).removeprefix("torch.") if isinstance(given, torch.dtype) else given
+def dtype_name(dtype: Any) -> Any:
+    """Give the name of a `torch.dtype`, and anything else as it is."""
+    return str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
 
 
-def same(scores: NDArray[np.float32], others: NDArray[np.float32], dtype: torch.dtype) -> bool:
-    """Tell whether scores that were computed in a dtype differ by no more than its rounding."""
+def nearly_equal(scores: NDArray[np.float32], others: NDArray[np.float32], dtype: torch.dtype) -> bool:
+    """Tell whether two arrays of scores differ by no more than the rounding of the dtype they were computed in."""
     rounding = torch.finfo(dtype).eps ** 0.75  # 6e-6 in float32, 0.03 in bfloat16
     return np.allclose(scores, others, rounding, rounding)
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Copy an array to a device; to a GPU from pinned memory, so that nobody waits for the copy."""
+    """Copy an array to a device; to a GPU from pinned memory, so that this process does not wait for the copy."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def describe(device: torch.device, dtype: torch.dtype | str, batch_tokens: int, threads: int) -> dict[str, str]:
-    """Give what a report says of them; of the threads on a CPU alone."""
+    """Describe the device, the dtype and the size of batches for a report; of a CPU the number of threads as well."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "device": f"{device.type}: {name}" + (f", {threads} threads" if device.type == "cpu" else ""),

@@ -1,4 +1,4 @@
-"""The door to a backend: who may call it, and when it is closed."""
+"""The door to a backend: it lets calls in until it is closed, and only in the process that loaded the backend."""
 
 import os
 import threading
@@ -10,30 +10,30 @@ from .backend import Backend
 
 
 class Door:
-    """Lets calls in while a backend is open, in the process that loaded it.
+    """Lets calls of a backend in until it is closed, and only in the process that loaded the backend.
 
     Parameters
     ----------
     backend : Backend
-        Closed with the door.
+        It is closed with the door.
     name : str
-        What errors call it.
+        The reranker's name in error messages.
     """
 
     def __init__(self, backend: Backend, name: str) -> None:
         self._backend: Backend | None = backend
         self._name = name
         self._process = os.getpid()
-        self._inside: list[int] = []
-        self._left = threading.Condition()
+        self._calling_threads: list[int] = []
+        self._call_ended = threading.Condition()
         _doors.add(self)
 
     @property
     def backend(self) -> Backend:
         """The backend; raises RuntimeError once it is closed, and in a fork.
 
-        What a backend needs is not there in a fork (its threads), or is the other process's as well, which would
-        be given the answers that are meant for this one (connections to devices, servers and files).
+        A fork has none of the backend's threads. It shares the connections to devices, servers and files with its
+        parent, so that one of the two could read the answers that are meant for the other.
         """
         if os.getpid() != self._process:
             raise RuntimeError(
@@ -47,34 +47,35 @@ class Door:
 
     @contextmanager
     def entered(self) -> Iterator[Backend]:
-        """Keep it open for the time of a call; raises as `backend`."""
-        _ = self.backend  # in a fork the condition may be held for ever
-        with self._left:
+        """Keep the backend open for the time of a call; raises as `backend`."""
+        _ = self.backend  # checked first: in a fork another thread may hold the condition for ever
+        with self._call_ended:
             backend = self.backend
-            self._inside.append(threading.get_ident())
+            self._calling_threads.append(threading.get_ident())
         try:
             yield backend
         finally:
-            with self._left:
-                self._inside.remove(threading.get_ident())
-                self._left.notify_all()
+            with self._call_ended:
+                self._calling_threads.remove(threading.get_ident())
+                self._call_ended.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more, wait for the calls that are inside, and close the backend; once, and in its process.
+        """Refuse further calls, wait for the calls that are under way, and close the backend.
 
-        A signal's handler that interrupts a call does not wait for that.
+        A second call does nothing, nor does one in another process. A signal handler that has interrupted a call does
+        not wait for that call.
         """
         if os.getpid() != self._process:
             return
-        with self._left:
+        with self._call_ended:
             backend, self._backend = self._backend, None
-            self._left.wait_for(lambda: set(self._inside) <= {threading.get_ident()})
+            self._call_ended.wait_for(lambda: set(self._calling_threads) <= {threading.get_ident()})
         if backend is not None:
             backend.close()
 
 
 _doors: weakref.WeakSet[Door] = weakref.WeakSet()
-#: What a fork has from its parent is kept to its end: to free a graph there would wait for threads that it has not.
+#: A fork keeps its parent's backends as long as it lives: to free a graph would wait for threads that a fork lacks.
 _inherited: list[Backend | None] = []
 
 

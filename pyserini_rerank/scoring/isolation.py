@@ -1,9 +1,9 @@
-"""Threads that a model is loaded and computed in, where its caller's torch does not reach.
+"""Threads in which models are loaded and compute, so that the caller's settings of torch do not change a score.
 
 Much of torch's state belongs to a thread: autocast, the default device, the modes of gradients and inference, modes of
-dispatch such as FakeTensorMode, the current stream, the number of threads of OpenMP, and the pool of those, which the
-child of a fork has lost. A thread of one's own has none of the caller's. Settings of the whole process are
-ours while a model is loaded or computes, and then the caller's again.
+dispatch such as FakeTensorMode, the current stream, the number of OpenMP's threads, and their pool, which the child of
+a fork has lost. A new thread has none of the caller's state. Other settings are the whole process's: they are changed
+while a model is loaded or computes, and then put back.
 """
 
 import os
@@ -18,12 +18,13 @@ import torch
 
 from ..arguments import count_option
 
-#: A setting of the whole process: how it is read and written, and its values here, of which the first is written.
+#: A setting of the whole process: how it is read, how it is written, and the values that are left as they are. The
+#: first of these is written in the place of any other value.
 Setting = tuple[Callable[[], Any], Callable[[Any], object], tuple[Any, ...]]
 
 
-def _attribute(holder: Any, name: str, *ours: Any) -> Setting:
-    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value), ours
+def _attribute(holder: Any, name: str, *accepted: Any) -> Setting:
+    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value), accepted
 
 
 _cuda: Any = torch.backends.cuda
@@ -32,24 +33,24 @@ _mkldnn: Any = torch.backends.mkldnn
 SETTINGS: tuple[Setting, ...] = (
     (torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0,)),
-    # Products of float32 may be computed in TF32 or bfloat16, and those of half precision be added up in it.
+    # torch may compute products of float32 in TF32 or bfloat16, and add up those of half precision in half precision.
     _attribute(_cuda.matmul, "fp32_precision", "ieee", "none"),
     _attribute(_mkldnn.matmul, "fp32_precision", "ieee", "none"),
     _attribute(_cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
     _attribute(_cuda.matmul, "allow_fp16_reduced_precision_reduction", True),
     _attribute(_cuda.matmul, "allow_fp16_accumulation", False),
     _attribute(_mkldnn, "enabled", True),
-    # Which kernels of attention may be chosen from.
+    # The kernels of attention that torch may choose from.
     (_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, (True,)),
     (_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, (True,)),
     (_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, (True,)),
     (_cuda.math_sdp_enabled, _cuda.enable_math_sdp, (True,)),
 )
 _lock = threading.Lock()
-#: How many threads are inside `isolated_settings`, and the caller's values of the settings that they have changed, by
-#: the setting's number.
+#: How many threads are inside `isolated_settings`.
 _inside = 0
-_changed: dict[int, Any] = {}
+#: The caller's values of the settings that these threads have changed, by position in SETTINGS.
+_callers_values: dict[int, Any] = {}
 
 
 class IsolatedThreads:
@@ -58,11 +59,11 @@ class IsolatedThreads:
     Parameters
     ----------
     count : int
-        How many calls may be under way at once.
+        How many threads, each of which computes one call at a time.
     threads : int, optional
-        How many threads torch shares the work of a call out to, on a CPU; by default as many as the caller's.
+        How many threads torch divides the work of a call among, on a CPU; by default as many as in the caller's thread.
     device : torch.device, optional
-        The current CUDA device of the threads.
+        The device that is the current CUDA device in these threads.
     """
 
     def __init__(self, count: int = 1, threads: int | None = None, device: torch.device | None = None) -> None:
@@ -70,73 +71,73 @@ class IsolatedThreads:
         self._pool = ThreadPoolExecutor(count, "scoring", _begin, (self.threads, device))
 
     def __call__[**P, T](self, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Compute something in one of them; raises what that raises."""
+        """Call a function in one of the threads, and give its result; raises as the function."""
         try:
-            future = self._pool.submit(_apart, partial(compute, *args, **kwargs))
-        except RuntimeError:  # also when Python ends
+            future = self._pool.submit(_with_settings, partial(compute, *args, **kwargs))
+        except RuntimeError:  # the pool is closed, or Python is ending
             raise RuntimeError("this backend is closed: load it again.") from None
         return future.result()
 
     def close(self) -> None:
-        """Wait for what is under way, and end the threads."""
+        """Wait for the calls that are under way, and end the threads."""
         self._pool.shutdown()
 
 
 def load_isolated[T](load: Callable[[], T]) -> T:
-    """Load something in a thread of its own; torch's random numbers go on afterwards as if nothing had been loaded.
+    """Call `load` in a new thread, and give its result.
 
-    Ctrl-C does not wait for the end of it.
+    Torch's random numbers go on afterwards as if nothing had been loaded. Ctrl-C does not wait for the thread's end.
     """
     future: Future[T] = Future()
 
-    def work() -> None:
+    def run() -> None:
         try:
             with torch.random.fork_rng(devices=[]):
-                future.set_result(_apart(load))
+                future.set_result(_with_settings(load))
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=work, daemon=True, name="loading").start()
+    threading.Thread(target=run, daemon=True, name="loading").start()
     return future.result()
 
 
 def checked_threads(threads: int | None) -> int | None:
-    """Check the option of that name; raises ValueError."""
+    """Check the option `threads`; raises ValueError."""
     if threads is None:
         return None
     return count_option(threads, "threads", "a number of threads, or leave it out")
 
 
 def _begin(threads: int, device: torch.device | None) -> None:
-    """Settle what a new thread is like."""
-    torch.set_flush_denormal(False)  # it is inherited from the thread that starts one
-    with _lock:  # or another one that begins would take this number for the caller's
-        others = torch.get_num_threads()
-        if threads != others:
+    """Prepare a new thread for computing."""
+    torch.set_flush_denormal(False)  # a thread inherits this setting from the thread that starts it
+    with _lock:  # or another new thread would take this number for the process's
+        number_of_process = torch.get_num_threads()
+        if threads != number_of_process:
+            # This sets the number of this thread, and of all threads to come. Another thread puts the latter back.
             torch.set_num_threads(threads)
-            # That is this thread's number, and that of all threads to come: another one puts the latter back.
-            back = threading.Thread(target=torch.set_num_threads, args=(others,))
-            back.start()
-            back.join()
+            restoring = threading.Thread(target=torch.set_num_threads, args=(number_of_process,))
+            restoring.start()
+            restoring.join()
     if device is not None and device.type == "cuda":
         torch.cuda.set_device(device)
 
 
-def _apart[T](compute: Callable[[], T]) -> T:
+def _with_settings[T](compute: Callable[[], T]) -> T:
     with isolated_settings():
         return compute()
 
 
 @contextmanager
 def isolated_settings() -> Iterator[None]:
-    """Set the process's settings to ours; the last thread to leave puts the caller's back."""
+    """Give the process's settings accepted values; the last thread to leave puts the caller's values back."""
     global _inside
     with _lock:
         _inside += 1
-        for number, (read, write, ours) in enumerate(SETTINGS):
-            if (value := read()) not in ours:
-                _changed[number] = value
-                write(ours[0])
+        for number, (read, write, accepted) in enumerate(SETTINGS):
+            if (value := read()) not in accepted:
+                _callers_values[number] = value
+                write(accepted[0])
     try:
         yield
     finally:
@@ -147,18 +148,18 @@ def isolated_settings() -> Iterator[None]:
 
 
 def _put_back() -> None:
-    for number, value in _changed.items():
-        read, write, ours = SETTINGS[number]
-        if read() not in ours:  # the caller has set it anew meanwhile
+    for number, value in _callers_values.items():
+        read, write, accepted = SETTINGS[number]
+        if read() not in accepted:  # the caller has changed it meanwhile
             continue
-        write(ours[-1])  # of a precision it is that of a wider setting, where the caller's may come from
+        write(accepted[-1])  # "none" is a wider setting's precision, which may be where the caller's value came from
         if read() != value:
             write(value)
-    _changed.clear()
+    _callers_values.clear()
 
 
 def _after_fork() -> None:
-    """Leave, in a child, what its parent's threads were in."""
+    """Put the caller's settings back in a child process, where the threads that changed them do not exist."""
     global _lock, _inside
     _lock, _inside = threading.Lock(), 0
     _put_back()

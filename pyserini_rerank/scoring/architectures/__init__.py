@@ -1,1 +1,1 @@
-"""The kinds of checkpoints that the torch backend reads, a file each."""
+"""The architectures that the torch backend runs, with a module for each kind."""

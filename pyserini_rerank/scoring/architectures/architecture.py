@@ -1,4 +1,4 @@
-"""What a kind of checkpoint knows: how its files are read, what its tokens are, and what its score is."""
+"""The base of the architectures: loading a checkpoint's model, encoding its pairs, and computing their scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,27 +15,27 @@ from ..encoding.encoder import Encoder
 
 
 class Architecture(ABC):
-    """A checkpoint that is read as its authors meant it.
+    """A checkpoint's model and encoder, used as its authors use them.
 
     Parameters
     ----------
     dtype : torch.dtype
-        Of the model's body; its head is in float32.
+        The dtype of the model's body; its head is in float32.
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
+        The number of tokens to which a pair is cut; by default the number in its files, 512 at most.
 
     Attributes
     ----------
     model : torch.nn.Module
     encoder : Encoder
     facts : str
-        What of the catalogue or the options changes the scores.
+        The fields of the catalogue and the options that change the scores.
     """
 
     model: torch.nn.Module
     encoder: Encoder[Any]
     facts: str
-    #: What its scores are.
+    #: The scale of its scores.
     scale: Scale = "logit"
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None) -> None:
@@ -44,7 +44,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-        """Load the model, and give what has the embeddings and the configuration."""
+        """Load the model, and give the module that has the embeddings and the configuration."""
 
     def to(self, device: torch.device) -> None:
         """Move the model to the device that it runs on."""
@@ -52,11 +52,11 @@ class Architecture(ABC):
 
     @abstractmethod
     def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> Encoder[Any]:
-        """Make what turns pairs into tokens."""
+        """Make the encoder that turns pairs into tokens."""
 
     @abstractmethod
     def scores(self, pairs: Sequence[Any], device: torch.device) -> torch.Tensor:
-        """Score pairs that the encoder has made: float32 (n,), on the device."""
+        """Score pairs that the encoder has encoded: float32 (n,), on the device."""
 
 
 def encoder_of[E: Encoder[Any]](
@@ -66,23 +66,23 @@ def encoder_of[E: Encoder[Any]](
     make: Callable[[Checkpoint, Settings, int], E],
     most: int | None = None,
 ) -> E:
-    """Make what turns pairs into a checkpoint's tokens.
+    """Make the encoder that turns pairs into a checkpoint's tokens.
 
     Parameters
     ----------
     body : transformers.PreTrainedModel
         The module that has the embeddings and the configuration.
     max_length : int, optional
-        By default what the files say.
+        By default the length in the files.
     make : callable
-        Make it of the files' settings and a length.
+        It makes the encoder from the checkpoint, the settings in its files, and a length.
     most : int, optional
-        A graph's own limit of tokens, beside the model's.
+        The limit of tokens that a graph has, beside the model's limit.
 
     Raises
     ------
     FileNotFoundError, ValueError, TypeError
-        There is no tokenizer, or it is another model's; the model does not read pairs of `max_length` tokens.
+        There is no tokenizer, or it belongs to another model; the model does not read pairs of `max_length` tokens.
     """
     if max_length is not None:
         max_length = whole(max_length, "max_length")
@@ -99,9 +99,9 @@ def encoder_of[E: Encoder[Any]](
 
 
 def check_vocabulary(tokenizer: Tokenizer, body: Any, name: str) -> None:
-    """Check that a model has all tokens of a tokenizer; raises ValueError."""
+    """Check that a model has embeddings for all tokens of a tokenizer; raises ValueError."""
     vocabulary = body.config.vocab_size
-    if max(tokenizer.get_vocab().values()) >= vocabulary:  # on a GPU it would end the process's use of it
+    if max(tokenizer.get_vocab().values()) >= vocabulary:  # such a token would make the GPU unusable for this process
         raise ValueError(
             f"the tokenizer of {name} has tokens that its model lacks, beyond {vocabulary:,}: one of the two is "
             "damaged, or another checkpoint's."
@@ -109,19 +109,19 @@ def check_vocabulary(tokenizer: Tokenizer, body: Any, name: str) -> None:
 
 
 def first_position(body: Any) -> int:
-    """Give the position of a sequence's first token: of RoBERTa and its kind the one after that of padding."""
+    """Give the position of a sequence's first token: 0, or for RoBERTa and its kind the position after padding's."""
     padding = getattr(position_table(body), "padding_idx", None)
     return 0 if padding is None else int(padding) + 1
 
 
 def position_table(body: Any) -> torch.nn.Module | None:
-    """Find the embeddings of an encoder's absolute positions; None where it has none."""
+    """Find the embeddings of an encoder's absolute positions; None if it has none."""
     tables = (getattr(module, "position_embeddings", None) for module in body.modules())
     return next((table for table in tables if isinstance(table, torch.nn.Module)), None)
 
 
 def positions(body: Any) -> int | None:
-    """Give the number of tokens that a model has positions for; None where they are relative ones, without a limit."""
+    """Give the number of tokens that a model has positions for; None for relative positions, which have no limit."""
     # XLNet's is -1; T5 has none.
     most: int = getattr(body.config, "max_position_embeddings", None) or 0
     return most - first_position(body) if most > 0 else None
@@ -133,7 +133,7 @@ def ids_of(tokenizer: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:
     Raises
     ------
     ValueError
-        The tokenizer does not have one: it is not the checkpoint's.
+        The tokenizer lacks one of them, so it is not the checkpoint's.
     """
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
     lacking = [token for token, number in ids.items() if number is None]

@@ -13,14 +13,14 @@ from transformers.modeling_layers import GenericForSequenceClassification
 from ..checkpoints import heads, models
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import Settings
-from ..device import same, to_device
+from ..device import nearly_equal, to_device
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
 from .architecture import Architecture, first_position
 from .varlen import PackedSequences, prepare
 
 
 class FirstToken(torch.nn.Module):
-    """An encoder with a Linear layer on its first token's vector: a head that transformers has no class for."""
+    """An encoder with a Linear layer on the first token's vector: transformers has no class for such a head."""
 
     def __init__(self, body: torch.nn.Module, linear: torch.nn.Linear) -> None:
         super().__init__()
@@ -32,20 +32,20 @@ class FirstToken(torch.nn.Module):
 
 
 def pair_encoder(_: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
-    """Make what turns pairs into a classifier's tokens."""
-    facts = ("prompt", "cuts_left", "pads_left", "takes_types")
-    return PairEncoder(settings.tokenizer, max_length, **{name: getattr(settings, name) for name in facts})
+    """Make the encoder that turns pairs into a classifier's tokens."""
+    names = ("prompt", "cuts_left", "pads_left", "takes_types")
+    return PairEncoder(settings.tokenizer, max_length, **{name: getattr(settings, name) for name in names})
 
 
 class Classifier(Architecture):
-    """Query and passage go through the model as one sequence; the score is read off the labels' logits.
+    """A model that reads query and passage as one sequence; the head makes the score from the logits of its labels.
 
     Parameters
     ----------
     head : str, optional
         See `pyserini_rerank.scoring.checkpoints.heads`.
     packs : bool
-        Have the model take pairs end to end where it can; without, it stays as transformers has it.
+        Whether the model takes packed sequences if it can. If False, it stays as transformers loads it.
     """
 
     model: Any
@@ -85,7 +85,7 @@ class Classifier(Architecture):
         self.takes_types, self.takes_mask = (
             name in inspect.signature(body.forward).parameters for name in (TYPES, MASK)
         )
-        self.kinds = getattr(body.config, "type_vocab_size", 0)  # none of DeBERTa, which is given them all the same
+        self.kinds = getattr(body.config, "type_vocab_size", 0)  # 0 for DeBERTa, which takes token types all the same
         self.pad_id = getattr(body.config, "pad_token_id", None) or 0
         self.first_position = first_position(body)
         self.body = body
@@ -104,11 +104,11 @@ class Classifier(Architecture):
     def to(self, device: torch.device) -> None:
         super().to(device)
         if not self.packs:
-            self._try(device)
+            self._check_padding(device)
 
     @torch.inference_mode()
-    def _try(self, device: torch.device) -> None:
-        """Try whether padding changes a score although it is masked, as in MobileBERT and in FNet.
+    def _check_padding(self, device: torch.device) -> None:
+        """Find out whether padding changes scores although it is masked, as in MobileBERT and in FNet.
 
         Files that do not fit together fail here, and not in the first search.
         """
@@ -116,12 +116,12 @@ class Classifier(Architecture):
         with models.reading(f"the model in {folder}", folder):
             alone = torch.cat([self.scores([pair], device) for pair in pairs])
             together = self.scores(pairs, device)
-        self.encoder.of_one_length |= not same(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
+        self.encoder.of_one_length |= not nearly_equal(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
 
     def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded
-        together = [pairs] if self.packs else self.encoder.together(pairs)
-        return torch.cat([self._scores(lay_out(alike, device)) for alike in together])
+        groups = [pairs] if self.packs else self.encoder.together(pairs)
+        return torch.cat([self._scores(lay_out(group, device)) for group in groups])
 
     def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.takes_types:
@@ -137,15 +137,15 @@ class Classifier(Architecture):
         positions = np.arange(sum(lengths)) - np.repeat(starts, lengths)
         ids, types = self.encoder.join(pairs)
         if self.first_position:
-            # Such a model counts what is no padding, and "<pad>" may stand in a text.
+            # RoBERTa and its kind count positions of tokens other than padding, and "<pad>" may be in a text.
             padding = ids == self.first_position - 1
             before = np.cumsum(padding) - padding
             positions += self.first_position - (before - np.repeat(before[starts], lengths))
             positions[padding] = self.first_position - 1
-        found = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
-        inputs = {name: to_device(array[None], device) for name, array in found.items()}
+        arrays = {"input_ids": ids, "token_type_ids": types, "position_ids": positions}
+        inputs = {name: to_device(array[None], device) for name, array in arrays.items()}
         return {**inputs, "packing": PackedSequences(lengths, device)}
 
     def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
-        laid = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
-        return {name: to_device(array, device) for name, array in laid}
+        padded = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
+        return {name: to_device(array, device) for name, array in padded}

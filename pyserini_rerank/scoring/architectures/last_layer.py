@@ -1,4 +1,4 @@
-"""The last layer of an encoder for each sequence's first token alone, which is all that a classifier's head reads."""
+"""The last layer of an encoder, computed for each sequence's first token only: a classifier's head reads no other."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 def shorten(body: Any) -> bool:
-    """Have an encoder give vectors of shape (n, 1, dimension): of each sequence's first token.
+    """Make an encoder compute vectors of shape (n, 1, dimension): of each sequence's first token.
 
     Returns
     -------
     bool
-        False for an architecture that is not known here; it stays as it was.
+        False if the architecture is not known here. The encoder then stays as it was.
     """
     kind = body.config.model_type
     if kind in LAST:
@@ -24,7 +24,7 @@ def shorten(body: Any) -> bool:
 
 
 class LastLayer(torch.nn.Module, ABC):
-    """The last layer, for each sequence's first token: the keys and values are all that it needs of the others."""
+    """The last layer for each sequence's first token. Of the other tokens it computes keys and values only."""
 
     def __init__(self, layer: Any, attention: Any, query: Any, key: Any, value: Any) -> None:
         super().__init__()
@@ -32,14 +32,15 @@ class LastLayer(torch.nn.Module, ABC):
         self.heads, self.scale = (-1, attention.attention_head_size), attention.scaling
 
     def forward(self, hidden: torch.Tensor, mask: Any = None, *_: Any, packing: Any = None, **__: Any) -> torch.Tensor:
-        """Give a vector a sequence: (n, 1, dimension).
+        """Compute a vector for each sequence: (n, 1, dimension).
 
         Parameters
         ----------
         hidden : (n, length, dimension), or (1, tokens, dimension) with a `packing`
         mask : (n, 1, length, length)
-            Added to the products of queries and keys; of padded sequences.
+            It is added to the products of queries and keys; for padded sequences.
         packing : pyserini_rerank.scoring.architectures.varlen.PackedSequences, optional
+            The places of the sequences, if they lie end to end.
         """
         first = hidden[:, 0] if packing is None else hidden[0, packing.first]
         query, key, value = (
@@ -55,11 +56,11 @@ class LastLayer(torch.nn.Module, ABC):
 
     @abstractmethod
     def after(self, context: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """Do what comes after attention: (n, dimension) each."""
+        """Compute the rest of the layer after attention, of arrays (n, dimension)."""
 
 
 class BertLastLayer(LastLayer):
-    """Of BERT, ELECTRA and RoBERTa."""
+    """The last layer of BERT, ELECTRA and RoBERTa."""
 
     def __init__(self, layer: Any) -> None:
         attention = layer.attention.self
@@ -71,6 +72,8 @@ class BertLastLayer(LastLayer):
 
 
 class DistilBertLastLayer(LastLayer):
+    """The last layer of DistilBERT."""
+
     def __init__(self, layer: Any) -> None:
         attention = layer.attention
         super().__init__(layer, attention, attention.q_lin, attention.k_lin, attention.v_lin)

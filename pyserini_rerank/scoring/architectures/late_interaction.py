@@ -1,8 +1,8 @@
 """Late interaction: ColBERT's sum of each query token's best match.
 
-Facts are those of the authors' package colbert-ai 0.2.22 and of what colbertv2.0 records: queries of 32 tokens
-(`query_maxlen`), filled up with [MASK] that is not attended to (`attend_to_mask_tokens` is false), and no
-punctuation among the passage's vectors (`mask_punctuation`).
+The sources are the authors' package colbert-ai 0.2.22 and the settings stored with colbertv2.0. Queries have 32 tokens
+(`query_maxlen`): they are filled up with [MASK], which is not attended to (`attend_to_mask_tokens` is false). The
+vectors of a passage's punctuation are not compared (`mask_punctuation`).
 """
 
 import string
@@ -33,9 +33,9 @@ QUERY_MARKER, PASSAGE_MARKER = "[unused0]", "[unused1]"
 
 
 class LateInteractionEncoder(Encoder[EncodedPair]):
-    """Tokenizes queries and passages, each to a sequence of its own: [CLS], a marker, the text, [SEP].
+    """Tokenizes queries and passages separately, each as [CLS], a marker, the text, [SEP].
 
-    Queries have 32 tokens, so `max_length` is the passage's.
+    Queries always have 32 tokens, so `max_length` is the number of tokens to which a passage is cut.
     """
 
     least = 4
@@ -55,18 +55,17 @@ class LateInteractionEncoder(Encoder[EncodedPair]):
 
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
         n, m = QUERY_LENGTH - 3, self.max_length - 3
-        # As if each passage of a batch came with a query of its own, which bounds the memory in any case.
+        # The query is counted with every passage, though a batch has it once: its memory is limited in any case.
         length = min(len(passage), m) + 3 + QUERY_LENGTH
-        cut = self.kept(query, n), self.kept(passage, m)
-        return EncodedPair(*cut, length, len(query) > n, len(passage) > m)
+        return EncodedPair(self.kept(query, n), self.kept(passage, m), length, len(query) > n, len(passage) > m)
 
     def pad_queries(self, queries: Sequence[bytes]) -> Padded:
-        """Lay queries out, each given as its int32 ids' bytes: ids and attention mask, each (n, 32)."""
+        """Lay out queries, which are the bytes of their int32 ids: ids and attention mask, each (n, 32)."""
         ids = [np.frombuffer(query, dtype=np.int32) for query in queries]
         return self._pad(ids, self.query_marker, self.mask, QUERY_LENGTH)
 
     def pad_passages(self, pairs: Sequence[EncodedPair], pad_id: int) -> Padded:
-        """Lay passages out: ids and attention mask, each (n, longest)."""
+        """Lay out passages: ids and attention mask, each (n, longest)."""
         passages = [pair.passage for pair in pairs]
         return self._pad(passages, self.passage_marker, pad_id, max(map(len, passages)) + 3)
 
@@ -80,9 +79,9 @@ class LateInteractionEncoder(Encoder[EncodedPair]):
 
 
 class LateInteraction(Architecture):
-    """Query and passage go through the model apart; the score adds up the query tokens' best cosines.
+    """A model that reads query and passage separately; the score is the sum of the query tokens' best cosines.
 
-    It lies between -32 and 32. Each distinct query of a batch goes through the model once.
+    It is from -32 to 32. Each distinct query of a batch goes through the model once.
     """
 
     model: Any
@@ -106,7 +105,7 @@ class LateInteraction(Architecture):
         passages = self._vectors(ids, mask, device)
         compared = to_device((mask == 1) & ~np.isin(ids, self.encoder.punctuation), device)
         cosines = passages @ queries[[rows[key] for key in keys]].transpose(1, 2)
-        # [CLS], the marker and [SEP] are always among those that are compared.
+        # [CLS], the marker and [SEP] are always compared, so that no maximum is over nothing.
         return cosines.masked_fill(~compared[:, :, None], -torch.inf).amax(1).sum(1)
 
     def _vectors(self, ids: NDArray[np.int64], mask: NDArray[np.int64], device: torch.device) -> torch.Tensor:

@@ -17,14 +17,15 @@ from .architecture import Architecture, ids_of
 
 
 class Prompted(Architecture):
-    """The score is the logit of the relevant answer minus that of the irrelevant one.
+    """A language model with a prompt. The score is the logit of the relevant answer minus that of the irrelevant one.
 
-    It orders as the authors' softmax over the two does without saturating, and its sigmoid is that softmax.
+    It orders passages as the authors' softmax of the two logits does but does not saturate, and its sigmoid is that
+    softmax.
     """
 
     model: Any
     encoder: PromptEncoder
-    #: Which of transformers' classes loads it.
+    #: The class of transformers that loads the model.
     auto: Any
 
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -34,7 +35,7 @@ class Prompted(Architecture):
 
     def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PromptEncoder:
         answers = ids_of(settings.tokenizer, checkpoint.row.answers, checkpoint.name)
-        # Of the vocabulary's 30,000 to 150,000 logits two are needed.
+        # Only two of the vocabulary's 30,000 to 150,000 logits are needed.
         self.model.lm_head = models.linear_of(self.model.lm_head.weight[answers].detach())
         template = checkpoint.row.template
         return PromptEncoder(settings.tokenizer, max_length, template, cuts_left=settings.cuts_left)
@@ -50,25 +51,25 @@ class Prompted(Architecture):
 
 
 class Seq2Seq(Prompted):
-    """An encoder reads the prompt, and the first token that the decoder would write is the answer."""
+    """A model whose encoder reads the prompt; the answer is the first token that its decoder would write."""
 
     auto = AutoModelForSeq2SeqLM
 
     def _logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         start = torch.full_like(ids[:, :1], self.model.config.decoder_start_token_id)
-        # The model's own forward, which knows whether T5 scales what goes into its head.
+        # The model's forward is called, since it knows whether T5 scales the vectors before the head.
         answer = self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=start, use_cache=False)
         logits: torch.Tensor = answer.logits[:, 0]
         return logits
 
 
 class Decoder(Prompted):
-    """The token that would follow the prompt is the answer."""
+    """A model with a decoder alone; the answer is the token that would follow the prompt."""
 
     auto = AutoModelForCausalLM
 
     def _logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        # No token sees those after it, so padding on the right needs no mask, and attention is faster without.
+        # No token sees the ones after it, so padding on the right needs no mask. Attention is faster without a mask.
         hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         last = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
         logits: torch.Tensor = self.model.lm_head(last)

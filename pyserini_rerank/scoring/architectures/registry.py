@@ -1,4 +1,4 @@
-"""The kinds of checkpoints that the torch backend reads, a file each."""
+"""The registry of architectures: which one reads a checkpoint."""
 
 import torch
 
@@ -11,17 +11,17 @@ from .late_interaction import LateInteraction
 from .prompted import Decoder, Seq2Seq
 
 FAMILIES: dict[str, type[Architecture]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "late": LateInteraction}
-#: How the names of the classes end that these are saved from; what no name says is a classifier.
+#: The family of a checkpoint by the end of the name of its class. A checkpoint of any other class is a classifier.
 ARCHITECTURES = {"ForConditionalGeneration": "seq2seq", "ForCausalLM": "decoder", "HF_ColBERT": "late"}
 
 
 def family_of(checkpoint: Checkpoint) -> str | None:
-    """Tell a checkpoint's family; None for a classifier.
+    """Find a checkpoint's family; None for a classifier.
 
     Raises
     ------
     ValueError
-        It is of another family than the catalogue says, or of one that has to be known.
+        It is of another family than its row says, or of a family whose checkpoints need a row, and has none.
     """
     row, architecture = checkpoint.row, models.architecture(checkpoint)
     family = next((kind for ending, kind in ARCHITECTURES.items() if architecture.endswith(ending)), None)
@@ -40,20 +40,20 @@ def family_of(checkpoint: Checkpoint) -> str | None:
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Architecture:
-    """Load a checkpoint as its family does.
+    """Load a checkpoint with the architecture of its family.
 
     Parameters
     ----------
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
+        The number of tokens to which a pair is cut; by default the number in its files, 512 at most.
     head : str, optional
-        See `pyserini_rerank.scoring.checkpoints.heads`; of classifiers only.
+        See `pyserini_rerank.scoring.checkpoints.heads`; for classifiers only.
 
     Raises
     ------
     ValueError
-        As `family_of`; a head for what has none; a `max_length` that the model does not have.
-    As `pyserini_rerank.scoring.checkpoints.models.load_model` and `load_tokenizer`.
+        As `family_of`; there is a `head` for a checkpoint that is no classifier; `max_length` is out of range.
+    As `pyserini_rerank.scoring.checkpoints.models.load_model` and `settings.load_settings`.
     """
     family = family_of(checkpoint)
     if family is None:

@@ -1,7 +1,7 @@
-"""Sequences of different lengths end to end through transformers' encoders: nothing is padded, nothing is masked.
+"""Packed sequences: sequences of different lengths go end to end through transformers' encoders, without padding.
 
-Every layer but attention works on tokens one by one, so that it does not matter to it whose they are. Attention is
-given to transformers as an implementation of its own, which keeps each sequence to itself.
+Every layer but attention computes each token by itself, no matter which sequence the token belongs to. Attention is
+registered with transformers as a further implementation, in which a token sees the tokens of its own sequence only.
 """
 
 from collections.abc import Sequence
@@ -21,21 +21,22 @@ ATTENTION = "pyserini_rerank_packed"
 
 
 class PackedSequences:
-    """Where sequences lie that were put end to end.
+    """The places of sequences that lie end to end.
 
     Parameters
     ----------
     lengths : sequence of int, (n,)
-        Those of the same length should stand together, as `batches.batch_by_length` puts them.
+        Equal lengths should be neighbours, as `batches.batch_by_length` orders them, since they are computed together.
     device : torch.device
 
     Attributes
     ----------
     first : int64 tensor, (n,)
-        Where each sequence's first token lies.
+        The position of each sequence's first token.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        #: Neighbours of equal length: the length, and how many there are.
         self.runs = [(length, len(list(of_length))) for length, of_length in groupby(lengths)]
         self.longest = max(lengths)
         # Older devices have no FlashAttention.
@@ -51,10 +52,10 @@ class PackedSequences:
         Parameters
         ----------
         query : (tokens, heads, dimension) or (n, heads, dimension)
-            Of all tokens, or of each sequence's first one.
+            The queries of all tokens, or only of each sequence's first token.
         key, value : (tokens, heads, dimension)
         window : int, optional
-            How many tokens away a token sees; by default all. Not for first tokens alone.
+            How many tokens to either side a token sees; by default all. Not supported for first tokens alone.
 
         Returns
         -------
@@ -64,24 +65,25 @@ class PackedSequences:
         if self.flash and query.dtype != torch.float32:
             queries = torch.arange(len(self.bounds), dtype=torch.int32, device=query.device) if firsts else self.bounds
             sees = -1 if window is None else window
-            return varlen_attn(  # type: ignore[return-value]  # a tuple is what return_aux asks for
+            return varlen_attn(  # type: ignore[return-value]  # it is a tuple only with return_aux
                 query, key, value, queries, self.bounds, 1 if firsts else self.longest, self.longest,
                 scale=scale, window_size=(sees, sees),
             )  # fmt: skip
-        parts, asked, start = [], 0, 0
+        parts, query_start, start = [], 0, 0
         for length, count in self.runs:
-            asking, stop = 1 if firsts else length, start + count * length
-            queries = query[asked : (asked := asked + count * asking)].view(count, asking, *shape)
+            per_sequence, stop = 1 if firsts else length, start + count * length
+            query_stop = query_start + count * per_sequence
+            queries = query[query_start:query_stop].view(count, per_sequence, *shape)
             keys, values = (part[start:stop].view(count, length, *shape) for part in (key, value))
             mask = None
-            if window is not None and window < length - 1:  # else all see all
-                at = torch.arange(length, device=query.device)
-                mask = (at[:, None] - at).abs() <= window
+            if window is not None and window < length - 1:  # otherwise every token sees every other
+                positions = torch.arange(length, device=query.device)
+                mask = (positions[:, None] - positions).abs() <= window
             attended = scaled_dot_product_attention(
                 queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=scale
             )
             parts.append(attended.transpose(1, 2).flatten(0, 1))
-            start = stop
+            query_start, start = query_stop, stop
         return torch.cat(parts)
 
     def mean(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -93,22 +95,24 @@ class PackedSequences:
 
 
 def prepare(body: Any) -> bool:
-    """Have an encoder take packed sequences: ``body(ids, position_ids=..., packing=...)``, all (1, tokens).
+    """Make an encoder take packed sequences: ``body(ids, position_ids=..., packing=...)``, all (1, tokens).
 
-    It then gives vectors of shape (n, 1, dimension), one a sequence, which a classifier's head takes as it takes
-    padded ones.
+    Its vectors then have the shape (n, 1, dimension), one for each sequence. A classifier's head reads them as it reads
+    those of padded sequences.
 
     Returns
     -------
     bool
-        False for an architecture that is not known here, or where transformers takes no implementation of attention
-        but its own; it stays as it was.
+        False if the architecture is not known here, or if transformers takes no further implementation of attention.
+        The encoder then stays as it was.
     """
     kind = body.config.model_type
-    if kind not in ("modernbert", *LAST) or getattr(body.config, "is_decoder", False):  # no token sees those after it
+    if kind not in ("modernbert", *LAST) or getattr(
+        body.config, "is_decoder", False
+    ):  # a decoder's token does not see the ones after it
         return False
     body.set_attn_implementation(ATTENTION)
-    # Where transformers cannot read its own source, it logs that it leaves attention as it is, which would take all
+    # If transformers cannot read its own source, it only logs that it keeps its attention, which would take all
     # sequences for one.
     if body.config._attn_implementation != ATTENTION:
         return False
@@ -120,7 +124,7 @@ def prepare(body: Any) -> bool:
 
 
 def _one_vector(body: Any, _: Any, inputs: dict[str, Any], output: Any) -> Any:
-    """Reduce ModernBERT's vectors as its head would reduce them, to one a sequence."""
+    """Reduce ModernBERT's vectors to one for each sequence, as its head would."""
     packing, [vectors] = inputs["packing"], output.last_hidden_state
     mean = body.config.classifier_pooling == "mean"
     output.last_hidden_state = (packing.mean(vectors) if mean else vectors[packing.first])[:, None]
@@ -131,8 +135,8 @@ def _attention(
     module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: None, *,
     packing: PackedSequences, scaling: float, sliding_window: int | None = None, **_: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
-    """Attend as transformers asks an implementation to: (1, heads, tokens, dimension) to (1, tokens, heads, …)."""
-    # ModernBERT counts the token itself.
+    """Compute attention behind transformers' interface: (1, heads, tokens, dimension) to (1, tokens, heads, …)."""
+    # ModernBERT's window counts the token itself.
     window = None if sliding_window is None else sliding_window - 1
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     return packing.attend(query, key, value, scaling, window)[None], None

@@ -1,7 +1,7 @@
-"""Scores that were computed before, kept on disk.
+"""The cache of scores: a backend that keeps the scores of another one on disk.
 
-Do not use it to hide a slow first run: a look-up costs about as much as tokenizing. It pays when the
-same pairs come again: another depth, another first stage, an experiment that was interrupted.
+It does not make a first run faster, since a look-up costs about as much as tokenizing. It pays when the
+same pairs come again: at another depth, after another first stage, in an experiment that was interrupted.
 """
 
 import logging
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 
 class CachedBackend:
-    """A backend that looks scores up before it computes them: has the interface of the one that it wraps.
+    """A backend that looks scores up before it has another backend compute them.
 
-    The batches are those of the backend below. One of which all scores are known is not run; of the others
-    every row is run again, so that no score depends on what was known, but the known ones are kept: a run
-    that was interrupted goes on to the same bits. Several processes may share a cache.
+    The other backend plans the batches. A batch is not run if all its scores are known. Otherwise every row of
+    it is run, so that no score depends on which scores were known; the known scores are given as they were.
+    So a run that was interrupted goes on to the same bits. Several processes may share a cache.
 
     Parameters
     ----------
     backend : Backend
-        It has to have a `fingerprint`, which stands for all that changes its scores.
+        It needs a `fingerprint`, which identifies all that changes its scores.
     folder : path
-        Where the scores are kept; made if it is not there.
+        The folder of the scores; it is made if it is not there.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class CachedBackend:
         self.vocabulary, self.scale, self.workers = full.vocabulary, full.scale, full.workers
         self.store = ScoreStore(folder)
         log.debug("score cache %s is open, with scores of the fingerprint %s among others", folder, self.fingerprint)
-        #: How many scores were known.
+        #: How many scores have come from the cache.
         self.known_scores = 0
         self._lock = threading.Lock()
 
@@ -90,7 +90,7 @@ class CachedBackend:
 
 
 def _key(salt: bytes, pair: Pair) -> bytes:
-    """Hash a pair to 128 bits; the salt is a hash of the fingerprint. Tokens have keys of a kind of their own."""
+    """Hash a pair to 128 bits; the salt is a hash of the fingerprint. A text and `Tokens` never have the same key."""
     query, passage = pair[0].encode(), pair[1]
     if isinstance(passage, str):
         kind, content = b"", passage.encode()

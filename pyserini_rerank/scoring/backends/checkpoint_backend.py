@@ -1,4 +1,4 @@
-"""What backends share that tokenize pairs themselves."""
+"""The common part of the backends that tokenize pairs themselves."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,7 +11,7 @@ from ..encoding.encoder import Encoder, vocabulary
 
 
 class CheckpointBackend:
-    """Plans batches with a checkpoint's own tokenizer, and knows its files.
+    """Plans batches with a checkpoint's tokenizer, and gives the fingerprint of its files.
 
     Parameters
     ----------
@@ -20,14 +20,14 @@ class CheckpointBackend:
     budget : int
         Tokens of a batch.
     facts : str
-        What changes the scores beside the checkpoint's files and how the catalogue has them read.
+        All that changes the scores, apart from the checkpoint's files and its row of the catalogue.
     """
 
     scale: Scale = "logit"
     workers: int = 1
     known_scores: int = 0
     threads: int
-    """How many compute, on a CPU."""
+    """The number of threads that compute on a CPU."""
 
     def __init__(self, checkpoint: Checkpoint, encoder: Encoder[Any], budget: int, facts: str) -> None:
         self.encoder = encoder
@@ -37,19 +37,19 @@ class CheckpointBackend:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the checkpoint's files and of what else changes its scores: head, max_length, dtype."""
+        """A hash of all that changes the scores: the checkpoint's files, head, max_length, dtype."""
         return fingerprint_of(self.checkpoint, self._facts)
 
     @cached_property
     def vocabulary(self) -> str | None:
-        """The tokenizer's fingerprint, which says whose `Tokens` it takes; None where it takes texts only."""
+        """The tokenizer's fingerprint, which `Tokens` of passages have to match; None if it takes texts only."""
         return vocabulary(self.encoder.tokenizer) if self.encoder.takes_tokens else None
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give texts' tokens as `Tokens` has them."""
+        """Give each text's `Tokens.ids`."""
         return [ids.astype("<i4").tobytes() for ids in self.encoder.tokenize(texts)]
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Tokenize pairs and put those of similar length together."""
+        """Tokenize pairs, and put pairs of similar length into a batch."""
         encoded = self.encoder.encode(pairs)
         return self.encoder.plan(pairs, encoded, encoded, self.budget)

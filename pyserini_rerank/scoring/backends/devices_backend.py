@@ -1,4 +1,4 @@
-"""Several devices of one machine: a process for each, and the batches of a plan go to whichever is free."""
+"""Several devices of one machine: each has a process, and a batch goes to a device that is free."""
 
 import inspect
 import logging
@@ -45,19 +45,19 @@ def torch_backend(
     return DevicesBackend(name, devices, options)
 
 
-def devices_of(given: Any) -> list[Any]:
-    """Give the devices that `device` names: None for the best there is.
+def devices_of(device: Any) -> list[Any]:
+    """List the devices that the option `device` names; a None in the list is the best device that is there.
 
     Raises
     ------
     ValueError
-        It is an empty list.
+        The option is an empty list.
     """
-    if isinstance(given, str):
-        return [name.strip() for name in given.split(",")]
-    if not isinstance(given, Iterable):
-        return [given]
-    devices = list(given)
+    if isinstance(device, str):
+        return [name.strip() for name in device.split(",")]
+    if not isinstance(device, Iterable):
+        return [device]
+    devices = list(device)
     if not devices:
         raise ValueError("device=[]: name a device, or several.")
     return devices
@@ -67,24 +67,24 @@ torch_backend.__signature__ = inspect.signature(TorchBackend)  # type: ignore[at
 
 
 class DevicesBackend:
-    """The torch backend on several devices; each batch's scores have the same bits as on one of them.
+    """The torch backend on several devices; the scores of a batch have the same bits as on one device.
 
-    The first device is this process's, which makes the plans as well; each further one has a process of its own, that
-    is spawned: a fork would not survive CUDA nor Java. So a script that loads it needs the usual
+    This process makes the plans and computes on the first device. Each further device has a process of its own, which
+    is spawned, since neither CUDA nor Java survives a fork. So a script that loads this backend needs the usual
     ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     name : str or path
     devices : sequence of str or torch.device
-        They have to be of one kind, so that a score does not depend on which of them was free.
+        They have to be equal, so that a score does not depend on which of them was free.
     options : dict
         See `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
 
     Raises
     ------
     ValueError, TypeError
-        There are no such devices, or different ones.
+        A device is not there, or the devices are not equal.
     RuntimeError
         A process ended before it had loaded the checkpoint.
     As `pyserini_rerank.load`.
@@ -94,19 +94,19 @@ class DevicesBackend:
 
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
         devices = [str(device_of(device)) for device in devices]
-        # The plans are made here.
-        of_others = {key: value for key, value in options.items() if key != "processes"}
-        self.others = [_Other(name, device, of_others) for device in devices[1:]]
+        # The further devices make no plans.
+        further_options = {key: value for key, value in options.items() if key != "processes"}
+        self.device_processes = [_DeviceProcess(name, device, further_options) for device in devices[1:]]
         try:
             self.backend = TorchBackend(name, device=devices[0], **options)
-            for other in self.others:
+            for process in self.device_processes:
                 try:
-                    description = other.receive()
+                    description = process.receive()
                 except EndedError as ended:
                     raise RuntimeError(f'{ended} In a script, load under `if __name__ == "__main__":`.') from None
                 if description != self.description:
                     raise ValueError(
-                        f"{other.device} is another device than {devices[0]} ({self.description['device']}), and a "
+                        f"{process.device} is another device than {devices[0]} ({self.description['device']}), and a "
                         "score would depend on which of them was free: name equal ones."
                     )
         except BaseException:
@@ -114,10 +114,12 @@ class DevicesBackend:
             raise
         self.max_length, self.scale = self.backend.max_length, self.backend.scale
         self.workers = len(devices)
-        self._free: queue.SimpleQueue[TorchBackend | _Other] = queue.SimpleQueue()  # in it are those that live
+        self._free: queue.SimpleQueue[TorchBackend | _DeviceProcess] = (
+            queue.SimpleQueue()
+        )  # the devices that are idle and not lost
         self._free.put(self.backend)
-        for other in self.others:
-            self._free.put(other)
+        for process in self.device_processes:
+            self._free.put(process)
 
     @property
     def fingerprint(self) -> str:
@@ -138,23 +140,23 @@ class DevicesBackend:
         return self.backend.plan(pairs)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch on a device that is free, or wait for one.
+        """Score a batch on a free device; wait until one is free.
 
-        Where the device's process ends meanwhile, another device scores the batch, and the lost one gets no further
-        batch. This process's own device is never lost. Raises as `TorchBackend.run`.
+        If the device's process ends meanwhile, another device scores the batch, and the lost device gets no further
+        batch. The device of this process is never lost. Raises as `TorchBackend.run`.
         """
         while True:
-            one = self._free.get()
+            device = self._free.get()
             try:
-                scores = one.run(batch)
+                scores = device.run(batch)
             except EndedError as ended:
                 log.debug("%s", ended)
                 warn(f"{ended} The other devices go on without it.", DeviceLostWarning)
             except BaseException:
-                self._free.put(one)
+                self._free.put(device)
                 raise
             else:
-                self._free.put(one)
+                self._free.put(device)
                 return scores
 
     def close(self) -> None:
@@ -163,37 +165,37 @@ class DevicesBackend:
         self.backend.close()
 
     def _end(self) -> None:
-        for other in self.others:
-            other.end()
+        for process in self.device_processes:
+            process.end()
 
 
 class EndedError(RuntimeError):
     """The process of a device has ended."""
 
 
-class _Other:
-    """A device with a process of its own, which ends with this object."""
+class _DeviceProcess:
+    """A device with its own process, which ends with this object."""
 
     def __init__(self, name: str | os.PathLike[str], device: str, options: dict[str, Any]) -> None:
         from torch import get_num_threads
 
         self.device = device
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        work = (theirs, name, device, options, options.get("threads") or get_num_threads())
-        self.process = context.Process(target=_serve, args=work, daemon=True, name=f"pyserini-rerank {device}")
+        self._connection, far_end = context.Pipe()
+        arguments = (far_end, name, device, options, options.get("threads") or get_num_threads())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True, name=f"pyserini-rerank {device}")
         self.process.start()
-        theirs.close()  # so that the process's end shows at this one
+        far_end.close()  # so that this end notices when the process ends
         self.end = weakref.finalize(self, _end, self.process, self._connection, os.getpid())
-        self._owes = False
+        self._answer_is_due = False
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        if self._owes:  # an answer that Ctrl-C has kept its caller from
+        if self._answer_is_due:  # Ctrl-C interrupted the call before, which has left its answer unread
             with suppress(Exception):
                 self.receive()
-        with suppress(OSError):  # it has died: receive() tells
+        with suppress(OSError):  # the process has died, which receive() reports
             self._connection.send(batch)
-        self._owes = True
+        self._answer_is_due = True
         scores: NDArray[np.float32] = self.receive()
         return scores
 
@@ -205,18 +207,18 @@ class _Other:
         EndedError
             The process has died.
         Exception
-            What it has raised.
+            The exception that the process has raised.
         """
         try:
-            answer, said = self._connection.recv()
+            answer, caught = self._connection.recv()
         except (EOFError, OSError):
             self.process.join()
             raise EndedError(
                 f"the process of {self.device} has ended (exit code {self.process.exitcode}): was it killed, or is "
                 "there no memory left?"
             ) from None
-        self._owes = False
-        for warning in said:
+        self._answer_is_due = False
+        for warning in caught:
             warn(warning)
         if isinstance(answer, Exception):
             raise answer
@@ -224,7 +226,7 @@ class _Other:
 
 
 def _end(process: Any, connection: Connection, parent: int) -> None:
-    """End a process; a fork of its parent leaves it alone."""
+    """End a process; do nothing in a fork of its parent."""
     if os.getpid() == parent:
         process.terminate()
         process.join()
@@ -234,12 +236,12 @@ def _end(process: Any, connection: Connection, parent: int) -> None:
 def _serve(
     connection: Connection, name: str | os.PathLike[str], device: str, options: dict[str, Any], threads: int
 ) -> None:
-    """Load the checkpoint, say what the device is, and score batches until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
+    """Load the checkpoint, send the description of the device, and score batches until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent, which then ends this process
     import torch
 
-    torch.set_num_threads(threads)  # a score's last bit may depend on them
-    with suppress(EOFError, OSError):  # the other end is closed, or its process has died
+    torch.set_num_threads(threads)  # the last bit of a score may depend on it
+    with suppress(EOFError, OSError):  # the parent has closed its end, or has died
         try:
             backend = TorchBackend(name, device=device, **options)
         except Exception as error:
@@ -248,9 +250,9 @@ def _serve(
         connection.send((backend.description, []))
         while True:
             batch = connection.recv()
-            with warnings.catch_warnings(record=True) as said:
+            with warnings.catch_warnings(record=True) as caught:
                 try:
                     answer: Any = backend.run(batch)
                 except Exception as error:
                     answer = error
-            connection.send((answer, [warning.message for warning in said]))
+            connection.send((answer, [warning.message for warning in caught]))

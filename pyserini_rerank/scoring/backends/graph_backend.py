@@ -1,4 +1,4 @@
-"""What the backends share that run a sequence classifier as a graph, on the CPU: ONNX Runtime and OpenVINO."""
+"""The common part of the backends that run a sequence classifier as a graph on the CPU: ONNX Runtime and OpenVINO."""
 
 import logging
 import os
@@ -31,11 +31,11 @@ from .checkpoint_backend import CheckpointBackend
 log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
-#: The dtype in which the weights of matrix products are 8-bit integers, each group of which shares a scale.
+#: The dtype in which the weights of matrix products are 8-bit integers, with one scale for each group of weights.
 INT8 = "int8"
-#: What an export's configuration says of it.
+#: The key in an export's configuration that tells whether padding changes scores although it is masked.
 PADDING_COUNTS = "padding_counts"
-#: What exporters call the output that is wanted.
+#: The name that exporters give to the output with the logits.
 LOGITS = "logits"
 
 
@@ -44,27 +44,27 @@ class Input(NamedTuple):
 
     name: str
     shape: Sequence[int | None]
-    """None where any number will do."""
+    """None for a dimension of any size."""
     dtype: Any
-    """NumPy's."""
+    """A dtype of NumPy."""
 
 
 def logits_among(outputs: Sequence[Collection[str]]) -> int:
-    """Find the logits among a graph's outputs: the output that is called so, or the only one.
+    """Find the output with the logits: the output of that name, or the only one.
 
     Raises
     ------
     ValueError
-        There are others, and none is called so.
+        There are several outputs, and none has that name.
     """
-    called = [number for number, names in enumerate(outputs) if LOGITS in names]
-    if not called and len(outputs) > 1:
+    named = [position for position, names in enumerate(outputs) if LOGITS in names]
+    if not named and len(outputs) > 1:
         raise ValueError(f"its outputs are {', '.join(min(names) for names in outputs)}, and none is called {LOGITS}")
-    return called[0] if called else 0
+    return named[0] if named else 0
 
 
 class Logits(torch.nn.Module):
-    """A classifier as a function of named tensors: int64 (n, length) each, to logits (n, labels)."""
+    """A classifier as a function from named tensors, int64 (n, length) each, to logits (n, labels)."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Logits(torch.nn.Module):
 
 
 class GraphBackend(CheckpointBackend, ABC):
-    """Scores pairs with a sequence classifier's graph; a checkpoint is exported on first use, into the user's cache.
+    """Scores pairs with a sequence classifier's graph; the first use of a checkpoint exports it into the user's cache.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class GraphBackend(CheckpointBackend, ABC):
     dtype : str
         One of the backend's `dtypes`; ``"int8"`` is for checkpoints alone.
     threads : int, optional
-        Threads that compute; by default as many as torch has when it is loaded. On a machine that others use fewer may
-        be faster.
+        Threads that compute; by default as many as torch has when the backend is loaded. On a shared machine fewer
+        threads may be faster.
     max_length, batch_tokens, head, known_as
         As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
 
@@ -99,10 +99,10 @@ class GraphBackend(CheckpointBackend, ABC):
     OSError
         There is no such file or folder, it holds no checkpoint, or the hub cannot be reached.
     ValueError
-        It is no sequence classifier, cannot be read, or needs `head`; an option is out of range.
+        The checkpoint is no sequence classifier, cannot be read, or needs `head`; an option is out of range.
     """
 
-    #: Its name, and that of the file that it exports to.
+    #: The backend's name, and the name of the file that it exports to.
     kind: str
     file: str
     dtypes: tuple[str, ...]
@@ -123,29 +123,29 @@ class GraphBackend(CheckpointBackend, ABC):
         if dtype not in self.dtypes:
             raise ValueError(f"dtype={dtype!r}: this backend has {', '.join(self.dtypes)}.")
         self.dtype = dtype
-        budget, given = budget_of(batch_tokens, CPU), Path(name).expanduser()
-        is_graph = given.suffix == ".onnx"
+        budget, path = budget_of(batch_tokens, CPU), Path(name).expanduser()
+        is_graph = path.suffix == ".onnx"
         if is_graph and dtype == INT8:
             raise ValueError(f"dtype='int8' is for checkpoints, and the file {name} is run as it is: leave dtype out.")
-        if is_graph and not given.is_file():
+        if is_graph and not path.is_file():
             raise FileNotFoundError(f"the file {name} is not there: name an .onnx file, a checkpoint or its folder.")
-        checkpoint = resolve(bundled.folder_of(given) if is_graph else name, known_as)
+        checkpoint = resolve(bundled.folder_of(path) if is_graph else name, known_as)
         if family_of(checkpoint):
             raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
         head = head or checkpoint.row.head
-        graph = given if is_graph else load_isolated(lambda: self._exported(checkpoint, head))
+        graph = path if is_graph else load_isolated(lambda: self._exported(checkpoint, head))
         self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
         self.pad_id = getattr(self.config, "pad_token_id", None) or 0
         with models.reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
             body = load_isolated(lambda: _without_weights(self.config))
         with models.reading(f"the graph {graph}", graph):
             self.inputs, self.compute = self._open(graph)
-        if foreign := sorted({given.name for given in self.inputs} - set(INPUTS)):
-            raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is none of a sequence classifier.")
-        # Most graphs take any number of pairs of any length, but one may have been exported with a fixed one.
-        self.rows, self.columns = (_fixed(given.shape[axis] for given in self.inputs) for axis in (0, 1))
+        if foreign := sorted({graph_input.name for graph_input in self.inputs} - set(INPUTS)):
+            raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is no graph of a sequence classifier.")
+        # Most graphs take any number of pairs of any length, but a graph may have been exported with fixed sizes.
+        self.rows, self.columns = (_fixed(graph_input.shape[axis] for graph_input in self.inputs) for axis in (0, 1))
         encoder = encoder_of(checkpoint, body, max_length, pair_encoder, self.columns)
-        if MASK not in {given.name for given in self.inputs}:
+        if MASK not in {graph_input.name for graph_input in self.inputs}:
             if self.columns:
                 raise ValueError(f"the graph {graph} has one length and no {MASK}: padding would count as text.")
             encoder.of_one_length = True
@@ -154,7 +154,7 @@ class GraphBackend(CheckpointBackend, ABC):
             labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
         head = heads.choose(head, labels, str(name))
         self.head = heads.HEADS[head]
-        # With its external data, where there is any.
+        # The pattern includes the files of external data that a graph may have.
         of_graph = fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
         facts = f"{head} {encoder.max_length} {self.dtype} {self.kind} {of_graph}"
         super().__init__(checkpoint, encoder, budget, facts)
@@ -162,22 +162,24 @@ class GraphBackend(CheckpointBackend, ABC):
 
     @abstractmethod
     def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
-        """Write a model as a graph of any batch and any length; `inputs` is an example of both."""
+        """Write a model as a graph for batches of any size and length; `inputs` is an example batch."""
 
     @abstractmethod
     def _quantize(self, graph: Path, file: Path) -> None:
-        """Write a graph again, with the weights of its matrix products in int8."""
+        """Write a copy of a graph that has the weights of its matrix products in int8."""
 
     @abstractmethod
     def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
-        """Read a graph: its inputs, and what gives the logits of their arrays."""
+        """Read a graph: give its inputs, and the function from their arrays to the logits."""
 
     def _exported(self, checkpoint: Checkpoint, head: str | None) -> Path:
+        """Give the graph of a checkpoint in the backend's dtype; export and quantize it on first use."""
+
         def make(folder: Path) -> None:
             log.info("exporting %s to a graph ...", checkpoint.name)
             classifier = Classifier(checkpoint, torch.float32, None, head, packs=False)
             classifier.to(CPU)
-            # The fused kernel gives NaN in OpenVINO where ModernBERT's window holds padding alone.
+            # In OpenVINO the fused kernel gives NaN if ModernBERT's window holds nothing but padding.
             classifier.body.set_attn_implementation("eager")
             shorten(classifier.body)
             classifier.body.config.use_cache = False
@@ -185,7 +187,7 @@ class GraphBackend(CheckpointBackend, ABC):
             inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
             if not classifier.takes_types:
                 del inputs["token_type_ids"]
-            with warnings.catch_warnings():  # of the exporters, about transformers' code and their own
+            with warnings.catch_warnings():  # the exporters warn of transformers' code and of their own
                 warnings.simplefilter("ignore")
                 try:
                     self._export(Logits(classifier.model).eval(), inputs, folder / self.file)
@@ -197,7 +199,7 @@ class GraphBackend(CheckpointBackend, ABC):
                         f"{checkpoint.name} cannot be exported, so use backend='torch': {type(error).__name__}: "
                         f"{reason:.200}"
                     ) from None
-            # It is the body's, with the sizes that a checkpoint's own may leave out.
+            # This configuration is the body's, since the checkpoint's may leave sizes out.
             setattr(classifier.body.config, PADDING_COUNTS, classifier.encoder.of_one_length)
             classifier.body.config.save_pretrained(folder)
 
@@ -210,7 +212,7 @@ class GraphBackend(CheckpointBackend, ABC):
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
+        """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch."""
         return {"backend": self.kind, **describe(CPU, self._precision, self.budget, self.threads)}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
@@ -219,47 +221,48 @@ class GraphBackend(CheckpointBackend, ABC):
         return scores
 
     def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
-        found = []
+        logits = []
         for alike in encoder.together(pairs):
             rows = self.rows or len(alike)
-            found += [self._computed(encoder, alike[start : start + rows]) for start in range(0, len(alike), rows)]
-        return np.concatenate(found)
+            logits += [self._computed(encoder, alike[start : start + rows]) for start in range(0, len(alike), rows)]
+        return np.concatenate(logits)
 
     def _computed(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
         """Compute the logits of pairs that go through the graph together: float32 (n, labels)."""
-        laid = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
-        n, longest = laid["input_ids"].shape
-        # A graph of fixed sizes is given the last pair again, and padding.
+        padded = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
+        n, longest = padded["input_ids"].shape
+        # A batch for a graph of fixed sizes is filled up with copies of its last pair, and with padding.
         rows, columns = (0, (self.rows or n) - n), (0, (self.columns or longest) - longest)
         arrays = {}
         for name, _, dtype in self.inputs:
-            longer = np.pad(laid[name], ((0, 0), columns), constant_values=self.pad_id if name == INPUTS[0] else 0)
+            longer = np.pad(padded[name], ((0, 0), columns), constant_values=self.pad_id if name == INPUTS[0] else 0)
             arrays[name] = np.pad(longer, (rows, (0, 0)), mode="edge").astype(dtype, copy=False)
         return np.asarray(self.compute(arrays), dtype=np.float32).reshape(self.rows or n, -1)[:n]
 
     def close(self) -> None:
-        """Give the graph's memory back."""
-        self.__dict__.pop("compute", None)  # it may have been closed before
+        """Free the graph's memory."""
+        self.__dict__.pop("compute", None)  # a second call finds nothing
 
 
 def _fixed(sizes: Iterable[int | None]) -> int | None:
+    """Give the first size that is fixed; None if all may vary."""
     return next(filter(None, sizes), None)
 
 
 def _without_weights(config: Any) -> Any:
-    """Make the encoder of a configuration, whose weights take no memory and are none."""
+    """Make the encoder of a configuration, with weights that have shapes but no values and take no memory."""
     with torch.device("meta"):
         return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
 
 
 def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Quantize weights, symmetric about 0: floats are the integers times their group's scale.
+    """Quantize weights, symmetric about 0: each float is about its integer times the scale of its group.
 
     Parameters
     ----------
     floats : float32 (rows, columns)
     group : int
-        So many columns share a scale; it divides them.
+        The number of columns that share a scale; it has to divide the number of columns.
 
     Returns
     -------
@@ -267,5 +270,5 @@ def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8]
     """
     grouped = floats.reshape(len(floats), -1, group)
     scales: NDArray[np.float32] = np.divide(np.abs(grouped).max(axis=2, keepdims=True), 127, dtype=np.float32)
-    scales[scales == 0] = 1  # of a group of zeros
+    scales[scales == 0] = 1  # a group of zeros
     return np.rint(grouped / scales).astype(np.int8), scales

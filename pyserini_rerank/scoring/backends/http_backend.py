@@ -1,4 +1,4 @@
-"""The http backend: a reranker that a server offers, so that many notebooks share one GPU."""
+"""The http backend: a reranker on a server, so that many notebooks share one GPU."""
 
 import json
 import os
@@ -22,21 +22,21 @@ from ..backend import Batch, Pair, Plan, TextBackend
 
 @dataclass(frozen=True)
 class Api:
-    """The names that one API has for what all of them do: one query and its documents to scores."""
+    """The names in the requests and answers of one API. Every API scores the documents of one query."""
 
     path: str
     documents: str = "documents"
     results: str | None = "results"
-    """Where in the answer the list of results is; None: the answer is that list."""
+    """The key of the list of results in the answer; None if the answer is that list."""
     score: str = "relevance_score"
     most: int = 1000
-    """The documents of a request, at most."""
+    """The largest number of documents of a request, by default."""
     scale: Scale = "logit"
     extra: dict[str, Any] = field(default_factory=dict)
-    """Asks for raw scores, cut passages, and no texts sent back."""
+    """Further keys of a request: they ask for raw scores, for cutting long passages, and for no texts in the answer."""
 
 
-#: No API is asked for its `top_n`: without it, each gives all scores.
+#: No request has a `top_n`: without it every API gives all scores.
 APIS = {
     # https://huggingface.github.io/text-embeddings-inference (`--max-client-batch-size` is 32 by default)
     "tei": Api("/rerank", "texts", None, "score", most=32, extra={"raw_scores": True, "truncate": True}),
@@ -50,18 +50,18 @@ APIS = {
     "cohere": Api("/v2/rerank", scale="probability"),
 }
 ONE_OR_MORE = "a whole number, 1 or more"
-#: What may be over at the next try: too many requests, and a server that fails or is not up.
+#: Statuses that may not come again at the next try: too many requests, and a server that fails or is not up.
 RETRIED = (429, 500, 502, 503, 504)
-#: Seconds before the second retry, doubled for each further one, and the most that are waited.
+#: Seconds before the second retry, which double for each further retry, and the longest wait.
 BACKOFF, LONGEST_WAIT = 0.5, 60
 LARGEST = float(np.finfo(np.float32).max)
 LONGEST_LINE = 400
-#: Requests of a batch for each that may run at once: few enough that little is lost where one fails.
+#: A batch has so many requests for each that may run at once: few, so that little is lost if a request fails.
 ROUNDS = 4
 
 
 class Request(NamedTuple):
-    """A query, and some of its passages."""
+    """A query, and passages that are scored for it in one request."""
 
     query: str
     passages: list[str]
@@ -70,9 +70,9 @@ class Request(NamedTuple):
 class HttpBackend(TextBackend):
     """Scores pairs with a server's rerank API.
 
-    Servers cut what is too long without saying so: `reranker.counts` knows of no cuts. The scores are raw
+    Servers cut long texts without telling, so that `reranker.counts` counts no cuts. The scores are raw
     logits with ``tei``, ``infinity`` and ``vllm``, and from 0 to 1 with ``jina`` and ``cohere``. A server
-    that packs the requests of several users together need not give the same bits again.
+    that puts the requests of several users into one batch need not give the same bits again.
 
     Parameters
     ----------
@@ -82,28 +82,28 @@ class HttpBackend(TextBackend):
     api : str
         ``"tei"``, ``"infinity"``, ``"vllm"``, ``"jina"`` or ``"cohere"``.
     model : str, optional
-        Which of the server's models; some APIs need it.
+        The name of one of the server's models; some APIs need it.
     key_env : str, optional
-        The environment variable that holds the key, which is sent as a bearer token; none is sent by default.
+        The environment variable that holds the key, which is sent as a bearer token; by default no key is sent.
     timeout : float
         Seconds without a byte from the server, after which a request is tried again.
     retries : int
-        How often a request is tried again, after 429, 500, 502, 503, 504 and where the connection fails;
-        ``Retry-After`` is heeded, up to a minute.
+        How often a request is tried again, after the statuses 429, 500, 502, 503 and 504 and after a failed
+        connection. ``Retry-After`` is heeded, up to a minute.
     concurrency : int
         Requests at a time.
     batch_size : int, optional
-        Documents of a request, at most; by default 32 for ``tei``, which takes no more unless told to, else 1,000.
+        Documents of a request, at most; by default 1,000, and 32 for ``tei``, whose servers allow no more by default.
     fingerprint : str
-        Stands for the model behind the URL. Scores are cached only with one, since a server may change its model.
+        A name for the model behind the URL. Scores are cached only with it, since a server may change its model.
 
     Raises
     ------
     ValueError
-        An option is out of range, the URL is none or holds a password, or there is no key. Scoring raises it
-        where the server refuses a request or gives an answer that is wrong.
+        An option is out of range, the URL is invalid or holds a password, or the key is not set. Scoring raises it
+        if the server refuses a request or gives a wrong answer.
     OSError
-        (When scoring.) The server cannot be reached, or fails each time.
+        (When scoring.) The server cannot be reached, or fails at every try.
     """
 
     max_length = 0
@@ -152,11 +152,11 @@ class HttpBackend(TextBackend):
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed."""
+        """Where the scores are computed, for a report."""
         return {"device": self.url, **({"model": self.body["model"]} if "model" in self.body else {})}
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Put the pairs of a query together into requests, and some requests into each batch."""
+        """Put the pairs of each query into requests, and several requests into each batch."""
         positions: dict[str, list[int]] = {}
         for position, (query, _) in enumerate(pairs):
             positions.setdefault(query, []).append(position)
@@ -167,10 +167,10 @@ class HttpBackend(TextBackend):
         ]
         batches = []
         for start in range(0, len(parts), ROUNDS * self.concurrency):
-            together = parts[start : start + ROUNDS * self.concurrency]
-            rows = np.array([position for _, of_request in together for position in of_request], dtype=np.intp)
+            of_batch = parts[start : start + ROUNDS * self.concurrency]
+            rows = np.array([position for _, of_request in of_batch for position in of_request], dtype=np.intp)
             requests = [
-                Request(query, [str(pairs[position][1]) for position in of_request]) for query, of_request in together
+                Request(query, [str(pairs[position][1]) for position in of_request]) for query, of_request in of_batch
             ]
             batches.append(Batch(rows, requests))
         return Plan(batches)
@@ -185,13 +185,14 @@ class HttpBackend(TextBackend):
         self._pool.clear()
 
     def _headers(self) -> dict[str, str]:
+        """Give the headers of a request, with the key as the environment variable has it now."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key_env is not None:
             if not isinstance(self.key_env, str):
                 raise TypeError(f"key_env={self.key_env!r}: give the name of an environment variable.")
             key = os.environ.get(self.key_env, "")
             if not key or not key.isascii() or not key.isprintable() or " " in key:
-                state = "holds what no key can (a blank, a line break)" if key else "is not set"
+                state = "holds no key (it has a blank, a line break or the like in it)" if key else "is not set"
                 raise ValueError(f"key_env={self.key_env!r}: this environment variable {state}.")
             headers["Authorization"] = f"Bearer {key}"
         return headers
@@ -202,11 +203,11 @@ class HttpBackend(TextBackend):
         try:
             results = json.loads(data)
         except (ValueError, RecursionError):
-            raise self._error(ValueError, f"answered what is no JSON: {_text(data)}") from None
+            raise self._error(ValueError, f"gave an answer that is no JSON: {_text(data)}") from None
         if self.api.results is not None:
             results = results.get(self.api.results) if isinstance(results, dict) else None
         if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-            raise self._error(ValueError, f"answered no list of results (is api= right?): {_text(data)}")
+            raise self._error(ValueError, f"gave no list of results (is api= right?): {_text(data)}")
         if len(results) != len(request.passages):
             raise self._error(ValueError, f"gave {len(results)} results for {len(request.passages)} documents.")
         scores = np.full(len(results), np.nan, dtype=np.float32)
@@ -222,10 +223,13 @@ class HttpBackend(TextBackend):
         return scores
 
     def _post(self, body: bytes) -> bytes:
-        """Send a request, again where that may help, and give what the server answers."""
+        """Send a request, again if that may help, and give the body of the answer."""
         try:
             response = self._pool.request("POST", self.url, body=body, headers=self._headers(), redirect=False)
-        except (exceptions.HTTPError, OverflowError) as error:  # the second for a length that no memory has
+        except (
+            exceptions.HTTPError,
+            OverflowError,
+        ) as error:  # OverflowError: the answer says that it is longer than any memory
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, exceptions.TimeoutError) and not isinstance(reason, exceptions.NewConnectionError):
                 raise self._error(TimeoutError, f"gave no answer within {self.timeout:g} seconds.") from None
@@ -233,16 +237,16 @@ class HttpBackend(TextBackend):
         if response.status == 200:
             return response.data
         target = response.headers.get("Location")
-        said = f"a redirect to {target}, which is not followed." if target else _text(response.data)
+        reply = f"a redirect to {target}, which is not followed." if target else _text(response.data)
         kind = ConnectionError if response.status in RETRIED else ValueError
-        raise self._error(kind, f"answered {response.status}: {said}")
+        raise self._error(kind, f"answered {response.status}: {reply}")
 
     def _error(self, kind: type[Exception], what: str) -> Exception:
-        """Make an error of one line that can be read, without the key, which servers like to repeat."""
+        """Make an error of one short line, without the key, which a server may have repeated in its answer."""
         key = os.environ.get(self.key_env or "", "")
         line = " ".join(f"{self.url} {what}".split())
-        # Not cut before, or there might be a part of the key.
-        return kind((re.sub(_written(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
+        # The line is cut last: a part of the key would not be recognized.
+        return kind((re.sub(_pattern_of(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
 
 
 def _seconds(option: str, value: Any) -> float:
@@ -251,10 +255,10 @@ def _seconds(option: str, value: Any) -> float:
     return float(value)
 
 
-def _written(key: str) -> str:
-    """Make the pattern of a key as it is, and as URLs, JSON, HTML and Python write its special characters."""
+def _pattern_of(key: str) -> str:
+    """Make a pattern that matches a key, also with its special characters as URLs, JSON, HTML and Python write them."""
     escaped = r"(?:\\*{0}|%{1:02x}|\\+[ux](?:00)?{1:02x}|&#?\w+;)"
-    return "".join(sign if sign.isalnum() else escaped.format(re.escape(sign), ord(sign)) for sign in key)
+    return "".join(c if c.isalnum() else escaped.format(re.escape(c), ord(c)) for c in key)
 
 
 def _text(data: bytes) -> str:

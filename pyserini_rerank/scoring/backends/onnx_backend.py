@@ -19,9 +19,9 @@ try:
 except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
 
-#: What ONNX Runtime calls otherwise than NumPy does.
+#: NumPy's names of the dtypes that ONNX Runtime calls by other names.
 DTYPES = {"float": "float32", "double": "float64"}
-#: Of the operations that are ONNX Runtime's own.
+#: The domain of ONNX Runtime's own operations.
 DOMAIN = "com.microsoft"
 #: How many columns of a weight, or activations of a token, share a scale in int8: a power of 2, from 16.
 GROUP = 32
@@ -30,13 +30,13 @@ GROUP = 32
 class OnnxBackend(GraphBackend):
     """Scores pairs in ONNX Runtime: see `pyserini_rerank.scoring.backends.graph_backend.GraphBackend`.
 
-    In int8 the activations that the weights are multiplied by are quantized, too.
+    With ``dtype="int8"`` the activations that the weights are multiplied by are quantized as well.
     """
 
     kind, file, dtypes = "onnx", "model.onnx", ("float32", INT8)
 
     def _export(self, model: Logits, inputs: Mapping[str, torch.Tensor], file: Path) -> None:
-        try:  # torch exports with it, and it takes a second to import
+        try:  # torch exports with it; it is imported here because that takes a second
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise ImportError(NEEDS.format(error.name)) from None
@@ -50,7 +50,7 @@ class OnnxBackend(GraphBackend):
         model = onnx.load(graph)
         _compress(model.graph)
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-        # A file of its own for the weights, since one graph file holds 2 GiB at most.
+        # The weights are in a separate file, since a graph file holds at most 2 GiB.
         onnx.save(model, file, save_as_external_data=True, location=f"{file.name}.data")
 
     def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
@@ -58,11 +58,11 @@ class OnnxBackend(GraphBackend):
         options.intra_op_num_threads = self.threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         inputs = [
-            # A size that varies has a name.
-            Input(given.name, [size if isinstance(size, int) else None for size in given.shape], _dtype(given.type))
-            for given in session.get_inputs()
+            # A dimension of any size has a name in the place of a number.
+            Input(tensor.name, [size if isinstance(size, int) else None for size in tensor.shape], _dtype(tensor.type))
+            for tensor in session.get_inputs()
         ]
-        names = [given.name for given in session.get_outputs()]
+        names = [tensor.name for tensor in session.get_outputs()]
         logits = names[logits_among([{name} for name in names])]
         return inputs, lambda arrays: session.run([logits], arrays)[0]
 
@@ -74,10 +74,10 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 
 def _compress(graph: onnx.GraphProto) -> None:
-    """Have a graph's products with constant weights computed by ONNX Runtime's own operation for quantized ones.
+    """Replace a graph's products with constant weights by ONNX Runtime's operation for quantized weights.
 
-    Source of its form: the description of com.microsoft.MatMulNBits in ONNX Runtime's ContribOperators.md; integers are
-    stored with 128 added, and accuracy level 4 stands for activations in int8.
+    Source of the operation's form: the description of com.microsoft.MatMulNBits in ONNX Runtime's ContribOperators.md.
+    Integers are stored with 128 added, and accuracy level 4 stands for activations in int8.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:

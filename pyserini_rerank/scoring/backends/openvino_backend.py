@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError(f"this backend needs {error.name}: `pip install 'pyserini-rerank[openvino]'`.") from None
 
-#: What is computed in, but for the products of int8.
+#: The precision of the computation for each dtype, except for the matrix products of int8.
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", INT8: "bf16"}
 #: How many columns of a weight, or activations of a token, share a scale in int8.
 GROUP = 128
@@ -25,8 +25,9 @@ GROUP = 128
 class OpenVinoBackend(GraphBackend):
     """Scores pairs in OpenVINO: see `pyserini_rerank.scoring.backends.graph_backend.GraphBackend`.
 
-    In bfloat16 a processor that lacks it computes in float32 all the same. In int8 those with int8 instructions (VNNI,
-    AMX) quantize the activations that the weights are multiplied by, too; the rest is computed as in bfloat16.
+    With ``dtype="bfloat16"`` a processor without bfloat16 computes in float32. With ``dtype="int8"`` a processor with
+    int8 instructions (VNNI, AMX) quantizes the activations that the weights are multiplied by as well; the rest is
+    computed as with bfloat16.
     """
 
     kind, file, dtypes = "openvino", "model.xml", tuple(PRECISIONS)
@@ -41,7 +42,7 @@ class OpenVinoBackend(GraphBackend):
 
     def _open(self, file: Path) -> tuple[Sequence[Input], Callable[[Mapping[str, NDArray[Any]]], Any]]:
         settings = {
-            # Left to itself it computes in bfloat16 where the processor has that.
+            # By default OpenVINO computes in bfloat16 if the processor has it.
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if self.dtype == INT8 else 0,
             "INFERENCE_NUM_THREADS": self.threads,
@@ -54,20 +55,22 @@ class OpenVinoBackend(GraphBackend):
             self.dtype = next(name for name, short in PRECISIONS.items() if short == used)
         inputs = [
             Input(
-                # A tensor may have several.
-                next((name for name in INPUTS if name in given.names), given.any_name),
-                [size.get_length() if size.is_static else None for size in given.partial_shape],
-                given.element_type.to_dtype(),
+                # A tensor may have several names.
+                next((name for name in INPUTS if name in tensor.names), tensor.any_name),
+                [size.get_length() if size.is_static else None for size in tensor.partial_shape],
+                tensor.element_type.to_dtype(),
             )
-            for given in model.inputs
+            for tensor in model.inputs
         ]
-        logits = logits_among([given.names for given in model.outputs])
+        logits = logits_among([tensor.names for tensor in model.outputs])
         return inputs, lambda arrays: model(arrays)[logits]
 
 
 def _compress(model: openvino.Model) -> None:
-    """Write the weights of a graph's matrix products in the form in which OpenVINO keeps them compressed: a scale for
-    each group of columns, or for a whole row where groups do not fill it."""
+    """Replace the weights of a graph's matrix products by int8 integers and scales, which OpenVINO keeps compressed.
+
+    Each group of columns has a scale. Where the groups do not fill a row exactly, the whole row has one.
+    """
     for node in model.get_ordered_ops():
         weights = node.input_value(1).get_node() if node.get_type_name() == "MatMul" else node
         if weights is node or weights.get_type_name() != "Constant":
@@ -77,6 +80,6 @@ def _compress(model: openvino.Model) -> None:
         rows, columns = floats.shape
         integers, scales = quantized(floats, GROUP if columns % GROUP == 0 else columns)
         grouped = opset.multiply(opset.convert(opset.constant(integers), "f32"), opset.constant(scales))
-        again = opset.reshape(grouped, [rows, columns], False)
-        product = opset.matmul(node.input_value(0), again, attributes["transpose_a"], True)
+        restored = opset.reshape(grouped, [rows, columns], False)
+        product = opset.matmul(node.input_value(0), restored, attributes["transpose_a"], True)
         node.output(0).replace(product.output(0))

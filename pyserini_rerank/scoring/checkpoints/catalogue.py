@@ -1,4 +1,4 @@
-"""The known checkpoints: the rows of `catalogue.yaml`, and those of a file of the user's."""
+"""The known checkpoints: the rows of `catalogue.yaml`, and the rows of the user's file."""
 
 import os
 from collections import Counter
@@ -14,12 +14,13 @@ from ...files.reading import read_text
 from ...files.yaml12 import read_yaml
 from .heads import HEADS
 
-#: Families that are no sequence classifiers, and those of them that answer a prompt.
+#: The families; a sequence classifier has none.
 FAMILIES = ("seq2seq", "decoder", "late")
+#: The families that answer a prompt.
 PROMPTED = ("seq2seq", "decoder")
 #: The keys of a row's `body`.
 BODY = ("type", "prefix", "linear")
-#: The variable that names the user's file.
+#: The environment variable that names the user's file.
 VARIABLE = "PYSERINI_RERANK_CHECKPOINTS"
 
 
@@ -40,7 +41,7 @@ class Row:
     published: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the fields; raises ValueError, which says what is wrong with one of them."""
+        """Check the fields; raises ValueError, whose message tells which field is wrong and why."""
         for name, kind in (("family", str), ("head", str), ("type", str), ("tokenizer", str), ("body", Mapping)):
             if not isinstance(getattr(self, name), kind | None):
                 raise ValueError(f"its {name} is {getattr(self, name)!r}")
@@ -49,7 +50,9 @@ class Row:
                 raise ValueError(f"its {name} is {getattr(self, name)!r}: give a list of texts")
         if not isinstance(self.lower_case, bool):
             raise ValueError(f"its lower_case is {self.lower_case!r}: give true or false")
-        if not isinstance(self.published, Mapping) or not all(isinstance(n, Real) for n in self.published.values()):
+        if not isinstance(self.published, Mapping) or not all(
+            isinstance(figure, Real) for figure in self.published.values()
+        ):
             raise ValueError(f"its published is {self.published!r}: give figures by name")
         if self.body is not None and not (set(self.body) == set(BODY) and _is_texts([*self.body.values()])):
             raise ValueError(f"its body is {dict(self.body)}: give {', '.join(BODY)}")
@@ -79,23 +82,23 @@ def _is_texts(values: Any) -> bool:
 
 
 def catalogue() -> dict[str, Row]:
-    """Read the known checkpoints, by hub name: those of the package, and the user's.
+    """Read the known checkpoints by hub name: the rows of the package and of the user.
 
     Raises
     ------
     FileNotFoundError
         The variable names a file that is not there.
     ValueError
-        The user's file cannot be read; the message names the row.
+        The user's file is wrong; the message names the row.
     """
     return {**_packaged(), **users_rows()}
 
 
 def users_file() -> Path | None:
-    """Name the file of the user's own rows; None where there is none.
+    """Give the path of the user's file; None if there is no such file.
 
-    The variable ``PYSERINI_RERANK_CHECKPOINTS`` names it; else it is ``checkpoints.yaml`` in the folder
-    ``pyserini-rerank`` of the user's configuration.
+    The environment variable ``PYSERINI_RERANK_CHECKPOINTS`` names it. Without the variable it is ``checkpoints.yaml``
+    in the folder ``pyserini-rerank`` of the user's configuration.
     """
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
@@ -106,7 +109,7 @@ def users_file() -> Path | None:
 
 
 def users_rows() -> dict[str, Row]:
-    """Read the user's own rows, as they are now; raises as `catalogue`."""
+    """Read the rows of the user's file as it is now; raises as `catalogue`."""
     path = users_file()
     if path is None:
         return {}
@@ -114,11 +117,12 @@ def users_rows() -> dict[str, Row]:
 
 
 def of_the_card() -> list[str]:
-    """Name the checkpoints of the package that have published figures: the fifteen of the model card."""
+    """Name the fifteen checkpoints of the model card: the rows of the package that have published figures."""
     return [name for name, row in _packaged().items() if row.published]
 
 
 def row_of(name: str) -> Row | None:
+    """Find the row of a hub name or an alias; None if there is no such row."""
     rows = catalogue()
     return rows.get(name) or next((row for row in rows.values() if name in row.aliases), None)
 
@@ -131,7 +135,7 @@ def _packaged() -> dict[str, Row]:
 
 @lru_cache(maxsize=4)
 def _rows(text: str, file: str, taken: frozenset[str]) -> dict[str, Row]:
-    """Read the rows of a file, whose names no other row may have."""
+    """Read the rows of a file; raises ValueError where a name is in it twice or is among those `taken`."""
     try:
         facts_by_name = read_yaml(text) or {}
     except ValueError as error:
@@ -140,14 +144,14 @@ def _rows(text: str, file: str, taken: frozenset[str]) -> dict[str, Row]:
         raise ValueError(f"{file} is no mapping from names to rows: see the catalogue.yaml of the package.")
     rows = {str(name): _row(str(name), {} if facts is None else facts, file) for name, facts in facts_by_name.items()}
     names = Counter(_names(rows))
-    twice = [name for name in names if names[name] > 1 or name in taken]
-    if twice:
-        raise ValueError(f"{file}: {twice[0]} is another row's name or alias already: choose one of its own.")
+    repeated = [name for name in names if names[name] > 1 or name in taken]
+    if repeated:
+        raise ValueError(f"{file}: {repeated[0]} is the name or alias of another row already: choose a different one.")
     return rows
 
 
 def _row(name: str, facts: Any, file: str) -> Row:
-    known = [one.name for one in fields(Row)][1:]
+    known = [row_field.name for row_field in fields(Row)][1:]
     if not isinstance(facts, Mapping):
         raise ValueError(f"{file}: the row of {name} is {facts!r:.80}: give fields of {', '.join(known)}.")
     wrong = [key for key in facts if key not in known]

@@ -1,4 +1,4 @@
-"""A checkpoint's files: finding them, and telling them apart."""
+"""A checkpoint's files: where they are, whether they are complete, and their fingerprint."""
 
 import json
 import os
@@ -15,17 +15,17 @@ FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 SAFETENSORS, BIN = "*.safetensors", "*.bin"
 ALL_FILES = (*FILES, SAFETENSORS, BIN)
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
-#: One of these is the tokenizer; a vocab.json is none without the merges.txt beside it.
+#: Any one of these makes a tokenizer, but vocab.json only with merges.txt beside it.
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model",
     "tokenizer.model",
 )  # fmt: skip
-#: How an adapter and its model become a checkpoint.
+#: The remedy for an adapter: how it and its model become a checkpoint.
 MERGE = (
     "merge the two with peft, and save that: `AutoPeftModelForSequenceClassification.from_pretrained(...)"
     ".merge_and_unload()`"
 )
-#: What changes the scores where a repository has it.
+#: Files that change the scores, in a repository that has them.
 SETTINGS = (
     CONFIG, "tokenizer_config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json",
     ADAPTER,
@@ -34,7 +34,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's files, and how to read them."""
+    """The folder of a checkpoint's files, and the row of the catalogue that says how to read them."""
 
     name: str
     folder: Path
@@ -42,14 +42,14 @@ class Checkpoint:
 
 
 def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkpoint:
-    """Find a checkpoint's files and its row of the catalogue; fetch the files from the hub if need be.
+    """Find a checkpoint's files and its row of the catalogue; fetch files that are not there from the hub.
 
     Parameters
     ----------
     name : str or path
         A hub name, a folder, or ``"bundled"``.
     known_as : str, optional
-        Which row a folder holds, where its path does not end like the hub name.
+        The row that a folder holds, if its path does not end like the hub name.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """Name a folder as the hub would: by its path as it is written, and where that is a link, by those it leads to."""
+    """Give the hub names that a folder may have: the end of its path and, of a link, of each path that it leads to."""
     paths = [Path(os.path.abspath(folder))]
     while paths[-1].is_symlink():
         paths.append(Path(os.path.abspath(paths[-1].parent / paths[-1].readlink())))
@@ -94,17 +94,17 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def weights_of(folder: Path) -> list[Path]:
-    """Name the files of a checkpoint's weights, as transformers chooses them; some may not be there.
+    """List the files of a checkpoint's weights, as transformers chooses them; a listed file may be missing.
 
     Raises
     ------
     ValueError
-        The index of their parts cannot be read.
+        The index of the files cannot be read.
     """
-    for whole in (folder / "model.safetensors", folder / "pytorch_model.bin"):
-        if whole.is_file():
-            return [whole]
-        index = whole.with_name(f"{whole.name}.index.json")
+    for single in (folder / "model.safetensors", folder / "pytorch_model.bin"):
+        if single.is_file():
+            return [single]
+        index = single.with_name(f"{single.name}.index.json")
         if index.is_file():
             try:
                 return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
@@ -114,7 +114,7 @@ def weights_of(folder: Path) -> list[Path]:
 
 
 def lacks_tokenizer(folder: Path) -> str:
-    """Name what a folder's tokenizer lacks; empty where it is whole."""
+    """Name the first file that a folder's tokenizer lacks; empty if it is complete."""
     there = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if there == ["vocab.json"] and not (folder / "merges.txt").is_file():
         return "merges.txt"
@@ -122,21 +122,21 @@ def lacks_tokenizer(folder: Path) -> str:
 
 
 def lacks_weights(folder: Path) -> str:
-    """Name what a folder's weights lack; empty where they are whole."""
+    """Name the first file that a folder's weights lack; empty if they are complete."""
     files = weights_of(folder)
     return next((file.name for file in files if not file.is_file()), "") if files else "model.safetensors"
 
 
 def fingerprint_of(checkpoint: Checkpoint, facts: str) -> str:
-    """Hash a checkpoint's files, how they are read, and what else changes its scores."""
-    # A folder is read otherwise with known_as= than without.
+    """Hash a checkpoint's files, its row's fields that say how to read them, and `facts` that change its scores."""
+    # The row is in the hash because known_as= makes the same folder give other scores.
     row, folder = checkpoint.row, checkpoint.folder
     files = (path for pattern in ALL_FILES for path in folder.glob(pattern))
     return fingerprint(f"{facts} {row.type} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
 
 
 def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
-    """Hash a checkpoint's files, and what else changes its scores."""
+    """Hash files by path and content, and `facts` that change the scores as well."""
     digest = blake2b(facts.encode(), digest_size=16)
     for path in sorted(files):
         digest.update(str(path.relative_to(folder)).encode())
@@ -153,5 +153,5 @@ def _fetch_checkpoint(name: str) -> Path:
             return CONFIG
         return lacks_weights(folder) or ("" if row and row.tokenizer else lacks_tokenizer(folder))
 
-    # The old checkpoints have no safetensors; the others are spared a second copy of their weights.
+    # Old checkpoints have no safetensors. Of the others the same weights in a .bin are not fetched.
     return fetch(name, lacks, (*FILES, SAFETENSORS), (*FILES, BIN), settings=SETTINGS)

@@ -5,25 +5,25 @@ from pathlib import Path
 
 
 def fetch(name: str, lacks: Callable[[Path], str], *choices: Sequence[str], settings: Sequence[str] = ()) -> Path:
-    """Fetch files from the hub; the network is not asked if nothing is lacking in its cache.
+    """Fetch files from the hub; the network is not used if the cache has everything.
 
     Parameters
     ----------
     name : str
-        On the hub.
+        The repository on the hub.
     lacks : callable
-        Name what is lacking in a folder; empty where it has all that is needed.
+        It is given a folder and names a file that the folder lacks; empty if the folder is complete.
     *choices : sequence of str
-        Patterns of files, fetched one choice after another until nothing is lacking.
+        Patterns of files. One choice after another is fetched, until the folder is complete.
     settings : sequence of str
-        Files that are lacking, too, where the cache knows that the repository has them.
+        Files that have to be in the folder as well, if the cache knows that the repository has them.
 
     Raises
     ------
     ConnectionError
-        The hub cannot be reached or does not have all, and neither has its cache.
+        The cache is incomplete, and the hub cannot be reached or does not have the lacking file.
     FileNotFoundError, ValueError
-        The hub does not give them; the name is none that a hub could have.
+        The hub refuses the files; the name cannot be the name of a repository.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -48,7 +48,7 @@ def fetch(name: str, lacks: Callable[[Path], str], *choices: Sequence[str], sett
         except HfHubHTTPError as error:
             reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(f"the hub does not give {name}: {reason} Check the name, or log in.") from None
-        except Exception as error:  # of the libraries beneath, such as a proxy's
+        except Exception as error:  # of the libraries that it uses, such as an error of a proxy
             reason = " ".join(str(error).split())
             raise ConnectionError(f"the hub does not give {name}: {type(error).__name__}: {reason:.200}") from None
         if not (lacking := lacks(folder)):

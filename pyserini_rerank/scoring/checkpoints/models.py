@@ -1,4 +1,4 @@
-"""A checkpoint's files to a model."""
+"""Loading a checkpoint's configuration and model, and checking that its weights are complete."""
 
 import json
 import pickle
@@ -14,24 +14,24 @@ from transformers.utils import logging
 
 from .checkpoint import ADAPTER, CONFIG, MERGE, Checkpoint, lacks_weights, weights_of
 
-#: How the names of classifiers' classes end.
+#: The end of the names of classifiers' classes.
 CLASSIFIER = "ForSequenceClassification"
-#: Names of what a configuration counts, and the most that a model may have of it.
+#: Ends of the names of counts in a configuration, and the largest count that is believed.
 COUNTS, MOST = ("heads", "labels", "layers"), 1000
 
 
 def architecture(checkpoint: Checkpoint) -> str:
-    """Give the class that a checkpoint was saved from; empty where its configuration does not say."""
+    """Name the class that a checkpoint was saved from; empty if its configuration does not tell."""
     return str((_facts(checkpoint).get("architectures") or [""])[0])
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Read a checkpoint's configuration; files older than `model_type` need the catalogue to say what they are.
+    """Read a checkpoint's configuration; of files that are older than `model_type` the catalogue tells the type.
 
     Raises
     ------
     ValueError
-        It cannot be read, or needs its authors' own code.
+        The configuration cannot be read, or the checkpoint needs its authors' own code.
     """
     facts = _facts(checkpoint)
     if "auto_map" in facts and facts.get("model_type") not in CONFIG_MAPPING:
@@ -43,10 +43,10 @@ def load_config(checkpoint: Checkpoint) -> Any:
         if checkpoint.row.type and "model_type" not in facts:
             return AutoConfig.for_model(checkpoint.row.type, **facts)
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    config.return_dict = True  # whatever other callers want
-    # An encoder has one label, as in sentence-transformers, where none of its files says otherwise.
-    said = checkpoint.row.head or {"num_labels", "id2label"} & facts.keys()
-    if not said and not any(name.endswith(CLASSIFIER) for name in facts.get("architectures") or ()):
+    config.return_dict = True  # the code here reads fields of the output by name
+    # Without a word on labels an encoder has one, as in sentence-transformers.
+    tells_labels = checkpoint.row.head or {"num_labels", "id2label"} & facts.keys()
+    if not tells_labels and not any(name.endswith(CLASSIFIER) for name in facts.get("architectures") or ()):
         config.num_labels = 1
     return config
 
@@ -57,10 +57,10 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     Raises
     ------
     ValueError
-        A file is damaged. Weights are missing, which transformers would fill with random numbers, or are not
-        those of the configuration: transformers would do without the layers that it leaves out.
+        A file is damaged. Or weights are missing, which transformers would fill with random numbers. Or there are
+        weights of layers that the configuration does not have, which transformers would leave out.
     OSError
-        There is no file of weights.
+        A file of weights is not there.
     """
     config = load_config(checkpoint)
     _check_files(checkpoint)
@@ -78,14 +78,14 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
 
 
 def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn.Linear]:
-    """Load an encoder and the Linear layer on its vectors, where transformers has no class for the two.
+    """Load an encoder and the Linear layer on its vectors, if transformers has no class for the two.
 
-    The row's `body` says which keys are whose. Raises as `load_model` does.
+    The row's `body` says which keys of the weights belong to which. Raises as `load_model` does.
     """
     _check_files(checkpoint)
     body_facts = checkpoint.row.body or {}
     prefix, linear = body_facts["prefix"], body_facts["linear"]
-    # BERT_Cat's configuration is of a type of its own.
+    # BERT_Cat's configuration is of a type that transformers does not know.
     config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
     with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
         weights = _read_weights(checkpoint.folder)
@@ -103,7 +103,7 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
-    """Make a Linear layer of its weights, in float32 whatever comes in."""
+    """Make a Linear layer of its weights; it computes in float32, whatever the dtype of its input."""
     layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     layer.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
     in_float32(layer)
@@ -111,16 +111,17 @@ def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.n
 
 
 def in_float32(module: torch.nn.Module) -> None:
-    """Have a module compute in float32 whatever comes in."""
+    """Make a module compute in float32, whatever the dtype of its input."""
     module.float().register_forward_pre_hook(lambda _, inputs: tuple(value.float() for value in inputs))
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Read the keys of a checkpoint's configuration."""
     path = checkpoint.folder / CONFIG
     with reading(str(path), path):
         facts: dict[str, Any] = json.loads(path.read_bytes())
         for name, value in facts.items():
-            # Such a number is damage, and making a model of it would take for ever.
+            # A larger number is damage, and to make a model with it would take for ever.
             if name.endswith(COUNTS) and isinstance(value, int) and not 0 <= value <= MOST:
                 raise ValueError(f"{name} is {value}")
     return facts
@@ -128,10 +129,10 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
 
 @contextmanager
 def reading(what: str, path: Path) -> Iterator[None]:
-    """Name the files in whatever a library stumbles over in them.
+    """Turn the exceptions of a library that reads files into a ValueError that names `what` is read.
 
-    That may be an exception of any kind: KeyError for a name that is unknown, ZeroDivisionError for a size, the
-    plain Exception of tokenizers.
+    A library may raise any exception: KeyError for an unknown name, ZeroDivisionError for a size, the plain Exception
+    of tokenizers.
     """
     try:
         yield
@@ -140,7 +141,7 @@ def reading(what: str, path: Path) -> Iterator[None]:
     except pickle.UnpicklingError:  # torch's own message asks the reader to trust the file
         raise ValueError(f"{what} cannot be read: a .bin is damaged, or holds code, which is not run.") from None
     except Exception as error:
-        if isinstance(error, OSError) and str(path) in str(error):  # what is lacking
+        if isinstance(error, OSError) and str(path) in str(error):  # it names the file that is lacking
             raise
         reason = " ".join(str(error).split())
         raise ValueError(f"{what} cannot be read: {type(error).__name__}: {reason:.200}") from None
@@ -148,7 +149,10 @@ def reading(what: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def _shapes() -> Iterator[None]:
-    """Say what transformers leaves to its log. To let it go on (`ignore_mismatched_sizes`) would take any memory."""
+    """Name mismatched shapes in the error, which transformers only logs.
+
+    The option that it suggests, `ignore_mismatched_sizes`, is no remedy: a damaged size could take any memory.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -158,7 +162,7 @@ def _shapes() -> Iterator[None]:
 
 
 def _check_files(checkpoint: Checkpoint) -> None:
-    """Check that the weights are whole, and all that there is to the model."""
+    """Check that the weights are complete, and need neither an adapter nor another precision."""
     name, folder = checkpoint.name, checkpoint.folder
     if (folder / ADAPTER).is_file():
         raise ValueError(
@@ -168,7 +172,7 @@ def _check_files(checkpoint: Checkpoint) -> None:
     if _facts(checkpoint).get("quantization_config"):
         raise ValueError(
             f"{name} has quantized weights (quantization_config in its {CONFIG}), which are not read: name the "
-            "checkpoint that it was made of."
+            "checkpoint that it was made from."
         )
     if lacking := lacks_weights(folder):
         graph = next(folder.rglob("*.onnx"), None)
@@ -177,13 +181,13 @@ def _check_files(checkpoint: Checkpoint) -> None:
 
 
 def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]) -> None:
-    """Check that the weights are those of the configuration."""
+    """Check that the weights belong to the configuration."""
     if missing := sorted(missing):
         raise ValueError(
             f"{checkpoint.name} has no weights for {', '.join(missing[:3])}: it is no cross-encoder, "
             "or is damaged, or is one that needs known_as=."
         )
-    # Others that a model has no use for are common, and harmless.
+    # Unused weights that belong to no layer are common and harmless.
     if foreign := sorted(key for key in unused if ".layer." in key or ".layers." in key):
         raise ValueError(
             f"{checkpoint.name} has weights that its {CONFIG} has no place for, such as {foreign[0]}: one of the two "
@@ -193,15 +197,15 @@ def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar and reporting on keys, which are checked here."""
-    verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Keep transformers from drawing a progress bar, and from reporting on keys, which `_check` does."""
+    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        if shown:
+        if had_bar:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
@@ -214,7 +218,7 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _sizes(weights: dict[str, torch.Tensor]) -> Any:
-    """Read a DistilBERT's sizes off its weights: BERT_Cat's configuration, of a type of its own, has none."""
+    """Make a DistilBERT's configuration from the sizes of its weights; BERT_Cat's own configuration has no sizes."""
     vocabulary, dim = weights["embeddings.word_embeddings.weight"].shape
     return DistilBertConfig(
         vocab_size=vocabulary,

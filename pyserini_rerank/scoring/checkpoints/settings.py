@@ -1,7 +1,7 @@
-"""What a checkpoint's files say of its inputs: how texts become tokens, where pairs are cut, what goes before a query.
+"""A checkpoint's settings of its inputs: its tokenizer, the length to which pairs are cut, the prompt before a query.
 
-Whatever transformers or sentence-transformers reads in them is honoured here or refused by name: a file that is passed
-over gives other scores without a word.
+Whatever transformers or sentence-transformers reads in these files is either honoured here or refused by name. A
+setting that was silently ignored would give other scores.
 """
 
 import json
@@ -17,18 +17,18 @@ from .checkpoint import TOKENIZER_FILES, Checkpoint, lacks_tokenizer
 from .hub import fetch
 from .models import reading
 
-#: Tokens of a pair beyond which it is cut unless more is asked for.
+#: The number of tokens to which pairs are cut, at most, unless a max_length is given.
 USUAL_LENGTH = 512
 
-#: What sentence-transformers saves of a CrossEncoder: its parts, its prompts, and how its transformer is read, which
-#: was called after the architecture once.
+#: The files that sentence-transformers saves of a CrossEncoder: its modules, its prompts, and the settings of its
+#: transformer. The last had the architecture in its name once.
 MODULES, PROMPTS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 TRANSFORMERS = (TRANSFORMER, *(f"sentence_{kind}_config.json" for kind in KINDS))
-#: Keys of the last file that change no score: the first two say how batches are laid out, the others how texts that are
-#: no pairs are read.
+#: Keys of the last file that change no score: the first two are about the layout of batches, the others about texts
+#: that are no pairs.
 HARMLESS = ("unpad_inputs", "module_output_name", "query_length", "document_length", "query_expansion")
-#: Its other keys: None stands for one that is honoured, and a value for the only one that pairs can be read by.
+#: Its other keys: None for a key that is honoured, else the only value that this package can read pairs with.
 READ = {
     "max_seq_length": None,
     "do_lower_case": None,
@@ -39,22 +39,22 @@ READ = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How a checkpoint's pairs are read.
+    """The settings of a checkpoint's inputs.
 
     Attributes
     ----------
     tokenizer
         The Rust tokenizer.
     max_length : int
-        Tokens of a pair beyond which it is cut unless more is asked for; the model may have fewer positions.
+        Tokens to which a pair is cut unless the caller gives a number; the model may have fewer positions.
     takes_types : bool
-        The model is told which tokens are the query's and which the passage's.
+        Whether the model is given token types, which tell the query's tokens from the passage's.
     cuts_left : bool
-        What is too long loses its first tokens, and not its last.
+        Whether a text that is too long loses its first tokens instead of its last.
     pads_left : bool
-        The model's last token counts, so that nothing may come after it.
+        Whether the files pad on the left: the model reads its score off the last token, which must not be padding.
     prompt : str
-        It goes before every query.
+        The text that goes before every query.
     """
 
     tokenizer: Tokenizer
@@ -66,20 +66,20 @@ class Settings:
 
 
 def load_settings(checkpoint: Checkpoint) -> Settings:
-    """Read a checkpoint's tokenizer, and all that its files say of it; the catalogue knows better where it speaks.
+    """Read a checkpoint's tokenizer and settings; the catalogue's row goes before the files.
 
     Raises
     ------
     FileNotFoundError
         The checkpoint has no tokenizer.
     ConnectionError
-        It is another checkpoint's, which is not there.
+        The tokenizer is another checkpoint's, which cannot be fetched.
     ValueError
-        A file is damaged, or asks for what is not done here.
+        A file is damaged, or has a setting that this package does not honour.
     """
     row = checkpoint.row
     pretrained = _pretrained(checkpoint)
-    # A checkpoint of a family has its prompt in the catalogue, and is read as its authors read it.
+    # The catalogue has the prompt of a family's checkpoint, which is read as its authors read it.
     saved, prompt = ({}, "") if row.family else _saved(checkpoint)
     if not row.family and not saved and pretrained.chat_template is not None:
         raise _not_read(checkpoint, "a chat_template beside its tokenizer")
@@ -112,21 +112,21 @@ def _pretrained(checkpoint: Checkpoint) -> Any:
         if row.tokenizer is None:
             none = lacking if lacking == "merges.txt" else f"none of {', '.join(TOKENIZER_FILES)}"
             raise FileNotFoundError(f"{checkpoint.name} has no tokenizer ({none}): copy its files into the folder.")
-        # Not left to transformers, which makes up a vocabulary of five tokens if it cannot be fetched.
+        # transformers would make up a vocabulary of five tokens if it could not fetch the tokenizer.
         source = fetch(row.tokenizer, lacks_tokenizer, TOKENIZER_FILES)
-    # Where transformers does not know the model, the configuration does not tell it which tokenizer that has.
+    # If transformers does not know the model, the configuration does not tell it the class of the tokenizer.
     auto = BertTokenizer if row.body or row.type else AutoTokenizer
     with reading(f"the tokenizer in {source}", source):
         pretrained = auto.from_pretrained(source, trust_remote_code=False)
         for name, kind in (("model_max_length", int | float), ("model_input_names", list | tuple)):
             if not isinstance(value := getattr(pretrained, name), kind):
                 raise ValueError(f"{name} is {value!r}")
-        rust_tokenizer(pretrained)  # or it is refused
+        rust_tokenizer(pretrained)  # refuses one that is written in Python
     return pretrained
 
 
 def rust_tokenizer(pretrained: Any) -> Tokenizer:
-    """Give the tokenizer in Rust beneath one of transformers'; raises ValueError where that is written in Python."""
+    """Give the Rust tokenizer in one of transformers' tokenizers; raises ValueError if that is written in Python."""
     if not pretrained.is_fast:
         raise ValueError(
             f"{type(pretrained).__name__} is written in Python, and only what a tokenizer.json holds is read here: use "
@@ -137,9 +137,9 @@ def rust_tokenizer(pretrained: Any) -> Tokenizer:
 
 
 def _saved(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
-    """Read what sentence-transformers saved of a CrossEncoder: how its transformer is read, and its prompt.
+    """Read the settings of the transformer and the prompt that sentence-transformers saved with a CrossEncoder.
 
-    Like that library, this looks into no other file of it where there is no list of modules, or one of another model.
+    Like that library, read neither if there is no list of modules, or if the files are those of another kind of model.
     """
     folder = checkpoint.folder
     modules, facts = _read(folder / MODULES, list), _read(folder / PROMPTS, dict)
@@ -168,7 +168,7 @@ def _saved(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
 
 def _read(path: Path, kind: type[list[Any] | dict[str, Any]]) -> Any:
-    """Read a file, which may not be there."""
+    """Read a JSON file as a list or a dict, which is empty if the file is not there."""
     with reading(str(path), path):
         facts = json.loads(path.read_bytes()) if path.is_file() else kind()
         if not isinstance(facts, kind):
@@ -183,5 +183,5 @@ def _not_read(checkpoint: Checkpoint, what: str) -> ValueError:
 
 
 def _lowering(normalizer: Normalizer | None) -> Normalizer:
-    """Put lower case before a normalizer, as sentence-transformers does."""
+    """Put a step to lower case before a normalizer, as sentence-transformers does."""
     return Sequence([Lowercase()] if normalizer is None else [Lowercase(), normalizer])

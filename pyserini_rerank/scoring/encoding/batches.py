@@ -1,4 +1,4 @@
-"""Pairs of different lengths to batches that fit a budget of tokens."""
+"""Batches of pairs of different lengths, each within a budget of tokens."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 
 def batch_by_length(lengths: Sequence[int], budget: int) -> list[NDArray[np.intp]]:
-    """Put pairs of similar length together, longest first.
+    """Put pairs of similar length into batches, longest first.
 
-    Longest first, so that a device without enough memory says so at once.
+    The longest go first so that a device with too little memory fails at once.
 
     Parameters
     ----------
     lengths : sequence of int, (n,)
         Tokens of each pair.
     budget : int
-        Tokens of a batch, padding included. A pair longer than that is a batch of its own.
+        Tokens of a batch, padding included. A longer pair is a batch by itself.
 
     Returns
     -------

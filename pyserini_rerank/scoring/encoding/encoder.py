@@ -1,4 +1,4 @@
-"""Texts to tokens: what encoders of pairs and of prompts have in common."""
+"""The base of the encoders, which turn pairs into the tokens of pairs or of prompts."""
 
 import json
 from abc import ABC, abstractmethod
@@ -16,16 +16,14 @@ from .batches import batch_by_length
 from .text_tokenizer import Ids, TextTokenizer
 from .tokenizing_processes import TokenizingProcesses
 
-#: Texts that are worth sending to other processes.
+#: The number of texts from which on it is faster to send them to other processes.
 WORTH_SENDING = 500
-
-
-#: The parts of a tokenizer's file that make a passage's tokens; special tokens and cutting come after them.
+#: The parts of a tokenizer's file that decide a passage's tokens. Special tokens and cutting are not among them.
 MAKES_TOKENS = ("added_tokens", "normalizer", "pre_tokenizer", "model")
 
 
 def vocabulary(tokenizer: Tokenizer) -> str:
-    """Give the fingerprint of a tokenizer: equal where every passage has the same tokens."""
+    """Give the fingerprint of a tokenizer: tokenizers with the same one give a passage the same tokens."""
     parts = json.loads(tokenizer.to_str())
     return blake2b(json.dumps([parts[name] for name in MAKES_TOKENS]).encode(), digest_size=16).hexdigest()
 
@@ -37,7 +35,7 @@ class Encoded(Protocol):
     def passage(self) -> Ids: ...
     @property
     def length(self) -> int:
-        """The tokens that it takes up in a batch."""
+        """The number of tokens that the pair takes up in a batch."""
 
     @property
     def query_was_cut(self) -> bool: ...
@@ -46,7 +44,7 @@ class Encoded(Protocol):
 
 
 class Encoder[E: Encoded](ABC):
-    """Tokenizes pairs, cuts them to what the model reads, and puts those of similar length together.
+    """Tokenizes pairs, cuts them to the length that the model reads, and puts pairs of similar length into batches.
 
     Parameters
     ----------
@@ -55,16 +53,16 @@ class Encoder[E: Encoded](ABC):
     max_length : int
         Tokens of a pair, special ones included.
     cuts_left : bool
-        What is too long loses its first tokens.
+        Whether a text that is too long loses its first tokens instead of its last.
 
     Attributes
     ----------
     least : int
-        Tokens without which there is no room for a pair.
+        The smallest `max_length` that has room for a pair.
     takes_tokens : bool
-        Passages may be `Tokens`.
+        Whether passages may be `Tokens`.
     processes : TokenizingProcesses, optional
-        They tokenize where there is much to tokenize.
+        Processes that tokenize when there are many texts.
     """
 
     least: int
@@ -85,17 +83,19 @@ class Encoder[E: Encoded](ABC):
     def plan(
         self, pairs: Sequence[Pair], encoded: Sequence[E], inputs: Sequence[Any], budget: int, added: int = 0
     ) -> Plan:
-        """Put pairs of similar length together.
+        """Put pairs of similar length into batches.
 
         Parameters
         ----------
-        pairs, encoded : of the same pairs
+        pairs : sequence of Pair, (n,)
+        encoded : sequence, (n,)
+            The same pairs, encoded.
         inputs : sequence, (n,)
-            What the backend's `run` needs of each pair.
+            Each pair in the form that the backend's `run` reads.
         budget : int
             Tokens of a batch.
         added : int
-            Tokens that the backend adds to each pair.
+            The number of tokens that the backend adds to each pair.
         """
         lengths = [pair.length + added for pair in encoded]
         return Plan(
@@ -106,11 +106,11 @@ class Encoder[E: Encoded](ABC):
         )
 
     def tokenize(self, texts: Sequence[str]) -> list[Ids]:
-        """Give passages' tokens, uncut and without special ones."""
+        """Give the tokens of passages, uncut and without special tokens."""
         return self.processes(texts) if self.processes and len(texts) >= WORTH_SENDING else self.texts(texts)
 
     def distinct(self, passages: Sequence[str | Tokens]) -> dict[str | Tokens, Ids]:
-        """Give the tokens of each passage that differs, which may be tokenized already."""
+        """Give the tokens of each distinct passage; a passage may be tokenized already."""
         distinct = dict.fromkeys(passages)
         ids: dict[str | Tokens, Ids] = {
             tokens: np.frombuffer(tokens.ids, dtype="<i4") for tokens in distinct if isinstance(tokens, Tokens)
@@ -120,12 +120,12 @@ class Encoder[E: Encoded](ABC):
         return ids
 
     def kept(self, ids: Ids, count: int) -> Ids:
-        """Cut a text's tokens to `count` of them."""
+        """Cut a text's tokens to at most `count`."""
         return ids[len(ids) - count :] if self.cuts_left and count < len(ids) else ids[:count]
 
     def mostly_unknown(self, passages: Sequence[Ids]) -> NDArray[np.bool_]:
-        """Tell which passages have no more known tokens than unknown ones: bool (n,)."""
+        """Tell in which passages at least half of the tokens are unknown: bool (n,)."""
         lengths = np.array([len(ids) for ids in passages], dtype=np.int64)
         ids = np.concatenate([*passages, np.empty(0, dtype=np.int32)])
-        owners = np.repeat(np.arange(len(lengths)), lengths)[ids == self.unknown]
-        return 2 * np.bincount(owners, minlength=len(lengths)) >= lengths
+        rows_of_unknown = np.repeat(np.arange(len(lengths)), lengths)[ids == self.unknown]
+        return 2 * np.bincount(rows_of_unknown, minlength=len(lengths)) >= lengths

@@ -1,4 +1,4 @@
-"""Query-passage pairs to tokens."""
+"""The encoder of query-passage pairs for models that read both as one sequence."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,26 +12,26 @@ from ..backend import Pair
 from .encoder import Encoder
 from .text_tokenizer import Ids
 
-#: Pairs of quite different lengths, to try a model with.
+#: Pairs of very different lengths, to test a model with.
 EXAMPLE: list[Pair] = [("a", "a b c d " * 8), ("a b", "a"), ("c", "b a")]
 
-#: What the arrays of padded pairs are called, in the order of `PairEncoder.pad`.
+#: The names of the arrays of padded pairs, in the order of `PairEncoder.pad`.
 INPUTS = IDS, MASK, TYPES = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class EncodedPair(NamedTuple):
-    """A pair's tokens, cut to the model's length but without the special tokens around them."""
+    """A pair's tokens, cut to the model's length, without the special tokens around them."""
 
     query: Ids
     passage: Ids
     length: int
-    """The special tokens included."""
+    """The number of tokens, special tokens included."""
     query_was_cut: bool
     passage_was_cut: bool
 
 
 class PairEncoder(Encoder[EncodedPair]):
-    """Tokenizes every query and every passage once, and joins them as the tokenizer itself would.
+    """Tokenizes each distinct query and passage once, and joins them as the tokenizer would.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class PairEncoder(Encoder[EncodedPair]):
     Attributes
     ----------
     of_one_length : bool
-        Pairs that are laid out together have the same length: padding would have to come before them, or the model is
-        not told what is padding.
+        Whether only pairs of the same length may be laid out together, because padding would change their scores: it
+        would have to come before them, or the model does not ignore it.
 
     Raises
     ------
     ValueError
-        The tokenizer makes another thing of a pair than its query and its passage.
+        The tokenizer does not turn a pair into its query and then its passage.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PairEncoder(Encoder[EncodedPair]):
     ) -> None:
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
         self.prompt, self.of_one_length = prompt, pads_left
-        # Where the special tokens stand, learnt from a short pair.
+        # A short pair shows where the special tokens are.
         example = tokenizer.encode("a", "a")
         parts = example.sequence_ids
         if [part for part, _ in groupby(part for part in parts if part is not None)] != [0, 1]:
@@ -77,7 +77,7 @@ class PairEncoder(Encoder[EncodedPair]):
         self.before, self.between, self.after = ids[:query], ids[after_query:passage], ids[after_passage:]
         self.special = len(self.before) + len(self.between) + len(self.after)
         self.least = self.special + 2
-        # One type for each special token, the query and the passage.
+        # A token type for each special token, one for the query and one for the passage.
         pieces = types[:query], [types[query]], types[after_query:passage], [types[passage]], types[after_passage:]
         self.types = np.array([kind * takes_types for piece in pieces for kind in piece], dtype=np.int64)
         self.query_at, self.passage_at = len(self.before), len(self.before) + 1 + len(self.between)
@@ -89,7 +89,7 @@ class PairEncoder(Encoder[EncodedPair]):
         return [self._cut(queries[self.prompt + query], passages[passage]) for query, passage in pairs]
 
     def together(self, pairs: Sequence[EncodedPair]) -> list[Sequence[EncodedPair]]:
-        """Tell which pairs may be laid out together."""
+        """Divide pairs, in their order, into groups that may be laid out together."""
         return (
             [list(of_length) for _, of_length in groupby(pairs, lambda pair: pair.length)]
             if self.of_one_length
@@ -97,7 +97,7 @@ class PairEncoder(Encoder[EncodedPair]):
         )
 
     def join(self, pairs: Sequence[EncodedPair]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lay pairs end to end: ids and token types, each (tokens,)."""
+        """Lay out pairs end to end: ids and token types, each (tokens,)."""
         ids = np.concatenate(
             [part for pair in pairs for part in (self.before, pair.query, self.between, pair.passage, self.after)],
             dtype=np.int64,
@@ -108,7 +108,7 @@ class PairEncoder(Encoder[EncodedPair]):
         return ids, np.repeat(np.tile(self.types, len(pairs)), repeats.ravel())
 
     def pad(self, pairs: Sequence[EncodedPair], pad_id: int) -> tuple[NDArray[np.int64], ...]:
-        """Lay pairs out as rows: ids, attention mask and token types, each (n, longest)."""
+        """Lay out pairs as rows: ids, attention mask and token types, each (n, longest)."""
         lengths = np.array([pair.length for pair in pairs])
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids, types = np.full(mask.shape, pad_id, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
@@ -118,7 +118,7 @@ class PairEncoder(Encoder[EncodedPair]):
     def _cut(self, query: Ids, passage: Ids) -> EncodedPair:
         """Cut the longer of the two first, then both, as Hugging Face's "longest first" does.
 
-        600 and 600 tokens at a max_length of 512 keep 254 and 255.
+        For example, a query and a passage of 600 tokens each keep 254 and 255 at a max_length of 512.
         """
         room = self.max_length - self.special
         n, m = len(query), len(passage)
@@ -130,5 +130,5 @@ class PairEncoder(Encoder[EncodedPair]):
         else:
             m = min(m, room // 2)
             n = room - m
-        cut = self.kept(query, n), self.kept(passage, m)
-        return EncodedPair(*cut, self.max_length, n < len(query), m < len(passage))
+        kept = self.kept(query, n), self.kept(passage, m)
+        return EncodedPair(*kept, self.max_length, n < len(query), m < len(passage))

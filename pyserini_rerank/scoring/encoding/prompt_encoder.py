@@ -1,4 +1,4 @@
-"""Query-passage pairs to the tokens of a prompt."""
+"""The encoder of query-passage pairs for models that read a prompt."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from ..backend import Pair
 from .encoder import Encoder
 from .text_tokenizer import Ids
 
-#: Texts that are tokenized at once: what the tokenizer tells of each token is much larger than its id.
+#: Texts that are tokenized at once. The number limits the memory: the tokenizer tells much more of a token than its id.
 CHUNK = 256
 SLOTS = ("query", "document")
-#: Whose a token is; one that reaches over from a text into the template is the template's.
+#: The part of the prompt that owns a token; the template owns a token that reaches from a text into the template.
 TEMPLATE, QUERY, DOCUMENT = range(3)
 
 
@@ -25,7 +25,7 @@ class EncodedPrompt:
 
     ids: Ids
     passage: Ids
-    """The tokens that the document has part in, uncut."""
+    """The tokens that have characters of the document in them, uncut."""
     query_was_cut: bool
     passage_was_cut: bool
 
@@ -40,21 +40,23 @@ class Tokenized:
 
     ids: Ids
     owners: NDArray[np.int8]
-    """Whose each is, (n,)."""
+    """The owner of each token, (n,)."""
     passage: Ids
-    """Those that the document has part in, which are more than its own."""
+    """The tokens that have characters of the document in them, including those that the template owns."""
 
 
 class PromptEncoder(Encoder[EncodedPrompt]):
     """Fills a template with pairs, tokenizes it as its authors do, and cuts the texts but never the template.
 
-    What is too long loses the document's last tokens, then the query's. The document keeps a quarter of the room
-    if it needs it, as in FlagEmbedding's and mxbai-rerank's own code: without any of it, its score would say nothing.
+    A pair that is too long loses the document's last tokens, then the query's. The document keeps up to a quarter of
+    the room, as in the code of FlagEmbedding and mxbai-rerank: the score of a document that was left out would be
+    meaningless.
 
     Parameters
     ----------
     template : sequence of str
-        Pieces that are tokenized each by itself, with ``{query}`` and ``{document}`` in one or two of them.
+        The pieces of the prompt, which are tokenized separately. One has ``{query}`` in it, and the same or another one
+        has ``{document}``.
     """
 
     takes_tokens = False
@@ -63,7 +65,7 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         self, tokenizer: Tokenizer, max_length: int, template: Sequence[str], *, cuts_left: bool = False
     ) -> None:
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
-        #: Each piece as texts between slots: text, slot, text, slot, text.
+        #: Each piece as a list of texts and the names of the slots between them: text, slot, text, slot, text.
         self.pieces = [re.split(r"\{(query|document)\}", piece) for piece in template]
         added = tokenizer.get_added_tokens_decoder().items()
         self.special = [number for number, token in added if token.special and number != self.unknown]
@@ -72,7 +74,7 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         # From now on "<|im_end|>" in a text is read as text.
         tokenizer.encode_special_tokens = True
         empty = self._prompts([("", "")])[0].ids
-        # At either end of either text one token may reach over into the template, and cannot be cut.
+        # At both ends of both texts a token may reach into the template, and such a token is not cut.
         self.least = len(empty) + 4
 
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPrompt]:
@@ -80,7 +82,7 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         return [self._cut(prompt) for prompt in self._prompts(pairs)]
 
     def pad(self, prompts: Sequence[EncodedPrompt]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lay prompts out as the model's inputs, padded on the right: ids and attention mask, each (n, longest)."""
+        """Lay out prompts as rows, padded on the right: ids and attention mask, each (n, longest)."""
         shape = len(prompts), max(len(prompt.ids) for prompt in prompts)
         ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         for row, prompt in enumerate(prompts):
@@ -89,7 +91,7 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         return ids, mask
 
     def _prompts(self, pairs: Sequence[Pair]) -> list[Tokenized]:
-        """Tokenize whole prompts, each distinct filling of a piece once."""
+        """Tokenize whole prompts; each distinct filling of a piece is tokenized once."""
         texts = [dict(zip(SLOTS, pair, strict=True)) for pair in pairs]
         columns = []
         for piece, fixed in zip(self.pieces, self.fixed, strict=True):
@@ -120,10 +122,10 @@ class PromptEncoder(Encoder[EncodedPrompt]):
             filled.append("".join(parts))
             spans.append(list(zip(piece[1::2], ends[0::2], ends[1::2], strict=False)))
         encodings = self.tokenizer.encode_batch(filled, add_special_tokens=False)
-        return [self._tell_apart(encoding, places) for encoding, places in zip(encodings, spans, strict=True)]
+        return [self._tokenized(encoding, slots) for encoding, slots in zip(encodings, spans, strict=True)]
 
-    def _tell_apart(self, encoding: Encoding, spans: Sequence[tuple[str, int, int]]) -> Tokenized:
-        """Tell the texts' tokens from the template's, by the characters that each text spans."""
+    def _tokenized(self, encoding: Encoding, spans: Sequence[tuple[str, int, int]]) -> Tokenized:
+        """Find the owner of each token by the characters that the query and the document span."""
         ids = np.array(encoding.ids, dtype=np.int32)
         starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
         owners = np.full(len(ids), TEMPLATE, dtype=np.int8)
@@ -132,12 +134,12 @@ class PromptEncoder(Encoder[EncodedPrompt]):
             owners[(starts >= start) & (ends <= end)] = QUERY if name == "query" else DOCUMENT
             if name == "document":
                 passage = (starts < end) & (ends > start)
-        # A Unigram vocabulary has "</s>" as a piece like any other.
-        text = ~np.isin(ids, self.special)
-        return Tokenized(ids[text], owners[text], ids[passage & text])
+        # A Unigram vocabulary can turn "</s>" in a text into the special token.
+        is_text = ~np.isin(ids, self.special)
+        return Tokenized(ids[is_text], owners[is_text], ids[passage & is_text])
 
     def _cut(self, prompt: Tokenized) -> EncodedPrompt:
-        """Leave the document's last tokens out, then the query's; the first, where the tokenizer's files say so."""
+        """Drop the document's last tokens, then the query's; with `cuts_left` drop the first tokens instead."""
         ids = prompt.ids
         query, document = np.flatnonzero(prompt.owners == QUERY), np.flatnonzero(prompt.owners == DOCUMENT)
         room = self.max_length - (len(ids) - len(query) - len(document))
@@ -146,8 +148,8 @@ class PromptEncoder(Encoder[EncodedPrompt]):
             m = max(room - n, min(m, room // 4))
             n = min(n, room - m)
             dropped = [
-                positions[: len(positions) - left] if self.cuts_left else positions[left:]
-                for positions, left in ((query, n), (document, m))
+                positions[: len(positions) - kept] if self.cuts_left else positions[kept:]
+                for positions, kept in ((query, n), (document, m))
             ]
             ids = np.delete(ids, np.concatenate(dropped))
         return EncodedPrompt(ids, prompt.passage, n < len(query), m < len(document))

@@ -1,4 +1,4 @@
-"""Texts to tokens."""
+"""The tokenizer of texts."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ Ids = NDArray[np.int32]
 class TextTokenizer:
     """Tokenizes texts, without special tokens and uncut.
 
-    BERT's tokenizer spends two fifths of its time on normalizing. Of a text in ASCII there is nothing to normalize but
-    the case, which Python changes at once: such texts take a shorter way to the same tokens.
+    BERT's tokenizer spends two fifths of its time on normalizing. In an ASCII text only the case has to be normalized,
+    which is quick in Python: such a text goes to a tokenizer without a normalizer, which gives the same tokens.
 
     Parameters
     ----------
@@ -28,30 +28,33 @@ class TextTokenizer:
         self.tokenizer = tokenizer
         parts = json.loads(tokenizer.to_str())
         kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
-        self._short = None
+        self._without_normalizer = None
         if kinds == ["BertNormalizer", "BertPreTokenizer"]:
-            # "[SEP]" in a text is looked for before it is normalized; other added tokens may be afterwards.
+            # The tokenizer finds "[SEP]" in a text before it normalizes the text, and may find other added tokens later.
             contents = [token["content"] for token in parts["added_tokens"]]
             added = {*contents, *(tokenizer.normalizer.normalize_str(content) for content in contents)}
-            # A tokenizer with line breaks among its tokens needs those that the shorter way takes for spaces.
+            # Added tokens with line breaks would be lost, since `_normalized` turns line breaks into spaces.
             if all(content.strip() and content.isprintable() for content in added):
-                self._short = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
+                self._without_normalizer = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
                 self._lowers: bool = parts["normalizer"]["lowercase"]
                 self._added = [content.lower() for content in added]
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
-        """Give the ids of texts' tokens."""
-        if self._short is None:
+        """Give the ids of each text's tokens."""
+        if self._without_normalizer is None:
             return _ids(self.tokenizer, texts)
-        short = [self._normalized(text) for text in texts]
-        plain = iter(_ids(self._short, [text for text in short if text is not None]))
+        normalized_texts = [self._normalized(text) for text in texts]
+        short = iter(_ids(self._without_normalizer, [text for text in normalized_texts if text is not None]))
         others = iter(
-            _ids(self.tokenizer, [text for text, normalized in zip(texts, short, strict=True) if normalized is None])
+            _ids(
+                self.tokenizer,
+                [text for text, normalized in zip(texts, normalized_texts, strict=True) if normalized is None],
+            )
         )
-        return [next(others) if normalized is None else next(plain) for normalized in short]
+        return [next(others) if normalized is None else next(short) for normalized in normalized_texts]
 
     def _normalized(self, text: str) -> str | None:
-        """Normalize a text; None where that takes more than what is done here."""
+        """Normalize a text; None if the text needs the tokenizer's normalizer."""
         text = text.replace("\n", " ")
         if not (text.isascii() and text.isprintable()):
             return None

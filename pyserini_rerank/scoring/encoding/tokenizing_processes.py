@@ -1,4 +1,4 @@
-"""Processes that tokenize beside this one, whose threads take turns at Python and cannot feed a fast GPU alone."""
+"""Processes that tokenize. The threads of one process take turns at running Python and cannot feed a fast GPU."""
 
 import os
 import signal
@@ -18,14 +18,15 @@ from tokenizers import Tokenizer
 from ...arguments import count_option
 from .text_tokenizer import Ids, TextTokenizer
 
+#: The ids of no tokens.
 NONE: Ids = np.empty(0, dtype=np.int32)
 
 
 class TokenizingProcesses:
-    """Tokenizes in processes of their own, each with a share of the texts.
+    """Tokenizes in several processes, each with a share of the texts.
 
-    They are none of multiprocessing's, which would run the user's script anew. They end with this object, and with this
-    process.
+    The processes are not started by multiprocessing, which would run the user's script again in each of them. They end
+    with this object, and with this process.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class TokenizingProcesses:
     Raises
     ------
     ValueError
-        There is no such number of processes.
+        `count` is not a number of processes.
     """
 
     def __init__(self, tokenizer: Tokenizer, count: Any) -> None:
@@ -49,14 +50,14 @@ class TokenizingProcesses:
         self._start()
 
     def __call__(self, texts: Sequence[str]) -> list[Ids]:
-        """Give the ids of texts' tokens, as a `TextTokenizer` does.
+        """Give the ids of each text's tokens, as a `TextTokenizer` does.
 
         Raises
         ------
         RuntimeError
-            A process has ended. Others take the place of all of them. Or they have been closed.
+            A process has ended, and all of them were replaced. Or the processes have been closed.
         """
-        found = [NONE] * len(texts)
+        ids_of_texts = [NONE] * len(texts)
         with self._lock:
             if not self._processes:
                 raise RuntimeError("the processes that tokenize are closed: load the reranker again.")
@@ -68,8 +69,8 @@ class TokenizingProcesses:
                     assert process.stdout, "it is a pipe"
                     bounds = np.frombuffer(_receive(process.stdout), dtype=np.int64).tolist()
                     ids = np.frombuffer(_receive(process.stdout), dtype=np.int32)
-                    found[first :: self.count] = [ids[start:stop] for start, stop in pairwise(bounds)]
-            except BaseException as error:  # or the next texts would be given what these are still owed
+                    ids_of_texts[first :: self.count] = [ids[start:stop] for start, stop in pairwise(bounds)]
+            except BaseException as error:  # an answer that was not read would be taken for that to the next texts
                 _end(self._processes, os.getpid())
                 self._start()
                 if isinstance(error, (EOFError, OSError)):
@@ -77,10 +78,10 @@ class TokenizingProcesses:
                         "a process that tokenizes has ended: was it killed, or is there no memory left?"
                     ) from None
                 raise
-        return found
+        return ids_of_texts
 
     def _start(self) -> None:
-        # Each has one core; it finds this package where this process does.
+        # Each process uses one core, and finds this package on the same path as this process.
         environment = {
             **os.environ,
             "TOKENIZERS_PARALLELISM": "false",
@@ -96,17 +97,17 @@ class TokenizingProcesses:
             _send(process.stdin, self._file)
 
     def close(self) -> None:
-        """End the processes, once what is under way is done."""
+        """End the processes, once the call that is under way is done."""
         with self._lock:
             _end(self._processes, os.getpid())
 
 
 def _end(processes: list[subprocess.Popen[bytes]], parent: int) -> None:
-    """End processes; a fork of their parent leaves them alone."""
+    """End processes; do nothing in a fork of their parent."""
     while processes and os.getpid() == parent:
         process = processes.pop()
         process.kill()
-        with suppress(OSError):  # what it was still to be sent
+        with suppress(OSError):  # it has not read all that was sent
             process.communicate()
 
 
@@ -117,7 +118,7 @@ def _send(stream: IO[bytes], data: bytes) -> None:
 
 
 def _receive(stream: IO[bytes]) -> bytes:
-    """Read what was sent; raises EOFError where the other end is closed."""
+    """Read the data of one `_send`; raises EOFError if the other end is closed."""
     head = stream.read(8)
     data = stream.read(int.from_bytes(head, "little"))
     if len(head) < 8 or len(data) < int.from_bytes(head, "little"):
@@ -126,11 +127,11 @@ def _receive(stream: IO[bytes]) -> bytes:
 
 
 def serve() -> None:
-    """Read a tokenizer's file, then lists of texts; answer each with the bounds of the texts' ids, and the ids."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other process's, which then ends this one
+    """Read a tokenizer's file, then lists of texts; answer each list with the bounds of the texts' ids, and the ids."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent, which then ends this process
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
-    with suppress(EOFError, OSError):  # the other process is done, or dead
+    os.dup2(2, 1)  # text that libraries print does not get into the answers
+    with suppress(EOFError, OSError):  # the parent has ended
         tokenize = TextTokenizer(Tokenizer.from_str(_receive(sys.stdin.buffer).decode()))
         while True:
             ids = tokenize(orjson.loads(_receive(sys.stdin.buffer)))

@@ -15,7 +15,7 @@ import pyserini_rerank
 import pytest
 import torch
 from pyserini_rerank.scoring.backend import Batch, DeviceLostWarning
-from pyserini_rerank.scoring.backends.devices_backend import DevicesBackend, _Other
+from pyserini_rerank.scoring.backends.devices_backend import DevicesBackend, _DeviceProcess
 from pyserini_rerank.testing import BackendContract
 from tiny_checkpoints import build
 
@@ -84,7 +84,7 @@ def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
 
 
 def test_what_the_other_process_raises_is_raised_here(two, expected):
-    other = two.backend.others[0]
+    other = two.backend.device_processes[0]
     [batch] = two.backend.plan(PAIRS[:1]).batches
     with pytest.raises(AttributeError, match="has no attribute 'length'"):
         other.run(Batch(batch.positions, ["no pair"]))
@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_is_done_without(folder, expected, moment):
     pairs, before = PAIRS[:100], children()
     with pyserini_rerank.load(folder, device=["cpu", torch.device("cpu")], batch_tokens=300) as loaded:
         plain = loaded.predict(pairs)
-        [other] = loaded.backend.others
+        [other] = loaded.backend.device_processes
         if moment == "meanwhile":  # it has a batch, and gives no answer
             os.kill(other.process.pid, signal.SIGSTOP)
             threading.Timer(0.5, os.kill, (other.process.pid, signal.SIGKILL)).start()
@@ -131,18 +131,18 @@ def test_a_process_that_is_killed_is_done_without(folder, expected, moment):
 
 def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(two):
     """As Ctrl-C leaves it: the batch was sent, and the answer not received."""
-    other, plain = two.backend.others[0], _Other.receive
+    other, plain = two.backend.device_processes[0], _DeviceProcess.receive
     first, second = two.backend.plan(PAIRS).batches[:2]
 
     def interrupted(self):
         raise KeyboardInterrupt
 
-    _Other.receive = interrupted
+    _DeviceProcess.receive = interrupted
     try:
         with pytest.raises(KeyboardInterrupt):
             other.run(first)
     finally:
-        _Other.receive = plain
+        _DeviceProcess.receive = plain
     assert other.run(second).tobytes() == two.backend.backend.run(second).tobytes()
 
 
@@ -171,7 +171,7 @@ def forward(self, pairs):
 TorchBackend._forward = forward
 if __name__ == "__main__":
     reranker = pyserini_rerank.load(sys.argv[1], device=["cpu", "cpu"])
-    other = reranker.backend.others[0]
+    other = reranker.backend.device_processes[0]
     [batch] = reranker.backend.plan([("flea", f"berlin {i}") for i in range(9)]).batches
     other.run(batch)
     print(other.process.pid, flush=True)

@@ -336,7 +336,7 @@ def test_a_graph_whose_size_is_not_said(kind, folders, weights, tmp_path):
 def test_a_graph_of_something_else(kind, folders, weights, tmp_path):
     folder = shutil.copytree(folders[BERT], tmp_path / "copy")
     file = graph(folder / "model.onnx", weights, inputs=(*INPUTS, "position_ids"))
-    with pytest.raises(ValueError, match="asks for position_ids: it is none of a sequence classifier"):
+    with pytest.raises(ValueError, match="asks for position_ids: it is no graph of a sequence classifier"):
         kind(file)
 
 

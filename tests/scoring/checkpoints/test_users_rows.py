@@ -134,9 +134,12 @@ def test_the_families_are_those_that_are_loaded() -> None:
         ("me/one: margin", "the row of me/one is 'margin': give fields of family"),
         ("[me/one]", "is no mapping from names to rows"),
         ("me/one: {", "is no YAML: "),
-        (f"{NBOOST}: {{}}", f"{NBOOST} is another row's name or alias already: choose one of its own."),
-        ("me/one: {aliases: [cross-encoder/ms-marco-MiniLM-L6-v2]}", "L6-v2 is another row's name or alias already"),
-        ("{me/one: {aliases: [me/two]}, me/two: {}}", "me/two is another row's name or alias already"),
+        (f"{NBOOST}: {{}}", f"{NBOOST} is the name or alias of another row already: choose a different one."),
+        (
+            "me/one: {aliases: [cross-encoder/ms-marco-MiniLM-L6-v2]}",
+            "L6-v2 is the name or alias of another row already",
+        ),
+        ("{me/one: {aliases: [me/two]}, me/two: {}}", "me/two is the name or alias of another row already"),
     ],
 )
 def test_rows_that_are_none(written: str, message: str, file: Path, tmp_path: Path) -> None:
