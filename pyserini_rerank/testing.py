@@ -1,6 +1,6 @@
-"""What every backend has to do, as tests that the author of a backend can run.
+"""The contract that every backend has to keep, as tests that the author of a backend can run.
 
-They need pytest only where they are run: it collects a subclass whose name begins with ``Test``. ::
+Pytest runs them: it collects a subclass whose name begins with ``Test``. Importing this module does not need it. ::
 
     from pyserini_rerank.testing import BackendContract
 
@@ -32,29 +32,29 @@ PASSAGES = [
 ]
 #: Every query with every passage, so that lengths and queries are mixed.
 PAIRS: list[Pair] = [(query, passage) for passage in PASSAGES for query in QUERIES]
-#: Texts that break what was tried with plain ones only.
+#: Texts that break a backend that was tried with plain texts only.
 ODD = ["🐛🦟 👩‍👩‍👧", "a\0b", "\u202eאב ‏مرحبا", "?", "\u200b", "\ufffd", " \t\r\n x", "flea " * 2_000, "x" * 20_000]
 #: A query, a passage that answers it, and one that does not.
 OBVIOUS = (QUERIES[0], PASSAGES[0], PASSAGES[3])
-#: How far a score may move with what else is in the batch, in float32.
+#: How far a score may change with the other pairs of its batch, in float32.
 TOLERANCE = 1e-4
 
 
 class BackendContract(ABC):
-    """Tests of the protocol `pyserini_rerank.scoring.backend.Backend`: subclass it and override `make`.
+    """Tests of the protocol `pyserini_rerank.scoring.backend.Backend`: subclass this and override `make`.
 
     Attributes
     ----------
     knows_relevance : bool
-        Set it where the backend is no toy (no random weights): an obvious answer has to score higher
-        than a passage about something else.
+        Set it to True for a trained model. Then an obvious answer has to score higher than a passage about something
+        else.
     """
 
     knows_relevance = False
 
     @abstractmethod
     def make(self) -> Backend:
-        """Make the backend to test; every test closes the one that it made."""
+        """Make the backend to test. Every test makes its own and closes it."""
 
     def test_the_facts_about_it(self) -> None:
         with closing(self.make()) as backend:
@@ -77,7 +77,7 @@ class BackendContract(ABC):
             backend.plan(PAIRS[3:9])
             assert _positions(backend.plan(PAIRS)) == first, "the second plan of the same pairs is another"
         with closing(self.make()) as again:
-            assert _positions(again.plan(PAIRS)) == first, "the same backend made again plans otherwise"
+            assert _positions(again.plan(PAIRS)) == first, "the same backend made again has another plan"
 
     def test_plans_of_several_threads(self) -> None:
         parts = [PAIRS[start:] for start in range(8)]
@@ -122,7 +122,7 @@ class BackendContract(ABC):
             in_turn = [backend.run(batch).tobytes() for batch in batches]
             with ThreadPoolExecutor(workers) as pool:
                 at_once = [scores.tobytes() for scores in pool.map(backend.run, batches)]
-            assert at_once == in_turn, f"with {workers} threads the scores are others"
+            assert at_once == in_turn, f"the scores of {workers} threads differ from those of one"
 
     def test_higher_is_better(self) -> None:
         if not self.knows_relevance:
@@ -156,14 +156,14 @@ class BackendContract(ABC):
                     raise SkipTest("a backend without a fingerprint cannot be cached")
                 plain = score(backend, PAIRS)
             with closing(CachedBackend(self.make(), folder)) as cached:
-                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "through the cache the scores are others"
+                assert score(cached, PAIRS).tobytes() == plain.tobytes(), "the scores through the cache are different"
             with closing(CachedBackend(self.make(), folder)) as cached:
                 assert score(cached, PAIRS).tobytes() == plain.tobytes(), "the cache gave other scores back"
                 assert cached.known_scores == len(PAIRS), f"the cache knew {cached.known_scores} of {len(PAIRS)} scores"
 
 
 def score(backend: Backend, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-    """Score pairs as a reranker does: float32 (n,); NaN where the plan has no place for one."""
+    """Score pairs as a reranker does: float32 (n,); NaN for a pair that the plan leaves out."""
     scores = np.full(len(pairs), np.nan, dtype=np.float32)
     for batch in backend.plan(pairs).batches:
         scores[batch.positions] = backend.run(batch)
