@@ -72,8 +72,8 @@ def load_models(
     with Maker(backend, cache, options, needs_cache=needs_cache) as maker:
         reranker = maker.make(name)
         set_here = [*options, *["backend"] * (backend != "torch"), *["cache"] * (needs_cache and cache is not None)]
-        if set_here and maker.given and not maker.loaded:
-            names = " and ".join(dict.fromkeys(reranker.name for reranker in maker.given))
+        if set_here and maker.reused and not maker.loaded:
+            names = " and ".join(dict.fromkeys(reranker.name for reranker in maker.reused))
             raise TypeError(
                 f"{', '.join(set_here)}: give these to the load() that made {names}; nothing is loaded here."
             )

@@ -254,7 +254,7 @@ class Reranker(ABC):
         """
         hits = listed(hits, "hits")
         if hits and isinstance(hits[0], str):
-            raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) to rank texts.")
+            raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) for texts.")
         k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))

@@ -17,9 +17,9 @@ from .maker import Maker, numbered
 class Cascade(Combination, key="cascade"):
     """A reranker whose stages score fewer and fewer passages: each scores the best of the stage before.
 
-    The passages that the last stage scored come first, with its scores. Below them follow the passages that it did not
-    take from the stage before, then those that that stage did not take, and so on, each time in the order of the stage
-    before. Within windows or segments the depths count documents.
+    The passages that the last stage scored come first, with its scores. Below them follow the passages that it left
+    out, then the passages that the stage before it left out, and so on, each group in the order in which its stage
+    received it. Within windows or segments the depths count documents.
 
     Parameters
     ----------

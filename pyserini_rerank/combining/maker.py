@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Maker:
-    """A maker of rerankers. It keeps lists of the checkpoints that it has `loaded`, and of the rerankers that it was
-    `given` already made.
+    """A maker of rerankers. It lists the checkpoints that it has `loaded`, and the rerankers that were loaded before and
+    are `reused`.
 
     As a context manager it closes the checkpoints that it has loaded if the block raises.
 
@@ -44,7 +44,7 @@ class Maker:
     ) -> None:
         self.backend, self.cache, self.options, self.needs_cache = backend, cache, options or {}, needs_cache
         self.loaded: list[ModelReranker] = []
-        self.given: list[Reranker] = []
+        self.reused: list[Reranker] = []
         #: The descriptions that are being made, from the outermost in: a combination that holds itself comes twice.
         self._being_made: list[Any] = []
 
@@ -76,7 +76,7 @@ class Maker:
 
     def _make(self, part: Any) -> Reranker:
         if isinstance(part, Reranker):
-            self.given.append(part)
+            self.reused.append(part)
             return part
         if isinstance(part, Mapping):
             is_model = "model" in part and all(isinstance(option, str) for option in part)

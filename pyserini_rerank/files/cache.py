@@ -26,11 +26,11 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
         with held(target, target, wait=True):
             if not target.is_dir():
                 with tempfile.TemporaryDirectory(dir=cache) as temporary:
-                    made = Path(temporary, "made")
-                    made.mkdir()
-                    make(made)
+                    unfinished = Path(temporary, "unfinished")
+                    unfinished.mkdir()
+                    make(unfinished)
                     try:
-                        made.rename(target)
+                        unfinished.rename(target)
                     except OSError:
                         if not target.is_dir():  # else another process, which does not take the lock, was first
                             raise

@@ -99,7 +99,7 @@ class SearcherAdapter:
     def prepare(self, method: str, depth: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Bind a call to the searcher's signature and have it ask for max(k, depth) hits."""
         if method not in self.methods:
-            raise AttributeError(f"{type(self.searcher).__name__} has no {method}, so there is none to rerank.")
+            raise AttributeError(f"{type(self.searcher).__name__} has no `{method}` to rerank: use `search`.")
         bound = inspect.signature(self.methods[method]).bind(*args, **kwargs)
         parameters = bound.signature.parameters
         if "k" not in parameters:

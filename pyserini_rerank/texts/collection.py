@@ -84,8 +84,8 @@ class _File:
 
     def text(self, line: bytes) -> str | None:
         if self.is_json:
-            found = text_of_fields({"raw": line.decode().strip()})
-            return found if found is None else clean(found)
+            text = text_of_fields({"raw": line.decode().strip()})
+            return text if text is None else clean(text)
         cells = [self._cell(cell) for cell in line.rstrip(b"\r\n").split(b"\t")]
         if not self.columns:
             return clean(cells[1])

@@ -122,6 +122,6 @@ def _documents_in_java(reader: Any) -> Any:
     )
     # These are two lines, since in one pyjnius would bind the inner `bindTo` to the outer one's object.
     read = read.bindTo(reader.storedFields())
-    made = as_lambda.bindTo(function).bindTo(read).asType(types.methodType(function))
+    as_function = as_lambda.bindTo(function).bindTo(read).asType(types.methodType(function))
     over = lookup.findVirtual(find("java.util.stream.IntStream"), "mapToObj", types.methodType(stream, function))
-    return handles.collectArguments(over, 1, made)
+    return handles.collectArguments(over, 1, as_function)

@@ -12,7 +12,7 @@ from .source import Source, TextSource
 from .stored import IndexTexts, StoredTexts, open_index
 from .token_index import TokenIndex
 
-#: What a user may ask for where a hit's document has no text.
+#: The choices for a hit whose document has no text.
 MISSING = ("error", "skip")
 
 

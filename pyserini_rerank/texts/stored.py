@@ -14,7 +14,7 @@ Read = Callable[[Fields], str | None]
 
 
 class StoredTexts(TextSource):
-    """Texts from the hits' stored documents; for hits without text, from the text index of the searcher's index."""
+    """Texts from the hits' stored documents; for hits without text, from the text index of the searcher."""
 
     reads_documents = True
 
@@ -24,7 +24,7 @@ class StoredTexts(TextSource):
 
     @cached_property
     def index(self) -> "IndexTexts | None":
-        """The text index of the searcher's index; it is looked for once, when a hit lacks its text."""
+        """The text index of the searcher; it is looked for once, when a hit lacks its text."""
         searcher = text_index(self.searcher)
         return IndexTexts(searcher, self.fields_to_text) if searcher else None
 
@@ -53,8 +53,8 @@ class IndexTexts(TextSource):
         self.location = f"the text index {getattr(searcher, 'index_dir', type(searcher).__name__)}"
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
-        found = self._documents(docids)
-        return [text_of(self.fields_to_text, docid, found.get(docid)) for docid in docids]
+        stored = self._documents(docids)
+        return [text_of(self.fields_to_text, docid, stored.get(docid)) for docid in docids]
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
         if hasattr(getattr(self.searcher, "object", None), "batch_get_docs"):

@@ -48,7 +48,7 @@ class Documents(Protocol):
     end: int
     """The position behind the last document."""
     unit: str
-    """What positions count."""
+    """The unit of positions, for the progress bar."""
 
     def read(self, start: int) -> Iterator[tuple[int, Chunk]]:
         """Read (docid, text) in small chunks, each with the position behind it. The text is None if there is none, and
