@@ -1,7 +1,7 @@
-"""Rerank what Pyserini finds with a cross-encoder.
+"""Rerank Pyserini's hits with a cross-encoder.
 
-Importing this registers with Pyserini's searchers, whether Pyserini comes before or after: they gain
-`set_reranker`, `unset_reranker` and `is_using_reranker`. Nothing heavy is imported until it is used.
+Importing this package gives Pyserini's searchers the methods `set_reranker`, `unset_reranker` and `is_using_reranker`,
+whether Pyserini is imported before or after. Heavy packages are imported when they are first used.
 """
 
 from importlib import import_module

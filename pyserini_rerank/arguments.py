@@ -1,4 +1,4 @@
-"""The door for what callers pass: any sequence becomes a list, any mapping a dict, and any whole number an int."""
+"""Conversions of callers' arguments: any sequence becomes a list, any mapping a dict, and any whole number an int."""
 
 import operator
 from collections.abc import Mapping
@@ -7,20 +7,23 @@ from typing import Any
 
 
 def listed(values: Any, name: str) -> list[Any]:
-    """Copy a caller's sequence into a list, so that nothing behind this door indexes it by a label or reads it twice.
+    """Copy a caller's sequence into a list.
+
+    The list can be indexed by position, where a pandas Series would take a label, and read twice, where a generator
+    would be empty.
 
     Parameters
     ----------
     values : iterable
-        A list, tuple, generator, array, pandas Series, dict view or the like. A row of a two-dimensional array is
-        an item.
+        A list, tuple, generator, array, pandas Series, dict view or the like. Each row of a two-dimensional array
+        becomes an item.
     name : str
         The argument's name, for the error.
 
     Raises
     ------
     TypeError
-        It is one string, a mapping, a set (which has no order), a table, or no iterable at all.
+        `values` is one string, a mapping, a set (which has no order), a table, or no iterable at all.
     """
     kind = type(values).__name__
     if isinstance(values, str | bytes):
@@ -29,13 +32,13 @@ def listed(values: Any, name: str) -> list[Any]:
         raise TypeError(f"{name} is a {kind}: give one of its columns or views, such as .values(), as a list.")
     if isinstance(values, set | frozenset):
         raise TypeError(f"{name} is a {kind}, which has no order: give a list.")
-    # Arrow's and numpy's own scalars are no strings of Python's.
+    # The scalars of Arrow and numpy are converted to Python's strings and numbers.
     convert = getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
     try:
         items = iter(convert() if convert and getattr(values, "ndim", 1) else values)
     except TypeError:
         raise TypeError(f"{name} is a {kind}: give a list.") from None
-    return list(items)  # what a generator raises is its own
+    return list(items)  # outside of the `try`: an error that a generator raises is passed on
 
 
 def mapped(values: Any, name: str) -> dict[Any, Any]:
@@ -44,7 +47,7 @@ def mapped(values: Any, name: str) -> dict[Any, Any]:
     Raises
     ------
     TypeError
-        It is a table, or no mapping.
+        `values` is a table, or no mapping.
     """
     if not (hasattr(values, "keys") and hasattr(values, "items")) or hasattr(values, "columns"):
         raise TypeError(f"{name} is a {type(values).__name__}: give a mapping, such as a dict.")
@@ -52,14 +55,14 @@ def mapped(values: Any, name: str) -> dict[Any, Any]:
 
 
 def whole(value: Any, name: str, *, least: int | None = None) -> int:
-    """Read a caller's whole number, numpy's included.
+    """Convert a caller's whole number, such as one of numpy's, to an int.
 
     Raises
     ------
     TypeError
-        It is no whole number: 10.0 is none either.
+        `value` is no whole number. 10.0 is not one either.
     ValueError
-        It is below `least`.
+        `value` is below `least`.
     """
     try:
         number = operator.index(value)
@@ -71,21 +74,21 @@ def whole(value: Any, name: str, *, least: int | None = None) -> int:
 
 
 def count_option(value: Any, name: str, remedy: str, *, least: int = 1) -> int:
-    """Read an option that is a count, such as ``threads=4``; True and False are none.
+    """Convert an option that is a count, such as ``threads=4``, to an int. True and False are no counts.
 
     Parameters
     ----------
     value
     name : str
-        The option's, for the error.
+        The option's name, for the error.
     remedy : str
-        What to give instead, for the error.
+        The values that the option takes, for the error: "give {remedy}".
     least : int
 
     Raises
     ------
     ValueError
-        It is no whole number, or below `least`.
+        `value` is no whole number, or below `least`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name}={value!r}: give {remedy}.")
@@ -93,10 +96,23 @@ def count_option(value: Any, name: str, remedy: str, *, least: int = 1) -> int:
 
 
 def one_of(what: str, options: Mapping[str, Any]) -> Any:
-    """Give the one of several options that is given; raises ValueError, which says which ones are."""
-    given = [name for name, value in options.items() if value is not None]
-    if len(given) != 1:
-        both = f"{' and '.join(given)} were given together: " if given else ""
+    """Give the value of the one option that is set (not None).
+
+    Parameters
+    ----------
+    what : str
+        The thing that the options name, for the error.
+    options : mapping
+        From the options' names to their values.
+
+    Raises
+    ------
+    ValueError
+        No option is set, or more than one.
+    """
+    names = [name for name, value in options.items() if value is not None]
+    if len(names) != 1:
+        conflict = f"{' and '.join(names)} were given together: " if names else ""
         *others, last = options
-        raise ValueError(f"{both}name {what}, by one of {', '.join(others)} and {last}.")
-    return options[given[0]]
+        raise ValueError(f"{conflict}name {what}, by one of {', '.join(others)} and {last}.")
+    return options[names[0]]

@@ -1,4 +1,4 @@
-"""``backend="auto"`` and ``dtype="auto"``: the fastest on this machine that ranks as well as torch in float32."""
+"""``backend="auto"`` and ``dtype="auto"``: the fastest ones on this machine that rank as well as torch in float32."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ from .scoring.device import describe, device_of, dtype_name, dtype_of
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-#: Of nDCG@10: how much less than torch's in float32 is accepted.
+#: An alternative's nDCG@10 may be lower than that of torch in float32 by this much.
 LOSS = 0.002
 REFERENCE = ("torch", "float32")
 DTYPES = {
@@ -39,46 +39,47 @@ DTYPES = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
-#: Options that the others have no use for: they compute on the CPU, and are not so fast that tokenizing holds them up.
-OF_TORCH = ("device", "processes")
+#: Options of torch alone. The other backends compute on the CPU, and tokenizing is fast enough for them.
+TORCH_OPTIONS = ("device", "processes")
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
-#: The judged questions have so many passages, cut to so many words, so that a slow machine is done in minutes.
+#: Passages for each judged question, and words of each passage: few, so that a slow machine is done in minutes.
 PASSAGES, WORDS = 10, 30
-#: The pairs are scored in so many rounds, in which the alternatives take turns, after so many to warm up.
+#: The pairs are scored in this many rounds, in which the alternatives take turns; before, this many pairs warm them up.
 ROUNDS, WARM_UP = 3, 16
-#: Times the fastest one's time in the warm-up: what takes longer is not measured any further.
+#: An alternative whose warm-up takes more than this many times as long as the fastest one's is not measured further.
 HOPELESS = 2
-#: What a backend raises that lacks a package, does not run a checkpoint, has no memory for it, or scores NaN.
+#: The errors of a backend that lacks a package, does not run a checkpoint, has no memory for it, or scores NaN.
 FAILURES = (ImportError, OSError, ValueError, RuntimeError, ArithmeticError)
 
-#: A backend and its dtype.
+#: A backend and a dtype.
 Alternative = tuple[str, str]
 
 
 def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose what is ``"auto"`` of a checkpoint's `backend` and `dtype`, and say on stderr what was chosen, and why.
+    """Choose the `backend` and `dtype` of a checkpoint where they are ``"auto"``, and report the choice on stderr.
 
     Each backend that is installed scores ten passages of the standard library's documentation for each of the demo's 70
-    judged questions, in each of its dtypes. That takes some three minutes for MiniLM-L-12 on two cores; what was chosen
-    is kept in the user's cache, until the checkpoint, the options, the processor, the number of threads, or a version
+    judged questions, in each of its dtypes. That takes some three minutes for MiniLM-L-12 on two cores. The choice is
+    kept in the user's cache, until the checkpoint, the options, the processor, the number of threads, or a version
     changes.
 
     Parameters
     ----------
     name : str or path
+        The checkpoint.
     options : mapping
-        `load`'s, with the `backend`.
+        The options of `load`, with `backend`.
 
     Returns
     -------
     dict
-        The options, with what was chosen, and without `device` and `processes` for a backend that has none. Those of
-        any other backend stay as they are.
+        The options with the backend and dtype that were chosen; without `device` and `processes` if the backend does
+        not take them. The options of a backend that cannot be chosen, such as ``"http"``, come back unchanged.
 
     Raises
     ------
     ValueError
-        There is no choice for this backend and dtype, or no alternative that is fit to use.
+        The backend has no such dtype, or no alternative ranks well enough.
     As `pyserini_rerank.load` for torch in float32, which is the reference.
     """
     backend, dtype = options["backend"], options.get("dtype")
@@ -86,13 +87,17 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
         return dict(options)
     device = device_of(devices_of(options.get("device"))[0])
     dtype = dtype_name(dtype or dtype_of(None, device))
-    # The others compute on the CPU.
+    # The backends other than torch compute on the CPU.
     backends = [backend] if backend != AUTO else list(DTYPES) if device.type == "cpu" else ["torch"]
     alternatives = [
-        (one, its_dtype) for one in backends for its_dtype in DTYPES.get(one, ()) if dtype in (AUTO, its_dtype)
+        (candidate, its_dtype)
+        for candidate in backends
+        for its_dtype in DTYPES[candidate]
+        if dtype in (AUTO, its_dtype)
     ]
     if not alternatives:
-        raise ValueError(f"dtype={dtype!r}: on {device.type} there is no such dtype to choose a backend for.")
+        known = ", ".join(dict.fromkeys(its_dtype for candidate in backends for its_dtype in DTYPES[candidate]))
+        raise ValueError(f"dtype={dtype!r}: backend={backend!r} on {device.type} chooses among {known}.")
     if len(alternatives) == 1:
         return _options(alternatives[0], options)
 
@@ -103,84 +108,95 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
 
     def make(folder: Path) -> None:
         log.info("measuring %d alternatives for %s, which takes some minutes ...", len(alternatives), os.fspath(name))
-        with warnings.catch_warnings():  # the questions' passages may be cut, which is nobody's concern
+        with warnings.catch_warnings():  # the user need not know that passages of these questions were cut
             warnings.simplefilter("ignore", UserWarning)
-            chosen, said = _measured(name, alternatives, options)
-        (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": said}), encoding="utf-8")
+            chosen, reason = _measure(name, alternatives, options)
+        (folder / "chosen.json").write_text(json.dumps({"chosen": chosen, "said": reason}), encoding="utf-8")
 
-    kept = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text(encoding="utf-8"))
-    say(f"{os.fspath(name)} on {where}: {kept['said']}")
-    return _options(kept["chosen"], options)
+    choice = json.loads((made_once(f"automatic-{key}", make) / "chosen.json").read_text(encoding="utf-8"))
+    say(f"{os.fspath(name)} on {where}: {choice['said']}")
+    return _options(choice["chosen"], options)
 
 
 def _options(alternative: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    given = {**options, **dict(zip(("backend", "dtype"), alternative, strict=True))}
-    foreign = () if given["backend"] == "torch" else OF_TORCH
-    return {name: value for name, value in given.items() if name not in foreign}
+    """Give the options with an alternative's backend and dtype, without those that the backend does not take."""
+    backend, dtype = alternative
+    dropped = () if backend == "torch" else TORCH_OPTIONS
+    with_alternative = {**options, "backend": backend, "dtype": dtype}
+    return {name: value for name, value in with_alternative.items() if name not in dropped}
 
 
-def _measured(
+def _measure(
     name: str | os.PathLike[str], alternatives: Sequence[Alternative], options: Mapping[str, Any]
 ) -> tuple[Alternative, str]:
-    """Score the questions with every alternative: the one to use, and a line that says why."""
-    owners, texts, qrels = questions()
-    models, refused = _loaded(name, alternatives, options, texts[:WARM_UP])
-    taken: dict[Alternative, list[float]] = defaultdict(list)
+    """Score the questions with every alternative, and give the best alternative and a line with the reason."""
+    pair_ids, texts, qrels = questions()
+    models, refused = _load_alternatives(name, alternatives, options, texts[:WARM_UP])
+    times: dict[Alternative, list[float]] = defaultdict(list)
     scores = {alternative: np.empty(len(texts), dtype=np.float32) for alternative in models}
     for start in range(ROUNDS):
         for alternative, model in list(models.items()):
             try:
                 seconds, scores[alternative][start::ROUNDS] = _timed(model, texts[start::ROUNDS])
-                taken[alternative].append(seconds)
+                times[alternative].append(seconds)
             except FAILURES as error:
                 _refuse(alternative, error, refused)
                 models.pop(alternative).close()
     for model in models.values():
         model.close()
-    worth = {alternative: ndcg(owners, scores[alternative], qrels) for alternative in models}
-    # Within a round, since others may be at work on the machine in another.
+    quality = {alternative: ndcg(pair_ids, scores[alternative], qrels) for alternative in models}
+    # Times are compared within a round, since other programs may use the machine in another round.
     speed = {
         alternative: median(
-            first / seconds for first, seconds in zip(taken[REFERENCE], taken[alternative], strict=True)
+            reference / seconds for reference, seconds in zip(times[REFERENCE], times[alternative], strict=True)
         )
         for alternative in models
     }
     figures = "; ".join(
-        [f"{' '.join(one)} {worth[one]:.4f}, {speed[one]:.2f}" for one in models]
-        + [f"{' '.join(one)} {why}" for one, why in refused.items()]
+        [f"{' '.join(measured)} {quality[measured]:.4f}, {speed[measured]:.2f}" for measured in models]
+        + [f"{' '.join(alternative)} {reason}" for alternative, reason in refused.items()]
     )
-    fit = [one for one in alternatives if one in worth and worth[one] >= worth[REFERENCE] - LOSS]
-    if not fit:
+    lowest = quality[REFERENCE] - LOSS
+    good = [alternative for alternative in alternatives if quality.get(alternative, -math.inf) >= lowest]
+    if not good:
         raise ValueError(f"nothing that was asked for ranks {os.fspath(name)} as well as torch in float32: {figures}.")
-    chosen = max(fit, key=speed.__getitem__)
+    chosen = max(good, key=speed.__getitem__)
     return chosen, f"{' '.join(chosen)} is used, of (nDCG@10, speed beside torch float32) {figures}."
 
 
-def _loaded(
+def _load_alternatives(
     name: str | os.PathLike[str],
     alternatives: Sequence[Alternative],
     options: Mapping[str, Any],
-    few: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str, str]],
 ) -> tuple[dict[Alternative, ModelReranker], dict[Alternative, str]]:
-    """Load and warm up the reference and the alternatives: those worth measuring, and why the others are not."""
+    """Load the reference and the alternatives, and warm them up with pairs.
+
+    Returns
+    -------
+    models : dict
+        The alternatives that are worth measuring.
+    refused : dict
+        The other alternatives, each with the reason.
+    """
     models: dict[Alternative, ModelReranker] = {}
     refused: dict[Alternative, str] = {}
-    warm: dict[Alternative, float] = {}
+    warm_up_times: dict[Alternative, float] = {}
     for alternative in dict.fromkeys([REFERENCE, *alternatives]):
         try:
-            given = _options(alternative, options)
-            model = ModelReranker(make_backend(given.pop("backend"), name, given), os.fspath(name))
+            its_options = _options(alternative, options)
+            model = ModelReranker(make_backend(its_options.pop("backend"), name, its_options), os.fspath(name))
             if same := [other for other, known in models.items() if known.fingerprint == model.fingerprint]:
                 refused[alternative] = f"is {' '.join(same[0])} on this processor"
                 model.close()
                 continue
-            model.predict(few)
-            warm[alternative], _ = _timed(model, few)
+            model.predict(pairs)
+            warm_up_times[alternative], _ = _timed(model, pairs)
             models[alternative] = model
         except FAILURES as error:
             _refuse(alternative, error, refused)
-    fastest = min(warm.values())
-    for alternative, seconds in warm.items():
+    fastest = min(warm_up_times.values())
+    for alternative, seconds in warm_up_times.items():
         if alternative != REFERENCE and seconds > HOPELESS * fastest:
             refused[alternative] = f"takes {seconds / fastest:.1f} times as long as the fastest"
             models.pop(alternative).close()
@@ -188,7 +204,7 @@ def _loaded(
 
 
 def _refuse(alternative: Alternative, error: Exception, refused: dict[Alternative, str]) -> None:
-    """Note why an alternative is not to be had; without the reference there is nothing to compare with."""
+    """Note why an alternative failed. If it is the reference, raise the error: there is nothing to compare with."""
     if alternative == REFERENCE:
         raise error
     refused[alternative] = f"cannot: {' '.join(str(error).split()).removesuffix('.')}"
@@ -201,38 +217,38 @@ def _timed(model: ModelReranker, texts: Sequence[tuple[str, str]]) -> tuple[floa
 
 
 def questions() -> tuple[list[tuple[str, str]], list[tuple[str, str]], dict[str, dict[str, int]]]:
-    """Give the demo's questions, each with the passages that answer it and those that share most words with it.
+    """Give the demo's questions, each with its answers and with the passages that share most words with it.
 
     Returns
     -------
-    owners : list of (qid, docid)
+    pair_ids : list of (qid, docid)
     texts : list of (question, passage)
-        In the same order.
+        In the same order as `pair_ids`.
     qrels : dict
         qid -> docid -> 1.
     """
     documents = {docid: " ".join(text.split()[:WORDS]) for docid, text in docstrings.read()}
     words = {docid: set(text.lower().split()) for docid, text in documents.items()}
-    frequency = Counter(word for of_text in words.values() for word in of_text)
-    owners, texts, qrels = [], [], {}
-    for qid, asked in enumerate(docstrings.questions()):
-        weights = {word: math.log(len(words) / frequency[word]) for word in set(asked["question"].lower().split())
-                   if word in frequency}  # fmt: skip
-        near = sorted(words, key=lambda docid: (-sum(weights.get(word, 0) for word in words[docid]), docid))
-        answers = [docid for docid in asked["answers"] if docid in documents]
-        for docid in list(dict.fromkeys([*answers, *near]))[:PASSAGES]:
-            owners.append((str(qid), docid))
-            texts.append((asked["question"], documents[docid]))
+    frequency = Counter(word for words_of_document in words.values() for word in words_of_document)
+    pair_ids, texts, qrels = [], [], {}
+    for qid, judged in enumerate(docstrings.questions()):
+        asked = set(judged["question"].lower().split())
+        weights = {word: math.log(len(words) / frequency[word]) for word in asked if word in frequency}
+        nearest = sorted(words, key=lambda docid: (-sum(weights.get(word, 0) for word in words[docid]), docid))
+        answers = [docid for docid in judged["answers"] if docid in documents]
+        for docid in list(dict.fromkeys([*answers, *nearest]))[:PASSAGES]:
+            pair_ids.append((str(qid), docid))
+            texts.append((judged["question"], documents[docid]))
         qrels[str(qid)] = dict.fromkeys(answers, 1)
-    return owners, texts, qrels
+    return pair_ids, texts, qrels
 
 
-def ndcg(owners: Sequence[tuple[str, str]], scores: NDArray[np.float32], qrels: dict[str, dict[str, int]]) -> float:
-    """Give the mean nDCG@10 of scores, float32 (n,), each of a question's passage."""
+def ndcg(pair_ids: Sequence[tuple[str, str]], scores: NDArray[np.float32], qrels: dict[str, dict[str, int]]) -> float:
+    """Give the mean nDCG@10 of the scores, float32 (n,), of n pairs (qid, docid)."""
     run: dict[str, dict[str, float]] = defaultdict(dict)
     for index in np.argsort(-scores, kind="stable"):
-        qid, docid = owners[index]
-        # Places and not scores, of which trec_eval would order equal ones by docid.
+        qid, docid = pair_ids[index]
+        # The run has ranks instead of scores, since trec_eval orders equal scores by docid.
         run[qid][docid] = -float(len(run[qid]))
     return sum(metric.value for metric in ir_measures.iter_calc([nDCG @ 10], qrels, run)) / len(qrels)
 

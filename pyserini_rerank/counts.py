@@ -1,4 +1,4 @@
-"""Counts of what a reranker has done, and the warnings that they give rise to."""
+"""The counts that a reranker keeps, and the warnings that follow from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ class CutWarning(UserWarning):
 
 
 class UnknownTextWarning(UserWarning):
-    """Passages consist mostly of what the model's vocabulary does not know."""
+    """Passages consist mostly of tokens that are not in the model's vocabulary."""
 
 
 class EmptyDocumentWarning(UserWarning):
@@ -26,11 +26,11 @@ class EmptyQueryWarning(UserWarning):
 
 @dataclass
 class Counts:
-    """What a reranker has done, and what a reader of its scores should know."""
+    """The number of pairs that a reranker has scored, and of the pairs whose scores deserve a second look."""
 
     pairs: int = 0
     scored: int = 0
-    """Pairs that went through the model; equal ones go once."""
+    """Pairs that went through the model; equal pairs go through it once."""
     cut_passages: int = 0
     cut_queries: int = 0
     unknown: int = 0
@@ -39,27 +39,27 @@ class Counts:
     """Documents without any text."""
     empty_queries: int = 0
     missing: int = 0
-    """Documents whose text was not found, and that ``missing="skip"`` has left below the reranked ones."""
+    """Documents whose text was not found. ``missing="skip"`` has left them below the reranked ones."""
 
     def add(self, other: "Counts") -> None:
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def troubles(self, before: "Counts", name: str, limits: str) -> Iterator[tuple[type[Warning], str]]:
-        """Tell of each trouble that is new: the kind of warning, and a sentence.
+        """Give a warning's class and text for each trouble that was not counted before.
 
         Parameters
         ----------
         before : Counts
-            What was counted until now.
+            The counts of all earlier calls.
         name, limits : str
-            The reranker, and the tokens beyond which its checkpoints cut.
+            The reranker's name, and the number of tokens beyond which its checkpoints cut.
         """
         of = f"of {self.pairs} passages"
         if self.cut_passages + self.cut_queries and not before.cut_passages + before.cut_queries:
             yield CutWarning, f"{self.cut_passages} {of} and {self.cut_queries} queries were cut to {limits} tokens."
         if self.unknown and not before.unknown:
-            text = f"{self.unknown} {of} are mostly unknown to the vocabulary of {name}: is it their language?"
+            text = f"{self.unknown} {of} are mostly unknown to the vocabulary of {name}: does it know their language?"
             yield UnknownTextWarning, text
         if self.empty and not before.empty:
             text = f"{self.empty} documents have no text and stay below the {self.pairs} that were reranked."

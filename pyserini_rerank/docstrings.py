@@ -23,16 +23,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: What is not for users of the library: tests, programs, data.
+#: Packages and folders that are not for users of the library: tests, programs, data.
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "pydoc_data"}
 
-#: Written in C, in whole or in part, so that there is no source to read. They are imported above, and
-#: importing them does nothing else; most are in memory before any program starts.
+#: Modules that are written in C, in whole or in part, so that there is no Python source to read. They are imported
+#: above. Importing them has no other effect, and most are in memory before any program starts.
 COMPILED = (builtins, collections, csv, functools, itertools, math, os, pickle, re, struct, sys, time, zlib)
 
-#: Where docstrings are written, and where people look for them: the Python twins of C modules, and
-#: private modules and base classes. What a package imports from its own modules
-#: (``asyncio.tasks.gather``) need not be here.
+#: From the name under which a docstring is written to the name that people look for: for the Python twins of C modules,
+#: private modules and base classes. Names that a package imports from its own modules (``asyncio.tasks.gather``) need
+#: not be here.
 KNOWN_AS = {
     "_collections_abc": "collections.abc",
     "_pydatetime": "datetime",
@@ -59,15 +59,14 @@ _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def read() -> Iterator[tuple[str, str]]:
-    """Read the documented modules, classes, functions and methods, by name.
+    """Read the documented modules, classes, functions and methods of the standard library, in the order of their names.
 
-    Python source is parsed and not imported: ``import this`` prints a poem.
+    Python source is parsed and not imported, since an import can do anything: ``import this`` prints a poem.
 
     Yields
     ------
     docid : str
-        The name that people use: ``pathlib.Path.read_text``, and ``sorted`` or ``str.split`` for
-        what is built in.
+        The name that people use, such as ``pathlib.Path.read_text``; for built-in ones ``sorted`` or ``str.split``.
     text : str
         The name with the parameters, and the docstring.
     """
@@ -83,8 +82,8 @@ def read() -> Iterator[tuple[str, str]]:
             written.setdefault(name, text)
 
     documents: dict[str, str] = {}
-    # What is written under its own name comes first, and posixpath before genericpath, pathlib._local
-    # before the abstract pathlib._abc.
+    # A docstring written under its public name comes before others of that name. Then posixpath comes before
+    # genericpath, and pathlib._local before the abstract pathlib._abc.
     public = {name: _public(name, known_as) for name in written}
     for name in sorted(written, key=lambda name: (public[name] == name, name), reverse=True):
         documents.setdefault(public[name], written[name])
@@ -97,13 +96,13 @@ def read() -> Iterator[tuple[str, str]]:
 
 
 def questions() -> list[dict[str, Any]]:
-    """Give the 70 questions: each a ``question`` and the docids of its ``answers``."""
+    """Read the 70 questions: each is a ``question`` and the docids of its ``answers``."""
     lines = files(__package__).joinpath("questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def index(documents: Mapping[str, str], folder: str) -> None:
-    """Index documents with their text, in a new Lucene index in `folder`; Anserini's own log is kept quiet.
+    """Index documents with their text in a new Lucene index in `folder`. Anserini logs warnings only.
 
     Parameters
     ----------
@@ -123,12 +122,13 @@ def index(documents: Mapping[str, str], folder: str) -> None:
 
 def _sources(library: Path) -> Iterator[Path]:
     for folder, folders, names in library.walk():
-        # The names of site-packages and config-3.13-x86_64-linux-gnu cannot be imported.
+        # Folders such as site-packages and config-3.13-x86_64-linux-gnu have names that cannot be imported.
         folders[:] = sorted(name for name in folders if name.isidentifier() and name not in LEFT_OUT)
         yield from (folder / file for file in sorted(names) if file.endswith(".py"))
 
 
 def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
+    """Map the names that a package imports from its own modules, as they are there, to their names in the package."""
     names = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -136,7 +136,7 @@ def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
             if module.startswith(f"{package}."):
                 for alias in node.names:
                     if alias.name == "*":
-                        # Without asking __all__: few of the other public names have a docstring.
+                        # All names count and not only those of __all__: few of the others have a docstring.
                         names[module] = package
                     else:
                         names[f"{module}.{alias.name}"] = f"{package}.{alias.name}"
@@ -144,6 +144,7 @@ def _imported_by(package: str, tree: ast.Module) -> dict[str, str]:
 
 
 def _public(name: str, known_as: dict[str, str]) -> str:
+    """Give the name that people use, of a name or of a part of it: ``posixpath.join`` becomes ``os.path.join``."""
     if name in known_as:
         return known_as[name]
     outer, _, last = name.rpartition(".")
@@ -151,6 +152,7 @@ def _public(name: str, known_as: dict[str, str]) -> str:
 
 
 def _in_source(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
+    """Give the names and texts of a node of parsed source, and of the classes and functions in it."""
     if isinstance(node, ast.Module | ast.ClassDef | _FUNCTION):
         docstring = ast.get_docstring(node)
         if docstring:
@@ -170,21 +172,23 @@ def _parameters(node: ast.AST) -> str:
 
 
 def _in_memory(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """Give the names and texts of an imported module, and of the classes, functions and methods in it."""
     prefix = "" if module is builtins else f"{module.__name__}."
     for name in getattr(module, "__all__", vars(module)):
-        thing = getattr(module, name)
-        if inspect.isbuiltin(thing) or inspect.isclass(thing):
-            yield from _compiled(thing, prefix + name)
-        if inspect.isclass(thing):
-            for member in vars(thing):
-                if not member.startswith("_") and inspect.isroutine(getattr(thing, member)):
-                    yield from _compiled(getattr(thing, member), f"{prefix}{name}.{member}")
-    yield from _compiled(module, module.__name__)
+        value = getattr(module, name)
+        if inspect.isbuiltin(value) or inspect.isclass(value):
+            yield from _documented(value, prefix + name)
+        if inspect.isclass(value):
+            for member in vars(value):
+                if not member.startswith("_") and inspect.isroutine(getattr(value, member)):
+                    yield from _documented(getattr(value, member), f"{prefix}{name}.{member}")
+    yield from _documented(module, module.__name__)
 
 
-def _compiled(thing: Any, name: str) -> Iterator[tuple[str, str]]:
-    if thing.__doc__:
-        # Such as "($self, sep=None)" and "($module, /, path)"; nobody passes the module.
-        signature = getattr(thing, "__text_signature__", None) or ""
+def _documented(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Give a name and its text, if the value has a docstring."""
+    if value.__doc__:
+        # Signatures look like "($self, sep=None)" and "($module, /, path)". Nobody passes the module.
+        signature = getattr(value, "__text_signature__", None) or ""
         parameters = re.sub(r"\$module(, /)?(, )?", "", signature).replace("$", "")
-        yield name, f"{parameters}\n{inspect.cleandoc(thing.__doc__)}"
+        yield name, f"{parameters}\n{inspect.cleandoc(value.__doc__)}"

@@ -1,17 +1,18 @@
 """HTML for notebooks, light and dark.
 
-Styles are inline, since several front ends drop `<style>`. Text has the notebook's own colour; what is coloured is
-the background, and half transparent, so that the text stays readable on both.
+Styles are inline, since several front ends drop `<style>`. Text has the notebook's own colour. The backgrounds are
+coloured and half transparent, so that the text stays readable in light and dark notebooks.
 """
 
 import html
 
-#: Distinguishable by colour-blind people, too: what goes up, what goes down, query terms, relevant documents.
+#: The colours of rising documents, falling documents, query terms and relevant documents. Colour-blind people can tell
+#: them apart, too.
 UP, DOWN, TERM, RELEVANT = (42, 122, 185), (224, 130, 20), (235, 195, 0), (0, 158, 115)
 
 
 def tinted(text: str, colour: tuple[int, int, int], strength: float = 1.0, *, style: str = "", title: str = "") -> str:
-    """Give text on a tinted background; it and the title are escaped.
+    """Give HTML of text on a tinted background. The text and the title are escaped.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The reranker that the others are made of: one checkpoint, in one backend."""
+"""A reranker of one checkpoint in one backend; combinations are made of these."""
 
 import sys
 import threading
@@ -17,11 +17,11 @@ from .retrieval.queries import excerpt
 from .scoring.backend import Backend, Batch, Pair, Plan, complete
 from .scoring.door import Door
 
-#: Pairs that are planned at once: fewer than a shard has, so that the next are tokenized while these are scored.
+#: Pairs that are planned at once. A shard has more, so that the next pairs are tokenized while these are scored.
 PLANNED_TOGETHER = 5_000
-#: What a model's repr says of where its scores are computed.
+#: The facts of `description` that the repr shows.
 SHOWN = ("backend", "device", "dtype")
-#: Characters of a token, about: the time that scoring takes is estimated before the texts are tokenized.
+#: About how many characters a token has. The time that scoring takes is estimated before the texts are tokenized.
 CHARACTERS = 4
 #: Bytes of a token's id in `Tokens`.
 ID_BYTES = 4
@@ -47,7 +47,7 @@ class ModelReranker(Reranker):
 
     @property
     def backend(self) -> Backend:
-        """What computes the scores; raises RuntimeError once the reranker is closed, and in a fork."""
+        """The backend that computes the scores; raises RuntimeError once the reranker is closed, and in a fork."""
         return self._door.backend
 
     @property
@@ -77,7 +77,7 @@ class ModelReranker(Reranker):
         try:
             facts = [f"{name}={value!r}" for name, value in self.description.items() if name in SHOWN]
         except RuntimeError:
-            facts = ["closed"]  # or of another process, which has forked
+            facts = ["closed"]  # or made by the process that this one was forked from
         return f"{type(self).__name__}({', '.join([repr(self.name), *facts])})"
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
@@ -91,7 +91,7 @@ class ModelReranker(Reranker):
         ]
 
     def close(self) -> None:
-        """Free the device, once the batches that are being scored are done; further ones are refused."""
+        """Wait for the batches that are being scored, then free the device. Further batches are refused."""
         self._door.close()
 
     def _plan(self, pairs: Sequence[Pair]) -> Plan:
@@ -99,27 +99,28 @@ class ModelReranker(Reranker):
             return backend.plan(pairs)
 
     def _score(self, pairs: Sequence[Pair], counts: Counts) -> Scores:
-        """Score pairs in the batches that the backend plans; equal pairs once."""
-        _ = self.backend  # closed, it says so, however few pairs there are
+        """Score pairs in the batches that the backend plans; equal pairs are scored once."""
+        _ = self.backend  # a closed reranker raises here, even where there are no pairs
         unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
         distinct = list(unique)
         scores = np.full(len(unique), np.nan, dtype=np.float32)
-        # Pairs do not predict the time: a batch has few long ones or many short ones, and the longest come first.
+        # The bar counts tokens and not pairs, which do not predict the time: a batch has few long pairs or many short
+        # ones, and the longest come first.
         tokens = np.array([self._tokens(*pair) for pair in distinct], dtype=np.int64)
         with scoring_bar(int(tokens.sum())) as advance:
-            for positions, of_batch in self._run(self._batches(distinct, counts)):
-                if of_batch.shape != positions.shape:
-                    shapes = f"{of_batch.shape} scores for {positions.shape} pairs"
+            for positions, batch_scores in self._run(self._batches(distinct, counts)):
+                if batch_scores.shape != positions.shape:
+                    shapes = f"{batch_scores.shape} scores for {positions.shape} pairs"
                     raise ValueError(f"the backend of {self.name} gave {shapes}.")
-                scores[positions] = of_batch
+                scores[positions] = batch_scores
                 advance(int(tokens[positions].sum()))
         counts.pairs += len(pairs)
         counts.scored += len(unique)
-        wrong = np.flatnonzero(~np.isfinite(scores))
-        if len(wrong):
-            query, text = distinct[wrong[0]]
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if len(bad):
+            query, text = distinct[bad[0]]
             raise FloatingPointError(
-                f"{self.name} scored {scores[wrong[0]]} for {len(wrong)} pairs, first for the query "
+                f"{self.name} scored {scores[bad[0]]} for {len(bad)} pairs, first for the query "
                 f"{excerpt(query)} and the passage {excerpt(str(text))}: its weights are damaged or too large for this "
                 "dtype; load it with dtype='float32'."
             )
@@ -127,11 +128,11 @@ class ModelReranker(Reranker):
 
     def _tokens(self, query: str, passage: str | Tokens) -> int:
         """Estimate how many tokens of a pair the model reads; at least 1."""
-        of_passage = len(passage) // CHARACTERS if isinstance(passage, str) else len(passage.ids) // ID_BYTES
-        return max(1, min(len(query) // CHARACTERS + of_passage, self.max_length or sys.maxsize))
+        passage_tokens = len(passage) // CHARACTERS if isinstance(passage, str) else len(passage.ids) // ID_BYTES
+        return max(1, min(len(query) // CHARACTERS + passage_tokens, self.max_length or sys.maxsize))
 
     def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
-        """Plan the batches of all pairs, piece by piece."""
+        """Plan the batches of all pairs, `PLANNED_TOGETHER` pairs at a time."""
         starts = range(0, len(pairs), PLANNED_TOGETHER)
         pieces = (pairs[start : start + PLANNED_TOGETHER] for start in starts)
         plans = prefetched(self._plan, pieces, threads=self._workers, most=self._workers)
@@ -151,5 +152,5 @@ class ModelReranker(Reranker):
 
         if self._workers == 1:
             return map(run, batches)
-        # Another one waits for each worker, so that none waits for the caller.
+        # One more batch is ready for each worker, so that no worker waits for the caller.
         return prefetched(run, batches, threads=self._workers, most=2 * self._workers)

@@ -1,4 +1,4 @@
-"""The passages that a reranker scores: texts, or documents in several parts."""
+"""The passages that a reranker scores: texts, tokens, or documents in several parts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,42 +9,42 @@ import numpy as np
 from .ranking import Scores
 from .scales import Scale
 
-#: The scores of a document's parts, float32 (n,) with n above 0 and on a scale, to the document's own.
+#: Makes a document's score of its parts' scores, float32 (n,) with n above 0, and of their scale.
 Aggregate = Callable[[Scores, Scale], float]
 
 
 class Tokens(NamedTuple):
-    """A passage that was tokenized before; only backends with a `vocabulary` are given any."""
+    """A passage that was tokenized before; only backends with a `vocabulary` are given such passages."""
 
     ids: bytes
-    """Its tokens' ids in little-endian int32, without special tokens and uncut; a text may have none."""
+    """The tokens' ids in little-endian int32, without special tokens and uncut; empty for a text without tokens."""
     text: int
-    """A hash of its text. Texts with the same tokens ("Flea", "flea") stay different passages, as they are
-    untokenized: the batches, and with them the last bit of every score, are the same either way."""
+    """A hash of the text. It keeps texts with the same tokens ("Flea", "flea") apart, as plain texts are kept apart.
+    Then the batches, and with them the last bit of every score, are the same for texts and for tokens."""
 
 
 class Parts(NamedTuple):
-    """A document in parts, each of which is scored: its windows, or the segments that an index holds of it."""
+    """A document in parts, each of which is scored: its windows, or its segments in an index."""
 
     texts: tuple[Any, ...]
-    """One or more, each a str, `Tokens` or again `Parts`."""
+    """One part or more, each a str, `Tokens` or again `Parts`."""
     aggregate: Aggregate
 
 
 @dataclass(frozen=True)
 class Passages:
-    """What a reranker scores for one query: the first of its candidates, in first-stage order."""
+    """The passages of one query that a reranker scores: the best candidates, in first-stage order."""
 
     docids: Sequence[str]
     texts: Sequence[Any]
-    """Each a str, `Tokens` or `Parts`; "" for a document without any text, which is not scored."""
+    """Each is a str, `Tokens` or `Parts`; "" stands for a document without any text, which is not scored."""
     first_scores: Callable[[], Scores]
     """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
     missing: int = 0
-    """How many of the texts are "" since their source has no such document, and it was asked to skip those."""
+    """How many of the texts are "" because their source lacks the document and was told to skip such documents."""
 
     def at(self, positions: Sequence[int]) -> "Passages":
-        """Give some of them, in another order."""
+        """Give the passages at `positions`, in that order."""
         return Passages(
             [self.docids[i] for i in positions],
             [self.texts[i] for i in positions],
@@ -52,12 +52,12 @@ class Passages:
         )
 
     def ranked_scores(self) -> Scores:
-        """Give the first stage's scores, where its order counts: float32 (n,).
+        """Give the first stage's scores, float32 (n,), and check that they order the passages.
 
         Raises
         ------
         ValueError
-            The candidates have no first-stage scores, and so no order; or infinite ones.
+            The candidates have no first-stage scores, and so no order; or a score is infinite.
         """
         scores = self.first_scores()
         if np.isinf(scores).any():
@@ -84,14 +84,18 @@ class Passages:
         )
 
     def gather(self, scores: Scores, scale: Scale) -> Scores:
-        """Make the documents' scores of those of `flat`'s passages: float32 (n,); NaN where one of a document's is."""
+        """Make the documents' scores, float32 (n,), of the scores of `flat`'s passages.
+
+        A document's score is NaN where that of one of its parts is.
+        """
         if len(scores) == len(self.texts) and not any(isinstance(text, Parts) for text in self.texts):
             return scores
-        following = iter(scores)
-        return np.array([_score_of(text, following, scale) for text in self.texts], dtype=np.float32)
+        remaining = iter(scores)
+        return np.array([_score_of(text, remaining, scale) for text in self.texts], dtype=np.float32)
 
 
 def _leaves(text: Any) -> Iterator[Any]:
+    """Give the texts and tokens of which a document's parts are made."""
     if isinstance(text, Parts):
         for part in text.texts:
             yield from _leaves(part)
@@ -100,14 +104,15 @@ def _leaves(text: Any) -> Iterator[Any]:
 
 
 def _score_of(text: Any, scores: Iterator[Any], scale: Scale) -> float:
+    """Take a document's scores off `scores`, one for each of its leaves, and make its score of them."""
     if not isinstance(text, Parts):
         return float(next(scores))
-    of_parts = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
-    return float("nan") if np.isnan(of_parts).any() else text.aggregate(of_parts, scale)
+    parts_scores = np.array([_score_of(part, scores, scale) for part in text.texts], dtype=np.float32)
+    return float("nan") if np.isnan(parts_scores).any() else text.aggregate(parts_scores, scale)
 
 
 def check_text(text: Any, position: int) -> None:
-    """Check that a text is one that can be scored; raises TypeError or ValueError."""
+    """Check that a text can be scored; raises TypeError or ValueError."""
     if not isinstance(text, str):
         raise TypeError(f"text {position} is a {type(text).__name__}, not a string.")
     if not text.strip():

@@ -1,4 +1,4 @@
-"""Work that is done side by side: the next things are made while the one before them is used."""
+"""Prefetching: threads make the next items while the caller uses the last one."""
 
 import sys
 from collections import deque
@@ -6,43 +6,46 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
-from .caller import Said, kept_warnings, warn
+from .caller import KeptWarning, kept_warnings, warn
 
 
-def prefetched[A, B](make: Callable[[A], B], given: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
-    """Make something of each item, in order, in threads while the caller is busy with what came before it.
+def prefetched[A, B](make: Callable[[A], B], inputs: Iterable[A], *, threads: int = 1, most: int = 1) -> Iterator[B]:
+    """Call `make` on each input, in threads, and give the results in order.
 
-    A single item is made in the caller's own thread. What making raises is raised here, where the result would have
-    come; a caller that stops waits for those that are being made, and no other is begun.
+    The next results are made while the caller uses the last one. A single input is processed in the caller's own
+    thread. An error is raised when the caller asks for the result that failed. If the caller stops early, the calls
+    that are running are waited for, and no other call begins.
 
     Parameters
     ----------
+    make : callable
+    inputs : iterable
     threads : int
-        How many are made at once.
+        How many calls run at once.
     most : int
-        How many are being made or wait while the caller has one: making runs no further ahead.
+        How many results are being made, or wait, while the caller uses one.
     """
-    items = iter(given)
+    items = iter(inputs)
     first = list(islice(items, 2))
     if len(first) < 2:
         yield from map(make, first)
         return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
     try:
-        begun = chain(first, items)
-        coming = deque(pool.submit(_make, make, item) for item in islice(begun, most))
-        while coming:
-            coming.extend(pool.submit(_make, make, item) for item in islice(begun, 1))
-            result, kept = coming.popleft().result()
-            for said in kept:
-                warn(*said)
+        waiting = chain(first, items)
+        submitted = deque(pool.submit(_make, make, item) for item in islice(waiting, most))
+        while submitted:
+            submitted.extend(pool.submit(_make, make, item) for item in islice(waiting, 1))
+            result, kept = submitted.popleft().result()
+            for warning in kept:
+                warn(*warning)
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _make[A, B](make: Callable[[A], B], item: A) -> tuple[B, list[Said]]:
-    """Make one, with its warnings, and let Java go of this thread: it crashes over threads that end attached."""
+def _make[A, B](make: Callable[[A], B], item: A) -> tuple[B, list[KeptWarning]]:
+    """Make one result, and keep its warnings. Then detach the thread from Java, which crashes if it ends attached."""
     try:
         with kept_warnings() as kept:
             return make(item), kept

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VARIABLE = "PYSERINI_RERANK_PROGRESS"
 #: Seconds after which a bar is shown.
 DELAY = 2
-#: The rate is a query's or a token's, and fractions of a query are not shown.
+#: The rate is that of queries or tokens. Fractions of a query are not shown.
 FORMAT = "{l_bar}{bar}| {n:,.0f}/{total:,.0f}{unit} [{elapsed}<{remaining}, {rate_fmt}]"
 
 _bar_around: ContextVar["tqdm[Any] | None"] = ContextVar("bar_around", default=None)
@@ -21,7 +21,7 @@ _advance: ContextVar[Callable[[float], None] | None] = ContextVar("advance", def
 
 
 def progress_bars(shown: bool) -> None:
-    """Show progress bars from now on, or show none, in this process and in those that it starts.
+    """Switch progress bars on or off, in this process and in those that it starts from now on.
 
     Bars are shown on a terminal and in a notebook, for work that takes longer than two seconds. The environment
     variable ``PYSERINI_RERANK_PROGRESS=0`` does the same; tqdm's own ``TQDM_DISABLE=1`` is honoured as well.
@@ -34,9 +34,9 @@ def bar(total: float | None, description: str, unit: str, **options: Any) -> "tq
     from tqdm.auto import tqdm
 
     off = os.environ.get(VARIABLE) == "0" or bool(os.environ.get("TQDM_DISABLE"))
-    # tqdm itself finds out whether there is a terminal, where it is told None.
-    shown = {"delay": DELAY, "leave": False, "disable": off or None, **options}
-    return tqdm(total=total, desc=description, unit=unit, **shown)
+    # For None tqdm finds out itself whether there is a terminal.
+    settings = {"delay": DELAY, "leave": False, "disable": off or None, **options}
+    return tqdm(total=total, desc=description, unit=unit, **settings)
 
 
 @contextmanager
@@ -46,41 +46,42 @@ def queries_bar(total: int, description: str, *, done: int = 0, leave: bool = Fa
     Parameters
     ----------
     total : int
-        How many there are.
+        The number of queries.
     done : int
-        How many were done before, which do not count for the estimate.
+        How many of them were done before. They do not count for the estimate.
     leave : bool
         Leave the bar on the terminal when it is at its end.
 
     Yields
     ------
     callable
-        Called with how many queries are done by now. What `moving_queries_bar` is around moves it meanwhile.
+        Call it with the number of queries that are done by now. In between, scoring within `moving_queries_bar` moves
+        the bar.
     """
     with bar(total, description, " queries", initial=done, leave=leave, bar_format=FORMAT) as shown:
         token = _bar_around.set(shown)
 
         def reach(count: int) -> None:
             shown.update(count - shown.n)
-            shown.n = count  # without the error of adding fractions
+            shown.n = count  # removes the rounding error of the fractions that were added
 
         try:
             yield reach
-            shown.total = shown.n  # lines may have been left out
+            shown.total = shown.n  # where lines of the input were left out, the bar ends at 100 % all the same
         finally:
             _bar_around.reset(token)
 
 
 @contextmanager
 def moving_queries_bar(queries: int, scorings: int) -> Iterator[None]:
-    """Have the `scoring_bar`s that are opened within move the `queries_bar` around it, where there is one.
+    """Let each `scoring_bar` within this context move the `queries_bar` around it, where there is one.
 
     Parameters
     ----------
     queries : int
-        How far they move it together, at most.
+        How many queries the scoring bars move it by, together and at most.
     scorings : int
-        How many there are; each moves it by an equal share.
+        The number of scoring bars; each moves it by an equal share.
     """
     around = _bar_around.get()
     if around is None:
@@ -100,12 +101,12 @@ def moving_queries_bar(queries: int, scorings: int) -> Iterator[None]:
 
 @contextmanager
 def scoring_bar(tokens: float) -> Iterator[Callable[[float], Any]]:
-    """Show how many tokens are scored, by a bar of its own or by that of the queries around it.
+    """Show how many tokens are scored, with a bar of its own or by moving the `queries_bar` around it.
 
     Yields
     ------
     callable
-        Called with the number of tokens that were scored since the last call.
+        Call it with the number of tokens that were scored since the last call.
     """
     advance = _advance.get()
     if advance is not None:

@@ -13,23 +13,26 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class RankedText(NamedTuple):
-    """A text among those that were ranked for a query."""
+    """One of the texts that were ranked for a query."""
 
     index: int  # type: ignore[assignment]  # a tuple has a method of that name
-    """Its position among the texts that were given, from 0."""
+    """The text's position in the input, from 0."""
     score: float
     text: str
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a reranker says of a query's passages: scores of some, and the order of those that it left behind."""
+    """A reranker's result for a query: scores of passages, and the order of passages behind these.
+
+    Example: a cascade scores 100 passages with its first stage and the 10 best with its second. The 10 have the second
+    stage's scores. The other 90 are `behind`, in the first one's order.
+    """
 
     scores: Scores
     """By position in the first stage: float32 (n,), NaN for a passage without a score."""
     behind: Positions = field(default_factory=lambda: np.empty(0, dtype=np.intp))
-    """The positions of passages without a score that follow in this order, such as those that an earlier stage of a
-    cascade scored last."""
+    """The positions of passages without a score that follow the scored ones, in this order."""
 
     @property
     def scored(self) -> int:
@@ -38,35 +41,38 @@ class Ranking:
 
     @property
     def order(self) -> Positions:
-        """The positions of all passages that have a place: by falling score, equal ones as in the first stage; then
-        those behind. A passage without text has no place."""
+        """The positions of all ranked passages: the scored ones from the highest score to the lowest, equal scores in
+        first-stage order, and then `behind`. A passage without text is not ranked."""
         return np.concatenate([best_first(self.scores), self.behind])
 
     def filled(self) -> Scores:
-        """Give those behind scores that fall strictly from below the lowest: float32 (n,), NaN without a place."""
+        """Give scores to the passages behind, too: float32 (n,), NaN for a passage that is not ranked.
+
+        Their scores are below the lowest one, and decrease in the order of `behind`.
+        """
         filled = self.scores.copy()
         filled[self.behind] = below(self.scores[best_first(self.scores)], len(self.behind))
         return filled
 
 
 def arrange(ranking: Ranking, count: int) -> tuple[Positions, Scores]:
-    """Order a list of hits by what a reranker says of the first of them.
+    """Order a list of hits by a ranking of the first of them.
 
     Parameters
     ----------
     ranking : Ranking
-        Of the first n hits.
+        The ranking of the first n hits.
     count : int
-        How many hits there are, n or more.
+        The number of hits, n or more.
 
     Returns
     -------
     positions : int (count,)
-        First-stage positions, from 0, in the new order: those that have a place in the ranking, then the rest as in
-        the first stage.
+        First-stage positions, from 0, in the new order: the hits that the ranking orders, then the rest in first-stage
+        order.
     scores : float32 (count,)
-        Their scores. Those of hits that have none in the ranking lie below the lowest that have one and fall
-        strictly, in float32 and as Pyserini's run files print them (``%.6f``).
+        The hits' scores in that order. Hits without a score in the ranking get scores below the lowest one, which
+        decrease strictly: in float32, and as Pyserini's run files print them (``%.6f``).
 
     Raises
     ------
@@ -80,15 +86,22 @@ def arrange(ranking: Ranking, count: int) -> tuple[Positions, Scores]:
 
 
 def best_first(scores: NDArray[np.floating[Any]]) -> Positions:
-    """Give the positions of what was scored, by falling score and at equal scores as they are."""
+    """Give the positions of all scores but NaN, from the highest score to the lowest; equal scores stay in order."""
     return np.argsort(-scores, kind="stable")[: np.count_nonzero(~np.isnan(scores))]
 
 
 def below(scores: Scores, count: int) -> Scores:
-    """Give scores that fall strictly, all of them below the last of `scores`, which fall too: float32 (count,)."""
+    """Give strictly decreasing scores below those of a sorted list: float32 (count,).
+
+    Parameters
+    ----------
+    scores : float32 (n,)
+        From the highest to the lowest.
+    count : int
+    """
     lowest = float(scores[-1]) if len(scores) else 0.0
-    # Two float32 steps at the far end of the tail, and two units of the last printed digit.
-    far = min(2 * (abs(lowest) + 2e-6 * count), 0.9 * LARGEST)  # the largest of all has no next one
+    # Scores are apart by two float32 steps at the far end, or by two units of the last printed digit if that is more.
+    far = min(2 * (abs(lowest) + 2e-6 * count), 0.9 * LARGEST)  # the largest float32 has no next one
     step = max(2e-6, 2 * float(np.spacing(np.float32(far))))
     if lowest - step * count < -LARGEST:
         raise FloatingPointError(

@@ -1,7 +1,7 @@
 """The three methods that Pyserini's searchers gain, and the import hook that adds them.
 
-Importing this imports neither Pyserini nor Java. The hook waits for Pyserini's own modules: it
-starts the JVM right before Pyserini asks for it, and adds the methods once the searchers are there.
+Importing this module imports neither Pyserini nor Java. The hook waits until Pyserini's modules are imported: it
+starts the JVM right before Pyserini asks for it, and adds the methods once the searchers' classes are there.
 """
 
 import logging
@@ -43,49 +43,49 @@ def set_reranker(
     missing: str = "error",
     **options: Any,
 ) -> None:
-    """Rerank what this searcher finds, from now on and on this instance only.
+    """Rerank the hits of this searcher from now on. Other searchers stay as they are.
 
-    A model that is loaded here is freed when another one takes its place, or by `unset_reranker`; a `Reranker` that
-    is given stays its owner's.
+    A model that is loaded here is freed by `unset_reranker`, or when another reranker is set. A `Reranker` that was
+    loaded before stays open.
 
     Parameters
     ----------
     reranker : str, path, list, dict or Reranker
         A checkpoint's hub name, a local folder, ``"bundled"``, a combination of them as `pyserini_rerank.load`
-        takes it, or what that gave.
+        takes it, or a reranker that is loaded already.
     depth : int, optional
-        How many candidates the first stage is asked for; all of them are rescored. By default what the first stage
-        of a cascade takes, else 100.
+        How many candidates the first stage is asked for; all of them are rescored. The default is the depth of a
+        cascade's first stage, else 100.
     texts : optional
-        Where the documents' text is found if the hits do not store it: another searcher, the path
+        The source of the documents' text if the hits do not store it: another searcher, the path
         or prebuilt name of an index, a collection file (JSON lines or TSV), a mapping or callable from docid to text,
         or a `Template`.
     tokens : path, optional
         A folder that `pyserini-rerank index-tokens` wrote, which has the documents' tokens, instead of texts.
     missing : str
-        What becomes of a hit whose document has no text there: ``"error"``, or ``"skip"``, which leaves it out of
-        what is scored. It then follows below the reranked hits, and is counted.
+        What to do about a hit whose document has no text there: ``"error"`` raises, and ``"skip"`` does not score the
+        hit, puts it below the reranked hits, and counts it.
     **options
         Passed on to `pyserini_rerank.load` where `reranker` is a name or a folder.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        A depth below 1, a model that cannot be loaded, a text source that does not exist, a token index
-        that is damaged, stale, or of another vocabulary. The searcher is then as it was.
+        The depth is below 1, the model cannot be loaded, the text source does not exist, or the token index is damaged,
+        stale, or of another vocabulary. The searcher stays as it was.
     """
     from .retrieval.searcher_adapter import SearcherAdapter
     from .searcher import RerankingSearcher
 
     before = vars(self).get("_reranking")
-    if before and before.first_stage.searcher is not self:  # a copy of a searcher comes with the original's
+    if before and before.first_stage.searcher is not self:  # this is a copy of a searcher, with the original's reranker
         unset_reranker(self)
         before = None
     first_stage = before.first_stage if before else SearcherAdapter(self)
     reranking = RerankingSearcher(
         first_stage, reranker, depth=depth, texts=texts, tokens=tokens, missing=missing, **options
     )
-    before = vars(self).get("_reranking")  # which another thread may have set meanwhile
+    before = vars(self).get("_reranking")  # another thread may have set another one meanwhile
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:
         vars(self)[name] = getattr(reranking, name)
@@ -94,7 +94,7 @@ def set_reranker(
 
 
 def unset_reranker(self: Any) -> None:
-    """Stop reranking: the searcher is Pyserini's own again. A model that `set_reranker` has loaded is freed."""
+    """Stop reranking: the searcher gives its own hits again. A model that `set_reranker` has loaded is freed."""
     if is_using_reranker(self):
         reranking = vars(self).pop("_reranking")
         for name in reranking.first_stage.methods:
@@ -105,7 +105,7 @@ def unset_reranker(self: Any) -> None:
 
 
 def is_using_reranker(self: Any) -> bool:
-    """Check if what this searcher finds is being reranked."""
+    """Tell whether the hits of this searcher are reranked."""
     return "_reranking" in vars(self)
 
 
@@ -125,7 +125,7 @@ def _register(module: ModuleType) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Sees Pyserini's modules being imported and acts right before or right after."""
+    """An import hook that acts right before or right after some of Pyserini's modules are imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -140,9 +140,9 @@ class _Finder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path)
         if spec and spec.loader:
-            around = _import_catalogue if fullname == CATALOGUE else _import_searchers
+            import_module = _import_catalogue if fullname == CATALOGUE else _import_searchers
             execute = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: around(execute, module)  # type: ignore[method-assign]
+            spec.loader.exec_module = lambda module: import_module(execute, module)  # type: ignore[method-assign]
         return spec
 
 
@@ -152,12 +152,12 @@ def _import_searchers(execute: Callable[[ModuleType], None], module: ModuleType)
 
 
 def _import_catalogue(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """Import Pyserini's index catalogue, which since 2.4.0 is fetched from GitHub on import."""
+    """Import Pyserini's catalogue of indexes, which Pyserini fetches from GitHub on import since 2.4.0."""
     from http.client import HTTPException
 
     try:
         execute(module)
-    except (OSError, HTTPException, ValueError) as error:  # no network, one that hangs up, a login page
+    except (OSError, HTTPException, ValueError) as error:  # no network, a network that hangs up, a login page
         raise ImportError(
             "this Pyserini fetches its catalogue of prebuilt indexes at import, and did not get it "
             f"({getattr(error, 'reason', error)}). Without a network, run `pip install pyserini==2.3.0`."

@@ -1,4 +1,4 @@
-"""A reranker: a query and candidates to scores, and to hits in a new order."""
+"""The base class of all rerankers: it scores a query's passages, and puts hits in a new order."""
 
 import copy
 import threading
@@ -24,32 +24,32 @@ from .scales import Scale, probabilities
 from .texts.opening import open_source
 from .texts.source import passages
 
-#: Candidates whose texts are held in memory together, about; twice as many while the next are fetched.
+#: About how many candidates' texts are held in memory together; twice as many while the next shard is fetched.
 SHARD = 20_000
 
 
 class Reranker(ABC):
     """Scores a query's passages, and reranks hits by the scores.
 
-    Safe to share between searchers and threads. Use `pyserini_rerank.load` to make one.
+    A reranker can be shared between searchers and threads. Use `pyserini_rerank.load` to make one.
 
     Parameters
     ----------
     name : str
-        The checkpoint, or what is done with which ones.
+        The checkpoint's name, or a description of the combination.
     parts : sequence of Reranker
-        Those that it takes its scores from.
+        The rerankers whose scores a combination uses.
 
     Attributes
     ----------
     counts : Counts
-        All that it has scored so far.
+        The counts of all calls so far.
     depth : int, optional
-        How many candidates it is made for; None if for any number.
+        The number of candidates that the reranker is made for; None if it takes any number.
     scale : str
-        What its scores are: ``"logit"``, ``"probability"``, or ``"other"``, numbers that only order passages.
+        The scale of its scores: ``"logit"``, ``"probability"``, or ``"other"``, numbers that only order passages.
     max_length : int
-        Tokens of a pair beyond which it cuts; 0 where it has parts, or cannot know.
+        The number of tokens beyond which pairs are cut; 0 for a combination, or if it is not known.
     """
 
     depth: int | None = None
@@ -66,29 +66,31 @@ class Reranker(ABC):
 
     @abstractmethod
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
-        """Score the passages of some queries, and count what that takes.
+        """Score the passages of some queries, and add to `counts`.
 
         Returns
         -------
         list of float32 (n,)
-            A score for each of a query's passages; NaN for one that was not scored. That of a passage without text
-            ("") does not count.
+            For each query the scores of its passages, NaN for a passage that was not scored. The score of a passage
+            without text ("") is ignored.
         """
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
-        """Rank the passages of some queries, of which some may be documents in parts."""
-        flat = [of_query.flat() for of_query in found]
-        given = listed(self.relevance(queries, flat, counts), f"the relevance of {self.name}")
-        if len(given) != len(flat):
-            raise ValueError(f"{self.name} gave scores for {len(given)} queries of {len(flat)}: give an array a query.")
-        scores = [self._checked(*of_query) for of_query in zip(given, flat, strict=True)]
+        """Rank the passages of some queries. A passage may be a document in parts."""
+        flat = [passages.flat() for passages in found]
+        relevance = listed(self.relevance(queries, flat, counts), f"the relevance of {self.name}")
+        if len(relevance) != len(flat):
+            raise ValueError(
+                f"{self.name} gave scores for {len(relevance)} queries of {len(flat)}: give an array a query."
+            )
+        flat_scores = [self._checked(*of_query) for of_query in zip(relevance, flat, strict=True)]
         return [
-            Ranking(of_query.gather(of_parts, self.scale)) for of_query, of_parts in zip(found, scores, strict=True)
+            Ranking(passages.gather(scores, self.scale)) for passages, scores in zip(found, flat_scores, strict=True)
         ]
 
-    def _checked(self, given: Any, passages: Passages) -> Scores:
-        """Read what `relevance` gave for a query's passages, of whatever kind; one without text has no score."""
-        scores = np.asarray(given, dtype=np.float32)
+    def _checked(self, relevance: Any, passages: Passages) -> Scores:
+        """Check and convert the scores that `relevance` gave for a query; a passage without text gets NaN."""
+        scores = np.asarray(relevance, dtype=np.float32)
         if scores.shape != (len(passages.texts),):
             raise ValueError(
                 f"{self.name} gave scores of the shape {scores.shape} for {len(passages.texts)} passages: give one a "
@@ -99,14 +101,14 @@ class Reranker(ABC):
         return np.where([text == "" for text in passages.texts], np.float32(np.nan), scores)
 
     def leaves(self) -> Iterator["Reranker"]:
-        """Give the rerankers that read passages: itself, or where it has parts, theirs."""
+        """Give the rerankers that read passages: the leaves of its parts, or itself if it has no parts."""
         if not self.parts:
             yield self
         for part in self.parts:
             yield from part.leaves()
 
     def with_leaves(self, replace: Callable[["Reranker"], "Reranker"]) -> "Reranker":
-        """Copy it with other rerankers in the place of its leaves; the copy has counts of its own."""
+        """Copy the reranker with its leaves replaced; the copy has counts of its own."""
         if not self.parts:
             return replace(self)
         clone = copy.copy(self)
@@ -116,26 +118,26 @@ class Reranker(ABC):
 
     @property
     def vocabulary(self) -> str | None:
-        """The fingerprint of its tokenizer; None where it takes texts only."""
+        """The fingerprint of the reranker's tokenizer; None if it takes texts only."""
         return None
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give the ids of texts' tokens, as `Tokens` has them; only where there is a vocabulary."""
+        """Give the ids of the texts' tokens, as in `Tokens`; raises TypeError where there is no vocabulary."""
         raise TypeError(f"{self.name} takes texts and no tokens.")
 
     @property
     def known_scores(self) -> int:
-        """How many scores came from a cache so far."""
+        """The number of scores that came from a cache so far."""
         return sum(part.known_scores for part in self.parts)
 
     @property
     def description(self) -> Mapping[str, str]:
-        """What a report says of where the scores were computed: device, dtype and the like."""
+        """Facts for a report about how the scores are computed: device, dtype and the like."""
         return {}
 
     @property
     def scales_of_parts(self) -> set[Scale]:
-        """The scales of the scores that a document's parts have, where it is given documents in parts."""
+        """The scales of the scores that the parts of a document get, if the reranker is given documents in parts."""
         return set().union(*(part.scales_of_parts for part in self.parts)) if self.parts else {self.scale}
 
     def score(self, query: str, texts: Iterable[str], *, probability: bool = False) -> Scores:
@@ -146,7 +148,7 @@ class Reranker(ABC):
         query : str
         texts : iterable of str, n of them
         probability : bool
-            Give sigmoid(score), the scale on which some of the model cards show it; it saturates, so that good
+            Give sigmoid(score), the scale on which some of the model cards show scores. It saturates, so that good
             passages tie. For two labels it is their softmax. Scores that are probabilities stay as they are.
 
         Returns
@@ -157,8 +159,8 @@ class Reranker(ABC):
         Raises
         ------
         ValueError, TypeError
-            An empty query, an empty text, text that is no string or no valid Unicode; a reranker that
-            takes the first stage's scores into account; no probability is defined for the reranker's scores.
+            The query or a text is empty, no string, or no valid Unicode; the reranker uses the first stage's scores;
+            no probability is defined for the reranker's scores.
         FloatingPointError
             The model gave NaN or an infinite score.
         """
@@ -168,7 +170,7 @@ class Reranker(ABC):
         return probabilities(scores, self.scale, self.name).astype(np.float32) if probability else scores
 
     def rank(self, query: str, documents: Iterable[str], top_k: int | None = None) -> list[RankedText]:
-        """Rank plain texts for a query, best first: the counterpart of a CrossEncoder's `rank`.
+        """Rank plain texts for a query, best first, as `rank` of sentence-transformers' CrossEncoder does.
 
         Parameters
         ----------
@@ -180,8 +182,8 @@ class Reranker(ABC):
         Returns
         -------
         list of RankedText
-            Named tuples (index, score, text): a document's position among those given, the model's raw score, and the
-            document. Equal scores keep the documents' order.
+            Named tuples (index, score, text): a document's position in the input, the model's raw score, and the
+            document. Documents with equal scores stay in their order.
 
         Raises
         ------
@@ -224,18 +226,18 @@ class Reranker(ABC):
         tokens: Any = None,
         missing: str = "error",
     ) -> Hits:
-        """Rerank hits that one already has; the hits themselves are left as they are.
+        """Rerank hits that were retrieved before. The hits themselves are not changed.
 
         Parameters
         ----------
         query : str
-            Where it is empty, the hits come back as they are.
+            If it is empty, the hits come back in their order and with their scores.
         hits : iterable
-            What a Pyserini searcher returned.
+            The hits that a Pyserini searcher returned.
         k : int, optional
-            How many to return; all by default.
+            How many hits to return; all by default.
         texts : optional
-            See `pyserini_rerank.texts.opening.resolve`. A collection file is read through in each call.
+            See `pyserini_rerank.texts.opening.resolve`. Each call reads a collection file through.
         tokens : path, optional
             A token index of the documents, instead of texts.
         missing : str
@@ -243,7 +245,7 @@ class Reranker(ABC):
 
         Returns
         -------
-        list
+        Hits
             Hits of the same type with all their fields and the model's scores.
 
         Raises
@@ -258,29 +260,29 @@ class Reranker(ABC):
             candidates = from_hits(hits, len(hits))
             source = open_source(texts, tokens, None, missing)
             source.check(self)
-            asked, found = [text_or_blank(query)], [candidates]
-            return self.rerank_passages(asked, found, passages(found, source), k, counts)[0]
+            texts_found = passages([candidates], source)
+            return self.rerank_passages([text_or_blank(query)], [candidates], texts_found, k, counts)[0]
 
     def rerank_passages(
         self, queries: Sequence[str], found: Sequence[Candidates], texts: Sequence[Passages], k: int, counts: Counts
     ) -> list[Hits]:
-        """Rerank candidates whose texts are there: scores, hits. Those of a blank query stay as they were found."""
-        asked = [position for position, query in enumerate(queries) if query]
+        """Rerank candidates whose texts have been read. The candidates of an empty query stay as they were found."""
+        nonempty = [position for position, query in enumerate(queries) if query]
         with moving_queries_bar(len(queries), scorings=sum(1 for _ in self.leaves())):
-            rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
-        # A document without text has nothing to score: it follows below those that have.
-        missing = sum(texts[i].missing for i in asked)
+            rankings = self.rankings([queries[i] for i in nonempty], [texts[i] for i in nonempty], counts)
+        # A document without text is not scored: it follows below the documents with text.
+        missing = sum(texts[i].missing for i in nonempty)
         counts.missing += missing
-        counts.empty += sum(texts[i].texts.count("") for i in asked) - missing
-        counts.empty_queries += len(queries) - len(asked)
-        ranked = dict(zip(asked, rankings, strict=True))
+        counts.empty += sum(texts[i].texts.count("") for i in nonempty) - missing
+        counts.empty_queries += len(queries) - len(nonempty)
+        ranked = dict(zip(nonempty, rankings, strict=True))
         return [
             self.to_hits(candidates, ranked[position], k) if position in ranked else as_found(candidates, k)
             for position, candidates in enumerate(found)
         ]
 
     def to_hits(self, candidates: Candidates, ranking: Ranking, k: int) -> Hits:
-        """Make the k best hits, each with its new score, and remember their places in the first stage."""
+        """Make the k best hits, each with its new score and its place in the first stage."""
         positions, new_scores = arrange(ranking, candidates.count)
         hits, traces = [], []
         with JAVA_LOCK:
@@ -291,19 +293,19 @@ class Reranker(ABC):
         return Hits(hits, traces, min(k, ranking.scored))
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        """Is a passage too long, so that its score is not of all of it?"""
+        """Tell whether a passage is too long, so that its score does not cover all of it."""
         return any(part.cuts(query, passage) for part in self.parts)
 
     @property
     def fingerprint(self) -> str:
-        """Stands for all that changes its scores; empty where that of a part is not known, or it is made of none."""
-        prints = [part.fingerprint for part in self.parts]
-        known = prints and all(prints)
-        return blake2b(" ".join([self.name, *prints]).encode(), digest_size=16).hexdigest() if known else ""
+        """A hash of everything that changes the scores; empty if it is not known for a part, or there are no parts."""
+        fingerprints = [part.fingerprint for part in self.parts]
+        known = fingerprints and all(fingerprints)
+        return blake2b(" ".join([self.name, *fingerprints]).encode(), digest_size=16).hexdigest() if known else ""
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
-        """Count what one call scores; afterwards add it to `counts`, and warn once of each trouble."""
+        """Give one call its own counts; afterwards add them to `counts`, and warn once of each trouble."""
         counts = Counts()
         yield counts
         with self._lock:
@@ -311,7 +313,7 @@ class Reranker(ABC):
             self.counts.add(counts)
         limits = " or ".join(f"{length:,}" for length in sorted({leaf.max_length for leaf in self.leaves()}))
         for kind, text in counts.troubles(before, self.name, limits):
-            warn(f"{text} Further ones are counted in reranker.counts.", kind)
+            warn(f"{text} Further cases are counted in reranker.counts.", kind)
 
     def __enter__(self) -> "Reranker":
         return self
@@ -320,17 +322,17 @@ class Reranker(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        """Say what it is made of, open or closed: its name, and the checkpoints that it takes its scores from."""
+        """Show the name and the checkpoints, and whether these are closed."""
         leaves = dict.fromkeys(repr(leaf) for leaf in self.leaves()) if self.parts else ()
         return f"{type(self).__name__}({', '.join([repr(self.name), *leaves])})"
 
     def close(self) -> None:
-        """Free the device, and those of its parts; the reranker cannot be used afterwards."""
+        """Free the devices that the reranker and its parts use. It cannot be used afterwards."""
         for part in self.parts:
             part.close()
 
     def _rank_texts(self, query: str, texts: Sequence[Any], counts: Counts) -> Ranking:
-        """Check a query and plain texts, and rank the texts."""
+        """Check a query and plain texts, and rank the texts; they have no first stage."""
         checked_query(query)
         for position, text in enumerate(texts):
             check_text(text, position)

@@ -1,4 +1,4 @@
-"""What a reranker's scores are: logits, probabilities, or numbers that only order passages."""
+"""The scale of a reranker's scores: logits, probabilities, or numbers that only order passages."""
 
 from typing import Literal
 
@@ -9,20 +9,20 @@ Scale = Literal["logit", "probability", "other"]
 
 
 def probabilities(scores: NDArray[np.float32], scale: Scale, name: str) -> NDArray[np.float64]:
-    """Give scores as probabilities: the sigmoid of logits, and probabilities as they are.
+    """Convert scores to probabilities: the sigmoid of logits; probabilities stay as they are.
 
     Parameters
     ----------
     scores : float32 (n,)
     scale : str
-        Theirs.
+        The scale of the scores.
     name : str
         The reranker that gave them, for the error.
 
     Raises
     ------
     ValueError
-        They are neither.
+        The scores are neither logits nor probabilities.
     """
     check_probabilities(scale, name)
     exact = scores.astype(np.float64)
@@ -30,7 +30,7 @@ def probabilities(scores: NDArray[np.float32], scale: Scale, name: str) -> NDArr
 
 
 def check_probabilities(scale: Scale, name: str) -> None:
-    """Check that scores can be given as probabilities; raises ValueError."""
+    """Check that scores on this scale can be converted to probabilities; raises ValueError."""
     if scale not in ("logit", "probability"):
         raise ValueError(
             f"the scores of {name} are neither logits nor probabilities, so they cannot be given or added as "

@@ -1,4 +1,4 @@
-"""Reranking a search: the first stage, cut into shards, and the reranker."""
+"""A searcher that reranks: it asks the first stage for candidates, shard by shard, and the reranker to order them."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -17,34 +17,34 @@ from .retrieval.searcher_adapter import SearcherAdapter
 from .texts.opening import open_source
 from .texts.source import passages
 
-#: How many candidates are rescored where nobody says.
+#: The default number of candidates that are rescored.
 DEPTH = 100
 
 
 class _Reranked:
-    """A method of `RerankingSearcher` that has the signature of the searcher's own, as help() and the next
-    RerankingSearcher see it. It is made when it is asked for: kept on its object, it would keep that alive."""
+    """A method of `RerankingSearcher` that shows the signature of the wrapped searcher's method, to help() and to
+    another RerankingSearcher. The bound method is made on each access: an attribute would keep its object alive."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
 
-    def __get__(self, searching: Any, kind: type | None = None) -> Any:
-        if searching is None:
+    def __get__(self, instance: Any, kind: type | None = None) -> Any:
+        if instance is None:
             return self.method
-        searchers = searching.first_stage.methods.get(self.method.__name__)
-        if searchers is None:
-            return functools.partial(self.method, searching)  # which raises
-        reranked = functools.wraps(searchers)(functools.partial(self.method, searching))
+        wrapped = instance.first_stage.methods.get(self.method.__name__)
+        if wrapped is None:
+            return functools.partial(self.method, instance)  # raises when it is called
+        reranked = functools.wraps(wrapped)(functools.partial(self.method, instance))
         reranked.reranks = True  # type: ignore[attr-defined]
         return reranked
 
 
 class RerankingSearcher:
-    """A searcher whose hits are reranked: has the interface of the searcher that it wraps.
+    """A searcher whose hits are reranked. It has the interface of the searcher that it wraps.
 
-    What is not `search`, `batch_search` or `close` (`doc`, `set_bm25` ...) reaches the searcher below.
-    `set_reranker` makes one of these and puts its two methods onto the searcher itself. As a context manager it
-    closes the reranker if it has loaded that itself; the searcher and a reranker that were given stay open.
+    All attributes but `search`, `batch_search` and `close` are those of the wrapped searcher (`doc`, `set_bm25` ...).
+    `set_reranker` makes a RerankingSearcher and puts its two methods onto the searcher itself. As a context manager it
+    closes the checkpoints that it has loaded. The searcher, and a reranker that was loaded before, stay open.
 
     Parameters
     ----------
@@ -53,22 +53,22 @@ class RerankingSearcher:
     reranker : str, path, list, dict or Reranker
         See `pyserini_rerank.load`.
     depth : int, optional
-        How many candidates the first stage is asked for; all of them are rescored. By default what the first stage
-        of a cascade takes, else 100.
+        How many candidates the first stage is asked for; all of them are rescored. The default is the depth of a
+        cascade's first stage, else 100.
     texts : optional
         See `pyserini_rerank.texts.opening.resolve`.
     tokens : path, optional
         A token index of the documents, instead of texts; see `pyserini_rerank.texts.token_index.TokenIndex`.
     missing : str
-        What becomes of a hit without text: ``"error"``, or ``"skip"``, which leaves it below the reranked ones.
+        What to do about a hit without text: ``"error"`` raises, ``"skip"`` leaves the hit below the reranked ones.
     **options
         Passed on to `load` where `reranker` is a name or a folder.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        A depth below 1, a model that cannot be loaded, a text source that does not exist, a token index
-        that is damaged, stale, or of another vocabulary.
+        The depth is below 1, the model cannot be loaded, the text source does not exist, or the token index is damaged,
+        stale, or of another vocabulary.
     """
 
     def __init__(
@@ -97,29 +97,28 @@ class RerankingSearcher:
     def search(
         self, *args: Any, rerank_query: str | None = None, rerank_depth: int | None = None, **kwargs: Any
     ) -> Any:
-        """Search, and rerank what was found.
+        """Search, and rerank the hits.
 
         Parameters
         ----------
         *args, **kwargs
-            The searcher's own; k hits come back.
+            The arguments of the searcher's `search`; k hits come back.
         rerank_query : str, optional
-            The text to rerank with, where the query is none (a Lucene query, a vector, a dict). Where it is empty,
-            the hits are left as the searcher gives them, and counted.
+            The text to rerank with, where the query is not text (a Lucene query, a vector, a dict). Where it is empty,
+            the hits stay as the searcher gives them, and the query is counted.
         rerank_depth : int, optional
-            How many candidates are rescored in this call, in place of `depth`. A reranking searcher below keeps its
-            own depth.
+            How many candidates are rescored in this call, in place of `depth`. If the wrapped searcher reranks, too, it
+            keeps its own depth.
 
         Returns
         -------
         Hits
-            A list of the searcher's own hits; what it gives along with vectors (`return_vector`) is
-            passed through.
+            A list of the searcher's own hits. A result with vectors (`return_vector`) is passed through.
 
         Raises
         ------
         ValueError, TypeError
-            k or `rerank_depth` below 1; a query that is no text.
+            k or `rerank_depth` is below 1; the query is not text.
         MissingText
             A hit has no text, and `missing` is not ``"skip"``.
         """
@@ -142,14 +141,15 @@ class RerankingSearcher:
         rerank_depth: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Search for many queries, and rerank what was found.
+        """Search for many queries, and rerank their hits.
 
         Parameters
         ----------
         *args, **kwargs
-            The searcher's own; k hits a query come back. Queries and qids may be any iterables of one length.
+            The arguments of the searcher's `batch_search`; k hits a query come back. Queries and qids may be any
+            iterables of one length.
         rerank_queries : iterable of str, optional
-            The texts to rerank with, one a query, where the queries are none.
+            The texts to rerank with, one a query, where the queries are not texts.
         rerank_depth : int, optional
             As for `search`.
 
@@ -161,19 +161,19 @@ class RerankingSearcher:
         Raises
         ------
         ValueError, TypeError
-            As for `search`; queries and qids of different number, a qid that comes twice or is no string.
+            As for `search`; the numbers of queries and qids differ; a qid comes twice, or is no string.
         MissingText
-            A hit has no text.
+            As for `search`.
         """
         stage, depth = self.first_stage, self.depth_of(rerank_depth)
         call = stage.prepare("batch_search", depth, args, kwargs)
         if call.returns_vectors:
             return stage.methods["batch_search"](*args, **kwargs)
         check_batch(call.queries, call.qids)
-        given = [None] * len(call.qids) if rerank_queries is None else listed(rerank_queries, "rerank_queries")
-        if len(given) != len(call.qids):
-            raise ValueError(f"there are {len(given)} rerank_queries for {len(call.qids)} queries.")
-        queries = [query_text(*both, stage.searcher) for both in zip(call.queries, given, strict=True)]
+        texts = [None] * len(call.qids) if rerank_queries is None else listed(rerank_queries, "rerank_queries")
+        if len(texts) != len(call.qids):
+            raise ValueError(f"there are {len(texts)} rerank_queries for {len(call.qids)} queries: give one a query.")
+        queries = [query_text(query, text, stage.searcher) for query, text in zip(call.queries, texts, strict=True)]
 
         def fetch(shard: list[int]) -> tuple[list[Candidates], list[Passages]]:
             extra: dict[str, Any] = {"rerank_queries": [queries[i] for i in shard]} if stage.reranks else {}
@@ -181,20 +181,20 @@ class RerankingSearcher:
             return candidates, passages(candidates, self.texts)
 
         results: dict[str, Hits] = {}
-        found: list[int] = []
-        cut = shards(queries, call.wanted)
+        candidate_counts: list[int] = []
+        all_shards = shards(queries, call.wanted)
         with self.reranker.counting() as counts, queries_bar(len(queries), "reranking") as reach:
-            fetched = prefetched(fetch, cut) if stage.prefetches else map(fetch, cut)
-            for shard, (candidates, texts) in zip(cut, fetched, strict=True):
-                found += [of_query.count for of_query in candidates]
-                hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, texts, call.k, counts)
+            fetched = prefetched(fetch, all_shards) if stage.prefetches else map(fetch, all_shards)
+            for shard, (candidates, found) in zip(all_shards, fetched, strict=True):
+                candidate_counts += [of_query.count for of_query in candidates]
+                hits = self.reranker.rerank_passages([queries[i] for i in shard], candidates, found, call.k, counts)
                 results.update(zip((call.qids[i] for i in shard), hits, strict=True))
                 reach(len(results))
-        stage.warn_of_shortfall(call, found)
+        stage.warn_of_shortfall(call, candidate_counts)
         return {qid: results[qid] for qid in call.qids}
 
     def depth_of(self, rerank_depth: int | None) -> int:
-        """Give the depth of a call."""
+        """Give the depth of a call: `rerank_depth` if it is set, else that of the searcher."""
         return self.depth if rerank_depth is None else whole(rerank_depth, "rerank_depth", least=1)
 
     def __getattr__(self, name: str) -> Any:
@@ -207,8 +207,8 @@ class RerankingSearcher:
         self.close()
 
     def close(self) -> None:
-        """Free the device of the checkpoints that were loaded here. The searcher below stays open, and so do
-        rerankers that were given."""
+        """Free the device of the checkpoints that were loaded here. The wrapped searcher stays open, and so does a
+        reranker that was loaded before."""
         for model in self._loaded:
             model.close()
 
@@ -219,27 +219,27 @@ class RerankingSearcher:
 def shards(queries: Sequence[str], candidates: int) -> list[list[int]]:
     """Cut a batch's queries into shards of about `SHARD` candidates.
 
-    They are cut by this alone, so that the model's batches, and with them the last bit of every score,
-    depend on nothing but the queries and what they found.
+    The shards depend on the queries and `candidates` alone. So the model's batches, and with them the last bit of every
+    score, depend only on the queries and their candidates.
 
     Parameters
     ----------
     queries
-        The texts of the queries. Equal ones share a shard, so that equal pairs are scored once.
+        The texts of the queries. Equal queries share a shard, so that equal pairs are scored once.
     candidates : int
-        How many candidates a query has at most.
+        The largest number of candidates of a query.
 
     Returns
     -------
     list of lists of int
         The positions of each shard's queries.
     """
-    same: dict[str, list[int]] = {}
+    positions_of: dict[str, list[int]] = {}
     for position, query in enumerate(queries):
-        same.setdefault(query, []).append(position)
-    cut: list[list[int]] = []
-    for positions in same.values():
-        if not cut or (len(cut[-1]) + len(positions)) * candidates > SHARD:
-            cut.append([])
-        cut[-1] += positions
-    return cut
+        positions_of.setdefault(query, []).append(position)
+    result: list[list[int]] = []
+    for positions in positions_of.values():
+        if not result or (len(result[-1]) + len(positions)) * candidates > SHARD:
+            result.append([])
+        result[-1] += positions
+    return result

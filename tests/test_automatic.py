@@ -140,7 +140,7 @@ def test_without_a_choice_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(automatic, "questions", lambda: pytest.fail("it measures"))
     assert automatic.pick("none", {"backend": "auto", "dtype": "float16", "device": "cpu"})["backend"] == "torch"
     assert automatic.pick("none", {"backend": "http", "dtype": "auto"}) == {"backend": "http", "dtype": "auto"}
-    with pytest.raises(ValueError, match="dtype='int4': on cpu there is no such dtype"):
+    with pytest.raises(ValueError, match="dtype='int4': backend='auto' on cpu chooses among float32"):
         pyserini_rerank.load("none", backend="auto", dtype="int4", device="cpu")
 
 

@@ -133,7 +133,7 @@ def test_options_for_which_nothing_is_loaded() -> None:
     given = pyserini_rerank.ModelReranker(HashBackend(), "given")
     for options in ({"device": "cpu"}, {"backend": "onnx"}, {"cache": "scores"}):
         for name in (given, {"rrf": given}, [(given, 5)]):
-            with pytest.raises(TypeError, match=f"^{next(iter(options))}: give these to the load.. that made given, "):
+            with pytest.raises(TypeError, match=f"^{next(iter(options))}: give these to the load.. that made given; "):
                 load(name, **options)  # type: ignore[arg-type]
     assert load(given) is given and load("first-stage").name == "first-stage"
 
@@ -143,10 +143,13 @@ def test_options_for_which_nothing_is_loaded() -> None:
     [
         ("{interpolation: {reranker: bundled, alpha: 0.1, alpha: 0.9}}", "is no YAML: alpha comes twice"),
         ("{rrf: bundled, rrf: other}", "is no YAML: rrf comes twice"),
-        ("{model: bundled, 3: 4}", "{'model': 'bundled', 3: 4} is no reranker: give a mapping with one key of"),
-        ("{segments: {reranker: first-stage, delimiter: 3}}", "the delimiter is a int: give what comes before"),
-        ("{ensemble: {rerankers: [[first-stage, 1]], normalise: [z]}}", "normalise=['z']: there are min-max, z"),
-        ("{fusion: bundled}", "{'fusion': 'bundled'} is no reranker: give a mapping with one key of cascade, ensemble"),
+        (
+            "{model: bundled, 3: 4}",
+            "{'model': 'bundled', 3: 4} is no reranker: give a mapping with the key `model`, or",
+        ),
+        ("{segments: {reranker: first-stage, delimiter: 3}}", "the delimiter is a int: give the text before"),
+        ("{ensemble: {rerankers: [[first-stage, 1]], normalise: [z]}}", "normalise=['z']: give one of min-max, z"),
+        ("{fusion: bundled}", "{'fusion': 'bundled'} is no reranker: give a mapping with the key `model`, or with one"),
         ("{windows: {reranker: first-stage, length: 3}}", "windows has no 'length': it has reranker, size, stride"),
         ("[bundled, 100]", "'bundled' is no pair of a reranker and a number"),
         ("{ensemble: [[bundled, much]]}", "['bundled', 'much'] is no pair of a reranker and a number"),

@@ -1,6 +1,6 @@
-"""Rerankers that are made of others; `pyserini_rerank.load` makes them from what a user writes, too.
+"""Rerankers that are made of others; `pyserini_rerank.load` makes them of lists, dicts and YAML, too.
 
-All of them are imported here, so that each may be written as a part of any other.
+All of them are imported here, so that each can be described as a part of any other.
 """
 
 from .cascade import Cascade

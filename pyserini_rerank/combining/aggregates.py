@@ -1,4 +1,4 @@
-"""The scores of a document's parts to the document's own."""
+"""Aggregates: they make a document's score of the scores of its parts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ NAMES = ("max", "first", "sum")
 
 @dataclass(frozen=True)
 class PartsAggregate:
-    """What is made of the scores of a document's parts, in their order: Dai and Callan, SIGIR 2019.
+    """A function from the scores of a document's parts, in their order, to its score: Dai and Callan, SIGIR 2019.
 
-    Their SumP adds probabilities: a sum of logits would make a document worse with each part that is not relevant.
+    SumP adds probabilities: in a sum of logits each part that is not relevant would lower the document's score.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class PartsAggregate:
     Raises
     ------
     ValueError
-        There is none of that name; n is below 1.
+        There is no aggregate of that name; n is below 1.
     """
 
     name: str | int
@@ -38,7 +38,7 @@ class PartsAggregate:
             valid = not isinstance(self.name, bool) and whole(self.name, "aggregate") >= 1
         if not valid:
             names = ", ".join(NAMES)
-            raise ValueError(f"aggregate={self.name!r}: there are {names}, and n for the mean of the n best.")
+            raise ValueError(f"aggregate={self.name!r}: give {names}, or n for the mean of the n best.")
 
     def __call__(self, scores: Scores, scale: Scale) -> float:
         if self.name == "max":
@@ -50,11 +50,11 @@ class PartsAggregate:
         return float(np.sort(scores)[-int(self.name) :].mean())
 
     def scale(self, scale: Scale) -> Scale:
-        """Tell the scale of what it gives, of the parts'."""
+        """Give the scale of the documents' scores for a scale of the parts' scores."""
         return "other" if self.name == "sum" else scale
 
     def check(self, scales: Iterable[Scale], name: str) -> None:
-        """Check that it can be made of scores on such scales; raises ValueError where that is not defined."""
+        """Check that the aggregate is defined for scores on these scales; raises ValueError."""
         if self.name == "sum":
             for scale in scales:
                 check_probabilities(scale, name)

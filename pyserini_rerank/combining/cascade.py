@@ -1,4 +1,4 @@
-"""Cheap checkpoints for all candidates, dear ones for the best."""
+"""Cascades: a cheap checkpoint scores all candidates, and a costly one the best of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,23 +14,23 @@ from .combination import Combination
 from .maker import Maker, numbered
 
 
-class Cascade(Combination, written="cascade"):
-    """Has each stage score the best of the stage before.
+class Cascade(Combination, key="cascade"):
+    """A reranker whose stages score fewer and fewer passages: each scores the best of the stage before.
 
-    The passages that the last stage scored come first, with its scores. Below follow those that a stage left behind,
-    the last stage's first, in the order that they came in. Within windows or segments the depths count documents.
+    The passages that the last stage scored come first, with its scores. Below them follow the passages that it left
+    out, then the passages that the stage before it left out, and so on, each group in the order in which its stage
+    received it. Within windows or segments the depths count documents.
 
     Parameters
     ----------
     stages : iterable of pairs
-        Each of a reranker, or what `pyserini_rerank.load` takes, and its depth: how many passages it scores. The first
-        takes them in first-stage order.
+        Pairs of a reranker, or an argument of `pyserini_rerank.load`, and its depth: the number of passages that it
+        scores. The first stage takes them in first-stage order.
 
     Raises
     ------
     ValueError, TypeError
-        There is no stage, one that is no pair, or a depth that is no whole number, below 1 or above that of the stage
-        before.
+        There is no stage; a stage is no pair; a depth is no whole number, below 1, or above that of the stage before.
     As `pyserini_rerank.load`, for the stages that are loaded here.
     """
 
@@ -44,8 +44,8 @@ class Cascade(Combination, written="cascade"):
             )
         with Maker() as maker:
             parts = [maker.make(part) for part, _ in pairs]
-        named = ", ".join(f"{part.name}@{depth}" for part, depth in zip(parts, depths, strict=True))
-        super().__init__(f"cascade({named})", parts)
+        names = ", ".join(f"{part.name}@{depth}" for part, depth in zip(parts, depths, strict=True))
+        super().__init__(f"cascade({names})", parts)
         self.depths, self.depth = depths, depths[0]
 
     @property
@@ -54,27 +54,27 @@ class Cascade(Combination, written="cascade"):
         return list(zip(self.parts, self.depths, strict=True))
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        return self.parts[-1].cuts(query, passage)  # the scores are the last stage's
+        return self.parts[-1].cuts(query, passage)  # the last stage gives the scores
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         for passages in found:
             if len(passages.texts) > self.depths[0]:
-                passages.ranked_scores()  # the first of them are the best, or this raises
+                passages.ranked_scores()  # raises unless the passages are in an order, so that the first are the best
         orders = [np.arange(len(passages.texts))[: self.depth] for passages in found]
         behind = [np.empty(0, dtype=np.intp) for _ in found]
         for reranker, depth in self.stages:
-            behind = [np.concatenate([order[depth:], left]) for order, left in zip(orders, behind, strict=True)]
+            behind = [np.concatenate([order[depth:], rest]) for order, rest in zip(orders, behind, strict=True)]
             heads = [order[:depth] for order in orders]
             rankings = reranker.rankings(
                 queries, [passages.at(head.tolist()) for passages, head in zip(found, heads, strict=True)], counts
             )
             orders = [head[ranking.order] for head, ranking in zip(heads, rankings, strict=True)]
         lengths = [len(passages.texts) for passages in found]
-        return [_laid_out(*parts) for parts in zip(lengths, heads, rankings, behind, strict=True)]
+        return [_among_all(*of_query) for of_query in zip(lengths, heads, rankings, behind, strict=True)]
 
 
-def _laid_out(count: int, head: Positions, ranking: Ranking, behind: Positions) -> Ranking:
-    """Give the ranking of the last stage's passages the positions that they have among all of them."""
+def _among_all(count: int, head: Positions, ranking: Ranking, behind: Positions) -> Ranking:
+    """Make a ranking of all passages of the last stage's ranking, which is of the passages at `head`."""
     scores = np.full(count, np.nan, dtype=np.float32)
     scores[head] = ranking.scores
     return Ranking(scores, np.concatenate([head[ranking.behind], behind]))

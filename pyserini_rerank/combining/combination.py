@@ -1,4 +1,4 @@
-"""What rerankers that are made of others have in common."""
+"""The base class of rerankers that are made of others."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,21 +9,21 @@ from ..passages import Passages
 from ..ranking import Ranking, Scores
 from ..reranker import Reranker
 
-#: By the key that stands for one where a user writes a dict.
+#: From the key in a user's dict, such as ``cascade``, to the class.
 COMBINATIONS: dict[str, Callable[..., Reranker]] = {}
 
 
 class Combination(Reranker):
-    """Ranks passages by the rankings of its parts. It never looks into a document: its parts are given that as it is,
-    be it a text or in `Parts`.
+    """A reranker that ranks passages by the rankings of its parts. It passes the documents on to its parts unchanged,
+    whether they are texts or `Parts`.
 
-    A class that a user may write as a dict says by which key: ``class Cascade(Combination, written="cascade")``.
+    A subclass that users can describe by a dict names its key: ``class Cascade(Combination, key="cascade")``.
     """
 
-    def __init_subclass__(cls, *, written: str | None = None, **options: Any) -> None:
+    def __init_subclass__(cls, *, key: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if written:
-            COMBINATIONS[written] = cls
+        if key:
+            COMBINATIONS[key] = cls
 
     @abstractmethod
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]: ...

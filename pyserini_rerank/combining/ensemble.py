@@ -1,4 +1,4 @@
-"""Several rerankers at once, and the first stage as one of them."""
+"""Ensembles: weighted sums of rerankers' scores, of which one can be the first stage's."""
 
 import math
 import numbers
@@ -23,57 +23,58 @@ RRF_K = 60
 
 
 def _min_max(scores: Float64) -> Float64:
-    """From 0 to 1; all 0 where all are equal."""
+    """Scale scores to the range from 0 to 1; equal scores all become 0."""
     return (scores - scores.min()) / (np.ptp(scores) or 1)
 
 
 def _z(scores: Float64) -> Float64:
-    """Of mean 0 and standard deviation 1 (of the list, not estimated from it); all 0 where all are equal."""
+    """Scale scores to mean 0 and standard deviation 1 (the list's own, not an estimate); equal scores all become 0."""
     return (scores - scores.mean()) / (scores.std() or 1)
 
 
 def _rank(scores: Float64) -> Float64:
-    """1 for the best and 1/n for the last of n; equal ones share the mean of their ranks."""
+    """Replace scores by ranks, from 1 for the best to 1/n for the last of n; equal scores get their mean rank."""
     ranks: Float64 = rankdata(-scores)
     return 1 - (ranks - 1) / len(scores)
 
 
 def _reciprocal_rank(scores: Float64) -> Float64:
-    """1 / (60 + rank), with ranks from 1; of equal ones the first in the first stage ranks higher."""
+    """Replace scores by 1 / (60 + rank), with ranks from 1; equal scores are ranked in first-stage order."""
     ranks = np.empty(len(scores))
     ranks[best_first(scores)] = np.arange(1, len(scores) + 1)
     return 1 / (RRF_K + ranks)
 
 
-#: What can be done to a query's scores, n above 0, before they are added to others'.
+#: Functions that put one reranker's scores for a query, one or more, on a common scale before they are added.
 NORMALISATIONS: dict[str, Callable[[Float64], Float64]] = {
     "min-max": _min_max,
     "z": _z,
     "rank": _rank,
     "reciprocal-rank": _reciprocal_rank,
 }
-#: Those for which a passage's place is enough, so that it need not have a score.
+#: The normalisations that use ranks only, so that a ranked passage needs no score.
 BY_RANK = ("rank", "reciprocal-rank")
 
 
-class Ensemble(Combination, written="ensemble"):
-    """Adds the scores of several rerankers, each times its weight.
+class Ensemble(Combination, key="ensemble"):
+    """A reranker that adds the scores of several rerankers, each times its weight.
 
-    A passage that one of them did not score is not scored. Where all of them gave it a place it follows behind, in
-    the order of the first reranker that left passages behind; a normalisation by rank needs no more than places.
+    A passage gets a score if all of the rerankers scored it. A passage that all of them ranked but not all scored, such
+    as one that a cascade left behind, follows below; these passages are in the order of the first reranker that left
+    passages behind. A normalisation by rank scores them as well.
 
     Parameters
     ----------
     rerankers : iterable of pairs
-        Each of a reranker, or what `pyserini_rerank.load` takes, and its weight.
+        Pairs of a reranker, or an argument of `pyserini_rerank.load`, and its weight.
     normalise : str, optional
-        How each one's scores for a query are put on one scale first: ``"min-max"``, ``"z"``, ``"rank"`` or
-        ``"reciprocal-rank"``. By default they are added as they are.
+        The function that puts each reranker's scores for a query on a common scale first: ``"min-max"``, ``"z"``,
+        ``"rank"`` or ``"reciprocal-rank"``. By default the scores are added as they are.
 
     Raises
     ------
     ValueError, TypeError
-        There is no reranker, one that is no pair, a weight that is no finite number, or no such normalisation.
+        There is no reranker; an item is no pair; a weight is no finite number; there is no such normalisation.
     As `pyserini_rerank.load`, for the parts that are loaded here.
     """
 
@@ -85,20 +86,21 @@ class Ensemble(Combination, written="ensemble"):
                 f"the weights of the ensemble are {weights}: give one reranker or more, each with a number."
             )
         if normalise not in (None, *NORMALISATIONS):
-            raise ValueError(f"normalise={normalise!r}: there are {', '.join(NORMALISATIONS)}.")
+            raise ValueError(f"normalise={normalise!r}: give one of {', '.join(NORMALISATIONS)}.")
         with Maker() as maker:
             parts = [maker.make(part) for part, _ in weighted]
-        how = f", normalise={normalise}" if normalise else ""
-        named = ", ".join(f"{weight:.15g}*{part.name}" for part, weight in zip(parts, weights, strict=True))
-        super().__init__(f"ensemble({named}{how})", parts)
+        ending = f", normalise={normalise}" if normalise else ""
+        terms = ", ".join(f"{weight:.15g}*{part.name}" for part, weight in zip(parts, weights, strict=True))
+        super().__init__(f"ensemble({terms}{ending})", parts)
         self.weights = weights
         self.normalise = normalise
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
-        of_parts = [part.rankings(queries, found, counts) for part in self.parts]
-        return [self._sum(of_a_query) for of_a_query in zip(*of_parts, strict=True)]
+        rankings_of_parts = [part.rankings(queries, found, counts) for part in self.parts]
+        return [self._sum(rankings) for rankings in zip(*rankings_of_parts, strict=True)]
 
     def _sum(self, rankings: Sequence[Ranking]) -> Ranking:
+        """Add the parts' rankings of one query."""
         if self.normalise in BY_RANK:
             rankings = [Ranking(ranking.filled()) for ranking in rankings]
         scores = np.array([ranking.scores for ranking in rankings], dtype=np.float64)
@@ -106,24 +108,25 @@ class Ensemble(Combination, written="ensemble"):
         total = np.full(scores.shape[1], np.nan, dtype=np.float32)
         if scored.any():
             normalise: Callable[[Float64], Any] = NORMALISATIONS[self.normalise] if self.normalise else np.asarray
-            total[scored] = sum(w * normalise(of_part[scored]) for w, of_part in zip(self.weights, scores, strict=True))
+            weighted = zip(self.weights, scores, strict=True)
+            total[scored] = sum(weight * normalise(part_scores[scored]) for weight, part_scores in weighted)
         if np.isinf(total).any():
             raise FloatingPointError(f"the scores of {self.name} are beyond float32: give smaller weights.")
-        placed = ~np.isnan([ranking.filled() for ranking in rankings]).any(axis=0)
+        ranked_by_all = ~np.isnan([ranking.filled() for ranking in rankings]).any(axis=0)
         order = next((ranking.order for ranking in rankings if len(ranking.behind)), rankings[0].order)
-        return Ranking(total, order[placed[order] & ~scored[order]])
+        return Ranking(total, order[ranked_by_all[order] & ~scored[order]])
 
 
-class Interpolation(Ensemble, written="interpolation"):
-    """Adds the first stage's score to a reranker's: alpha * reranker + (1 - alpha) * first stage.
+class Interpolation(Ensemble, key="interpolation"):
+    """A weighted sum of a reranker's and the first stage's scores: alpha * reranker + (1 - alpha) * first stage.
 
     Parameters
     ----------
-    reranker : Reranker, or what `pyserini_rerank.load` takes
+    reranker : Reranker, or an argument of `pyserini_rerank.load`
     alpha : float
         The reranker's weight, from 0 to 1.
-    normalise : str
-        See `Ensemble`. Here too it is over the passages of a query that were scored.
+    normalise : str, optional
+        See `Ensemble`. The scored passages of a query are normalised, and no others.
 
     Raises
     ------
@@ -137,12 +140,12 @@ class Interpolation(Ensemble, written="interpolation"):
         super().__init__([(reranker, alpha), (FirstStageScore(), 1 - alpha)], normalise)
 
 
-class ReciprocalRankFusion(Ensemble, written="rrf"):
-    """Adds 1 / (60 + rank) over a reranker's ranks and the first stage's: an ensemble of the two.
+class ReciprocalRankFusion(Ensemble, key="rrf"):
+    """The ensemble of a reranker and the first stage that adds 1 / (60 + rank) of both.
 
     Parameters
     ----------
-    reranker : Reranker, or what `pyserini_rerank.load` takes
+    reranker : Reranker, or an argument of `pyserini_rerank.load`
     """
 
     def __init__(self, reranker: Any) -> None:

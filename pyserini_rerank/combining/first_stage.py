@@ -13,7 +13,7 @@ from .combination import Combination
 
 
 class FirstStageScore(Combination):
-    """The first stage's own scores, to be weighed against a model's."""
+    """A reranker that gives the first stage's own scores, to be combined with a model's."""
 
     NAME = "first-stage"
 

@@ -1,4 +1,4 @@
-"""The door to rerankers: whatever `pyserini_rerank.load` takes becomes one, here and as a part of a combination."""
+"""Makes rerankers of all that `pyserini_rerank.load` takes, for `load` itself and for the parts of combinations."""
 
 import inspect
 import logging
@@ -21,14 +21,15 @@ log = logging.getLogger(__name__)
 
 
 class Maker:
-    """Makes rerankers, and remembers the checkpoints that it has loaded, and the rerankers that it was given.
+    """A maker of rerankers. It lists the checkpoints that it has `loaded`, and the rerankers that were loaded before and
+    are `reused`.
 
     As a context manager it closes the checkpoints that it has loaded if the block raises.
 
     Parameters
     ----------
     backend, cache, options
-        Of every checkpoint: see `pyserini_rerank.load`.
+        The defaults for every checkpoint: see `pyserini_rerank.load`.
     needs_cache : bool
         See `pyserini_rerank.loading.load_models`.
     """
@@ -43,8 +44,9 @@ class Maker:
     ) -> None:
         self.backend, self.cache, self.options, self.needs_cache = backend, cache, options or {}, needs_cache
         self.loaded: list[ModelReranker] = []
-        self.given: list[Reranker] = []
-        self._around: list[Any] = []
+        self.reused: list[Reranker] = []
+        #: The descriptions that are being made, from the outermost in: a combination that holds itself comes twice.
+        self._being_made: list[Any] = []
 
     def __enter__(self) -> "Maker":
         return self
@@ -55,7 +57,7 @@ class Maker:
                 reranker.close()
 
     def make(self, part: Any) -> Reranker:
-        """Make a reranker of what `pyserini_rerank.load` takes; one that is made already is given back.
+        """Make a reranker of an argument of `pyserini_rerank.load`; a reranker is returned as it is.
 
         Raises
         ------
@@ -64,42 +66,43 @@ class Maker:
         As `pyserini_rerank.load`.
         """
         key = part if isinstance(part, str | os.PathLike) else id(part)
-        if key in self._around:
+        if key in self._being_made:
             raise ValueError(f"the combination {part!r:.80} holds itself.")
-        self._around.append(key)
+        self._being_made.append(key)
         try:
-            return self._made(read_combination(part))
+            return self._make(read_combination(part))
         finally:
-            self._around.pop()
+            self._being_made.pop()
 
-    def _made(self, part: Any) -> Reranker:
+    def _make(self, part: Any) -> Reranker:
         if isinstance(part, Reranker):
-            self.given.append(part)
+            self.reused.append(part)
             return part
         if isinstance(part, Mapping):
             is_model = "model" in part and all(isinstance(option, str) for option in part)
-            return self._model(**part) if is_model else self._combined(part)
+            return self._load(**part) if is_model else self._combine(part)
         if isinstance(part, str | os.PathLike):
-            return FirstStageScore() if part == FirstStageScore.NAME else self._model(part)
+            return FirstStageScore() if part == FirstStageScore.NAME else self._load(part)
         if isinstance(part, Iterable):
-            return self._combined({"cascade": part})
+            return self._combine({"cascade": part})
         kind = type(part).__name__
         raise TypeError(f"a {kind} is no reranker: name a checkpoint, a folder, or a combination of them.")
 
-    def _model(self, model: Any, **of_its_own: Any) -> Reranker:
+    def _load(self, model: Any, **its_options: Any) -> Reranker:
+        """Load a checkpoint, with the options of all checkpoints and those of its own."""
         if not isinstance(model, str | os.PathLike):
             raise TypeError(f"`model` is a {type(model).__name__}: name a checkpoint or a folder.")
-        given = {"backend": self.backend, **self.options, **of_its_own}
+        options = {"backend": self.backend, **self.options, **its_options}
         log.info("loading %s ...", model)
         start = time.perf_counter()
-        if "auto" in (given["backend"], given.get("dtype")):
+        if "auto" in (options["backend"], options.get("dtype")):
             from ..automatic import pick
 
-            given = pick(model, given)
-        backend = make_backend(given.pop("backend"), model, given)
-        # Its own options tell it from the same checkpoint with others.
-        shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
-        self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+            options = pick(model, options)
+        backend = make_backend(options.pop("backend"), model, options)
+        # The name has the checkpoint's own options: a combination may hold the checkpoint twice, with other options.
+        suffix = f"({', '.join(f'{option}={value}' for option, value in its_options.items())})" if its_options else ""
+        self.loaded.append(ModelReranker(backend, os.fspath(model) + suffix))
         where = " ".join(map(str, self.loaded[-1].description.values()))
         log.info("loaded %s in %.1f s: %s", model, time.perf_counter() - start, where)
         if self.cache is not None and (self.needs_cache or backend.fingerprint):
@@ -108,32 +111,35 @@ class Maker:
             self.loaded[-1] = ModelReranker(CachedBackend(backend, self.cache), self.loaded[-1].name)
         return self.loaded[-1]
 
-    def _combined(self, part: Mapping[str, Any]) -> Reranker:
+    def _combine(self, part: Mapping[str, Any]) -> Reranker:
+        """Make a combination of a mapping such as ``{"windows": {"reranker": name, "size": 128}}``."""
         kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
         if kind not in COMBINATIONS:
-            names = ", ".join(COMBINATIONS)
-            raise ValueError(f"{dict(part)} is no reranker: give a mapping with one key of {names}, or with `model`.")
+            keys = ", ".join(COMBINATIONS)
+            raise ValueError(
+                f"{dict(part)} is no reranker: give a mapping with the key `model`, or with one of the keys {keys}."
+            )
         cls = COMBINATIONS[kind]
         parameters = inspect.signature(cls).parameters
         first = next(iter(parameters))
-        # What has no further arguments may leave the name of the first out.
+        # ``{"windows": name}`` is short for ``{"windows": {"reranker": name}}``.
         if not isinstance(arguments, Mapping) or first not in arguments:
             arguments = {first: arguments}
-        wrong = [name for name in arguments if name not in parameters]
-        if wrong:
-            raise ValueError(f"{kind} has no {wrong[0]!r}: it has {', '.join(parameters)}.")
+        unknown = [name for name in arguments if name not in parameters]
+        if unknown:
+            raise ValueError(f"{kind} has no {unknown[0]!r}: it has {', '.join(parameters)}.")
         inner = arguments[first]
-        # Made here and not by the class, which does not know the options.
-        parts = self.make(inner) if first == "reranker" else [(self.make(one), n) for one, n in numbered(inner)]
+        # The parts are made here and not by the class, which does not know the options.
+        parts = self.make(inner) if first == "reranker" else [(self.make(item), n) for item, n in numbered(inner)]
         return cls(**{**arguments, first: parts})
 
 
 def numbered(pairs: Any) -> list[tuple[Any, Any]]:
-    """Read a caller's pairs, each of what `Maker.make` takes and a number; raises ValueError where one is none."""
-    read = [(written, _items(written, "pair")) for written in _items(pairs, "list of pairs")]
-    for written, pair in read:
+    """Read a caller's pairs of an argument of `Maker.make` and a number; raises ValueError where an item is no pair."""
+    read = [(item, _items(item, "pair")) for item in _items(pairs, "list of pairs")]
+    for item, pair in read:
         if len(pair) != 2 or not isinstance(pair[1], Real):
-            raise _wrong(written, "pair")
+            raise _not_a(item, "pair")
     return [(part, number) for _, (part, number) in read]
 
 
@@ -141,16 +147,16 @@ def _items(values: Any, name: str) -> list[Any]:
     try:
         return listed(values, name)
     except TypeError:
-        raise _wrong(values, name) from None
+        raise _not_a(values, name) from None
 
 
-def _wrong(written: Any, name: str) -> ValueError:
-    shown = " ".join(repr(written).split())
-    return ValueError(f"{shown:.200} is no {name} of a reranker and a number (its depth, or its weight).")
+def _not_a(value: Any, name: str) -> ValueError:
+    excerpt = " ".join(repr(value).split())[:200]
+    return ValueError(f"{excerpt} is no {name} of a reranker and a number (its depth, or its weight).")
 
 
 def read_value(text: str) -> Any:
-    """Read the value of an option: YAML, and a text where it is none."""
+    """Read the value of an option as YAML; text that is no YAML is returned as it is."""
     try:
         return read_yaml(text)
     except ValueError:
@@ -158,22 +164,24 @@ def read_value(text: str) -> Any:
 
 
 def read_combination(name: Any) -> Any:
-    """Read what is YAML; give everything else back."""
+    """Read a combination that is written in YAML, or in a YAML file; return everything else as it is."""
     if not isinstance(name, str | os.PathLike):
         return name
     text = os.fspath(name)
     is_file = text.lower().endswith((".yaml", ".yml"))
     if not is_file and not text.lstrip().startswith(("{", "[")):
         return name
-    written = read_text(text) if is_file else text
+    source = read_text(text) if is_file else text
     try:
-        return read_yaml(written)
+        return read_yaml(source)
     except ValueError as error:
         raise ValueError(f"{text:.200} is no YAML: {error}") from None
 
 
 def settled(part: Any) -> Any:
-    """Copy the words of a combination into lists and dicts, so that generators among them can be read twice.
+    """Copy the description of a combination into lists and dicts, so that it can be read twice.
+
+    A generator in it could be read only once.
 
     Raises
     ------
@@ -187,7 +195,7 @@ def settled(part: Any) -> Any:
 
 
 def given_rerankers(part: Any) -> Iterator[Reranker]:
-    """Give the rerankers that a combination, which is settled, holds already loaded."""
+    """Give the rerankers that are loaded already in the description of a combination, as `settled` copies it."""
     if isinstance(part, Reranker):
         yield part
     elif isinstance(part, list | dict):
@@ -202,5 +210,5 @@ def _copied(part: Any) -> Any:
         return part
     try:
         return [_copied(item) for item in listed(part, "combination")]
-    except TypeError:  # it has no order, and load() says so
+    except TypeError:  # it has no order; load() raises the error
         return part

@@ -1,4 +1,4 @@
-"""Documents that an index holds in segments."""
+"""Segments: documents that an index holds in several parts are scored as documents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,34 +18,34 @@ from .combination import Combination
 from .maker import Maker
 
 
-class Segments(Combination, written="segments"):
-    """Makes a document's score of those of its segments, and one hit of theirs.
+class Segments(Combination, key="segments"):
+    """A reranker that makes a document's score of its segments' scores, and one hit of its segments' hits.
 
-    The hit of a document is a copy of that of the segment that the first stage ranked highest, with the document's
-    docid. Ask for as many documents as you want, and a depth that has enough segments for them. Inside another reranker
-    it gives every segment its document's score, and the hits stay those of segments.
+    The hit of a document is a copy of the hit of the segment that the first stage ranked highest, with the document's
+    docid. `k` counts documents and the depth counts segments: give a depth with enough segments for k documents. As
+    part of another reranker it gives each segment its document's score, and the hits stay hits of segments.
 
-    A reranker within it sees documents: a cascade's depths count them, a fusion ranks them, and a document's
-    first-stage score is that of its best segment.
+    The reranker in it sees documents: a cascade's depths count them, a fusion ranks them, and a document's first-stage
+    score is that of its best segment.
 
     Parameters
     ----------
-    reranker : Reranker, or what `pyserini_rerank.load` takes
+    reranker : Reranker, or an argument of `pyserini_rerank.load`
     aggregate : str or int
-        As for `Windows`, over the segments that were found and in the first stage's order.
+        As for `Windows`, over the segments that were found, in first-stage order.
     delimiter : str
-        What comes between the docid and the number of the segment, as in ``D59219#3``.
+        The text between the docid and the number of the segment, such as "#" in ``D59219#3``.
 
     Raises
     ------
     ValueError
-        There is no such aggregate, or it is not defined for the reranker's scores; the delimiter is empty.
+        There is no such aggregate; it is not defined for the reranker's scores; the delimiter is empty, or no text.
     """
 
     def __init__(self, reranker: Any, aggregate: str | int = "max", delimiter: str = "#") -> None:
         if not (isinstance(delimiter, str) and delimiter):
-            said = "empty" if not delimiter else f"a {type(delimiter).__name__}"
-            raise ValueError(f"the delimiter is {said}: give what comes before the number of a segment, such as '#'.")
+            kind = "empty" if not delimiter else f"a {type(delimiter).__name__}"
+            raise ValueError(f"the delimiter is {kind}: give the text before the number of a segment, such as '#'.")
         self.aggregate = PartsAggregate(aggregate)
         self.delimiter = delimiter
         with Maker() as maker:
@@ -65,13 +65,13 @@ class Segments(Combination, written="segments"):
 
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         rows = [self._rows(passages) for passages in found]
-        documents = [self._documents(*of_a_query) for of_a_query in zip(found, rows, strict=True)]
+        documents = [self._documents(*of_query) for of_query in zip(found, rows, strict=True)]
         rankings = self.reranker.rankings(queries, documents, counts)
         lengths = [len(passages.texts) for passages in found]
-        return [_of_segments(*parts) for parts in zip(lengths, rows, rankings, strict=True)]
+        return [_ranking_of_segments(*of_query) for of_query in zip(lengths, rows, rankings, strict=True)]
 
     def _rows(self, passages: Passages) -> dict[str, list[int]]:
-        """Find the segments of each document that have a text, by their positions."""
+        """Map each docid to the positions of its segments that have a text."""
         rows: dict[str, list[int]] = {}
         for row, (docid, text) in enumerate(zip(passages.docids, passages.texts, strict=True)):
             if text != "":
@@ -80,12 +80,12 @@ class Segments(Combination, written="segments"):
 
     def _documents(self, passages: Passages, rows: dict[str, list[int]]) -> Passages:
         """Put segments together into documents, in the order of the first segment of each."""
-        if self.aggregate.name == "first" and any(len(of_document) > 1 for of_document in rows.values()):
-            passages.ranked_scores()  # the first segment is the best, or this raises
-        firsts = [of_document[0] for of_document in rows.values()]
+        if self.aggregate.name == "first" and any(len(segments) > 1 for segments in rows.values()):
+            passages.ranked_scores()  # raises unless the segments are in an order, so that the first is the best
+        firsts = [segments[0] for segments in rows.values()]
         return Passages(
             list(rows),
-            [Parts(tuple(passages.texts[row] for row in of_document), self.aggregate) for of_document in rows.values()],
+            [Parts(tuple(passages.texts[row] for row in segments), self.aggregate) for segments in rows.values()],
             lambda: passages.first_scores()[firsts],
         )
 
@@ -107,14 +107,15 @@ class Segments(Combination, written="segments"):
         return Hits(hits.values(), traces, scored)
 
     def _document(self, docid: str) -> str:
+        """Give the docid of a segment's document; a docid without delimiter is a document's already."""
         return docid.rpartition(self.delimiter)[0] or docid
 
 
-def _of_segments(count: int, rows: dict[str, list[int]], ranking: Ranking) -> Ranking:
-    """Give each document's segments its score, or its place behind."""
-    of_documents = list(rows.values())
+def _ranking_of_segments(count: int, rows: dict[str, list[int]], ranking: Ranking) -> Ranking:
+    """Give each segment the score of its document, or its document's place behind."""
+    segments_by_document = list(rows.values())
     scores = np.full(count, np.nan, dtype=np.float32)
-    for of_document, score in zip(of_documents, ranking.scores, strict=True):
-        scores[of_document] = score
-    behind = [row for document in ranking.behind.tolist() for row in of_documents[document]]
+    for segments, score in zip(segments_by_document, ranking.scores, strict=True):
+        scores[segments] = score
+    behind = [row for document in ranking.behind.tolist() for row in segments_by_document[document]]
     return Ranking(scores, np.array(behind, dtype=np.intp))

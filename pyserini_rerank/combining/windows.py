@@ -1,4 +1,4 @@
-"""Documents that are longer than a model reads."""
+"""Windows: documents that are longer than a model's input are scored piece by piece."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,35 +14,36 @@ from .aggregates import PartsAggregate
 from .combination import Combination
 from .maker import Maker
 
-#: Bytes of a token in `Tokens`.
-WIDTH = 4
+#: Bytes of a token's id in `Tokens`.
+ID_BYTES = 4
 
 
-class Windows(Combination, written="windows"):
-    """Scores every window of a document, and makes the document's score of theirs.
+class Windows(Combination, key="windows"):
+    """A reranker that scores every window of a document, and makes the document's score of the windows' scores.
 
-    The windows of all documents of all queries go through the model together. They are the model's own tokens, so that
-    none is read otherwise than in the whole document. Windows that leave the query too little room in `max_length` are
-    cut, and counted as such. In a combination each checkpoint's windows make the document's score of that checkpoint,
-    so that a cascade's depths count documents and normalisations are over them.
+    The windows of all documents of all queries go through the model together. A document is tokenized as a whole, and
+    its tokens are cut into windows, so that each word has the same tokens as in the whole document. A window that does
+    not fit into `max_length` beside the query is cut, and counted as cut. In a combination each checkpoint gives the
+    documents scores of its own: a cascade's depths count documents, and scores of documents are normalised.
 
     Parameters
     ----------
-    reranker : Reranker, or what `pyserini_rerank.load` takes
-        Its checkpoints have to read tokens, of one vocabulary.
+    reranker : Reranker, or an argument of `pyserini_rerank.load`
+        Its checkpoints have to read tokens of one vocabulary.
     size : int
-        Tokens of a window.
+        The number of tokens of a window.
     stride : int
-        Tokens from the start of a window to that of the next. The last window is the first to reach the document's end.
+        The number of tokens from the start of a window to the start of the next. The last window is the first that
+        reaches the document's end.
     aggregate : str or int
-        ``"max"`` (MaxP), ``"first"`` (FirstP, for which no other window is scored), ``"sum"`` (SumP, of probabilities),
+        ``"max"`` (MaxP), ``"first"`` (FirstP: only the first window is scored), ``"sum"`` (SumP, of probabilities),
         or n: the mean of the n best.
 
     Raises
     ------
     ValueError
-        A size or stride below 1, a stride above the size (which would leave tokens out), no such aggregate, or a
-        checkpoint that takes texts only.
+        The size or stride is below 1; the stride is above the size, which would leave tokens out; there is no such
+        aggregate; a checkpoint takes texts only.
     """
 
     def __init__(self, reranker: Any, size: int = 256, stride: int = 128, aggregate: str | int = "max") -> None:
@@ -63,7 +64,7 @@ class Windows(Combination, written="windows"):
         return self.parts[0]
 
     def _check(self, reranker: Reranker) -> None:
-        """Check that the documents can be cut by the tokens of a reranker, and its scores be put together."""
+        """Check that a reranker reads tokens of one vocabulary, and that the aggregate is defined for its scores."""
         self.aggregate.check(reranker.scales_of_parts, reranker.name)
         vocabularies = {leaf.vocabulary: leaf.name for leaf in reranker.leaves()}
         if None in vocabularies or len(vocabularies) != 1:
@@ -83,7 +84,7 @@ class Windows(Combination, written="windows"):
         ids = dict(zip(texts, next(self.leaves()).tokenize(texts), strict=True))
 
         def cut(text: Any) -> Any:
-            """Cut a document into windows, and one in parts into those of its parts; one without text has none."""
+            """Cut a text, or each part of a document in parts, into windows; a document without text stays ""."""
             if isinstance(text, Parts):
                 return text._replace(texts=tuple(map(cut, text.texts)))
             if not text:
@@ -100,7 +101,8 @@ class Windows(Combination, written="windows"):
         return left_out or any(self.reranker.cuts(query, window) for window in windows)
 
     def _windows(self, ids: bytes) -> tuple[Tokens, ...]:
-        count = len(ids) // WIDTH
+        """Cut the ids of a text's tokens into windows."""
+        count = len(ids) // ID_BYTES
         steps = 0 if self.aggregate.name == "first" else max(0, -(-(count - self.size) // self.stride))
         starts = range(0, (steps + 1) * self.stride, self.stride)
-        return tuple(Tokens(ids[start * WIDTH : (start + self.size) * WIDTH], 0) for start in starts)
+        return tuple(Tokens(ids[start * ID_BYTES : (start + self.size) * ID_BYTES], 0) for start in starts)

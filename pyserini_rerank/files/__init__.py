@@ -1,1 +1,1 @@
-"""Every file that comes in or goes out."""
+"""Reading and writing of files."""

@@ -1,4 +1,4 @@
-"""The folder of what is kept for this user between runs."""
+"""The user's cache: a folder of files that are kept between runs."""
 
 import os
 import tempfile
@@ -9,15 +9,15 @@ from .writing import held
 
 
 def cache_folder() -> Path:
-    """Name the folder of what is kept for this user. XDG's variable counts where it names an absolute path."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "pyserini-rerank"
+    """Name the cache's folder. ``XDG_CACHE_HOME`` counts if it is an absolute path."""
+    xdg_folder = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(xdg_folder) if os.path.isabs(xdg_folder) else Path.home() / ".cache") / "pyserini-rerank"
 
 
 def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Give a folder of the user's cache; `make` fills it on first use, and nobody sees it half-made.
+    """Give a folder in the user's cache; `make` fills it on first use.
 
-    Another process that wants the same one meanwhile waits for it.
+    The folder appears only when it is complete. Another process that asks for the same folder meanwhile waits for it.
     """
     cache = cache_folder()
     target = cache / name
@@ -26,12 +26,12 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
         with held(target, target, wait=True):
             if not target.is_dir():
                 with tempfile.TemporaryDirectory(dir=cache) as temporary:
-                    made = Path(temporary, "made")
-                    made.mkdir()
-                    make(made)
+                    unfinished = Path(temporary, "unfinished")
+                    unfinished.mkdir()
+                    make(unfinished)
                     try:
-                        made.rename(target)
+                        unfinished.rename(target)
                     except OSError:
-                        if not target.is_dir():  # else another process, which knows of no lock, was first
+                        if not target.is_dir():  # else another process, which does not take the lock, was first
                             raise
     return target

@@ -1,6 +1,6 @@
-"""Outputs that are written over hours: each grows in a folder beside its name, and takes its place when it is complete.
+"""Outputs that take hours to write: each grows in a folder beside its name, and takes its place when it is complete.
 
-What has been committed is there for good, whatever kills the process; the next one goes on behind it.
+Data that has been committed survives if the process is killed, and the next process goes on behind it.
 """
 
 import json
@@ -14,12 +14,12 @@ from .writing import behind_links, held, is_stream
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
-    """Follow the links of an output that grows beside its name and then takes its place, which only a file can have.
+    """Follow the links of an output that grows beside its name; only a file can grow.
 
     Raises
     ------
     ValueError
-        It is a pipe, a device or the like, or called ``-``.
+        The output is a pipe, a device or the like, or called ``-``.
     """
     name = os.fspath(path)
     if name == "-" or is_stream(name):
@@ -33,24 +33,26 @@ def partial_of(output: Path) -> Path:
 
 
 @contextmanager
-def growing_folder(output: Path, check: Callable[[], object], ours: Iterable[str]) -> Iterator[Path]:
-    """Make the folder in which an output grows, or find it again, and be the only one who works there.
+def growing_folder(output: Path, check: Callable[[], object], prefixes: Iterable[str]) -> Iterator[Path]:
+    """Make or find the folder in which an output grows, and lock it against other processes.
 
     Parameters
     ----------
     output : path
     check : callable
-        Raises where the output may not be written. It is called twice, since another process may finish the same
-        output while this one waits at the door.
-    ours : iterable of str
-        Names with which our own files there begin, besides a dot.
+        Raises if the output may not be written. It is called twice, since another process may finish the same output
+        before this one has the lock.
+    prefixes : iterable of str
+        The first letters of the names of files that belong in the folder. Names that begin with a dot belong there,
+        too.
 
     Raises
     ------
     BlockingIOError
-        Another process writes it.
+        Another process writes the output.
     ValueError
-        It is no file; or the folder holds a file of somebody else's, which would be deleted with the folder.
+        The output is no file; or the folder holds a file that does not belong there, and would be deleted with the
+        folder.
     """
     target = followed(output)
     check()
@@ -60,19 +62,19 @@ def growing_folder(output: Path, check: Callable[[], object], ours: Iterable[str
         try:
             check()
             folder.mkdir(exist_ok=True)
-            others = [file.name for file in folder.iterdir() if not file.name.startswith((".", *ours))]
-            if others:
+            foreign = [file.name for file in folder.iterdir() if not file.name.startswith((".", *prefixes))]
+            if foreign:
                 raise ValueError(
-                    f"{folder} holds {min(others)!r}, and is deleted when the output is complete: move that away."
+                    f"{folder} holds {min(foreign)!r}, and is deleted when the output is complete: move that file away."
                 )
             yield folder
         finally:
-            with suppress(OSError):  # it is gone, or holds something
+            with suppress(OSError):  # the folder is gone, or not empty
                 folder.rmdir()
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read what was noted of an output that grows; raises ValueError where that is damaged."""
+    """Read the state of an output that grows; raises ValueError if the file is damaged."""
     try:
         state = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

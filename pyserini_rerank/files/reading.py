@@ -1,4 +1,4 @@
-"""Files that come in: opened whatever they are packed in, read once or over and over, and told apart; and the cache."""
+"""Input files: plain or compressed, from a disk or a pipe."""
 
 import bz2
 import gzip
@@ -15,14 +15,14 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-#: What compressed files begin with, and what reads them.
+#: The first bytes of compressed files, with the function that opens them.
 COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,
     **{b"BZh%d%b" % (level, block): bz2.open for level in range(1, 10) for block in (b"1AY&SY", b"\x17rE8P\x90")},
     b"\xfd7zXZ\x00": lzma.open,
 }
-#: What others begin with that hold no lines.
-OTHERS = {
+#: The first bytes of files that are not read here.
+UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
     b"\x04\x22\x4d\x18": "compressed by lz4",
     b"\x1f\x9d": "compressed by compress",
@@ -32,29 +32,28 @@ OTHERS = {
     b"PAR1": "a Parquet file",
     b"SQLite format 3\0": "an SQLite file",
 }
-#: A byte order mark is no part of a text.
+#: The byte order mark of UTF-8, which is no part of the text.
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
-#: Bytes from which it is seen what a file is; tar's own mark is 257 bytes behind its beginning.
+#: The number of bytes that show what kind of file it is. Tar's mark begins at byte 257.
 HEAD, TAR = 512, slice(257, 262)
 BUFFER = 2**18
 
 
 @contextmanager
 def open_lines(path: str | Path, *, archives: bool = False) -> Iterator[Any]:
-    """Open a file of lines, compressed by gzip, bzip2 or xz or not, whatever its name; a pipe is read as it comes.
+    """Open a file of lines, plain or compressed by gzip, bzip2 or xz. Its name does not matter, and it can be a pipe.
 
     Parameters
     ----------
     path : path
     archives : bool
-        Of a tar archive, read its first file. It is read as it streams by, and nothing is unpacked under a name that
-        the archive chooses.
+        Read the first file of a tar archive. It is streamed: no file is written under a name that the archive chooses.
 
     Raises
     ------
     ValueError
-        It is none of these, or its text is in UTF-16; (when reading) what is compressed is damaged.
+        The file is of another kind, or its text is in UTF-16; (when reading) the compressed data is damaged.
     """
     with ExitStack() as stack:
         file: Any = stack.enter_context(open(path, "rb"))
@@ -75,21 +74,21 @@ def open_lines(path: str | Path, *, archives: bool = False) -> Iterator[Any]:
             _check(path, head)
             lines = _from_start(head, file, len(BOM) if head.startswith(BOM) else 0)
             yield lines
-            if archive and not lines.read(1):  # all of it was wanted: on to the checksum, which is at the end
+            if archive and not lines.read(1):  # the file was read to its end: read on to the checksum behind it
                 while unpacked.read(BUFFER):
                     pass
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
             raise _damaged(path, error) from None
         except OSError as error:
-            if error.errno is None:  # bzip2's own
+            if error.errno is None:  # bzip2 raises it for damaged data
                 raise _damaged(path, error) from None
             raise
 
 
 def lines_of(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Read the lines of a file, each with its number, from 1, and without its end.
+    """Read the lines of a file, each with its number, from 1, and without its line end.
 
-    A line of nothing but white space is none, wherever it stands.
+    Lines of white space are skipped, but numbered.
 
     Raises
     ------
@@ -102,50 +101,51 @@ def lines_of(path: str | Path) -> Iterator[tuple[int, bytes]]:
 
 
 def read_text(path: str | Path) -> str:
-    """Read all of a text.
+    """Read a whole file as text.
 
     Raises
     ------
     ValueError
-        As `open_lines`; it is no UTF-8.
+        As `open_lines`; the file is no UTF-8.
     """
     with open_lines(path) as lines:
         data: bytes = lines.read()
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no UTF-8: write it anew.") from None
+        raise ValueError(f"{path} is not in UTF-8: save it in UTF-8.") from None
 
 
 def named(values: Any, names: Iterable[str]) -> str:
-    """Give the qid or docid of a JSON object: the first of its fields of these names that is there, and not null.
+    """Give the qid or docid of a JSON object: the first of the fields `names` that is there and not null.
 
     Raises
     ------
     ValueError
-        There is none, or it is neither a text nor a whole number: nobody knows how another file writes it.
+        There is no such field, or its value is neither a text nor a whole number. Another file may write such an id,
+        like 1.5, in another way.
     """
-    found = [values[name] for name in names if values.get(name) is not None] if isinstance(values, dict) else []
-    if not found or found[0] == "":
+    ids = [values[name] for name in names if values.get(name) is not None] if isinstance(values, dict) else []
+    if not ids or ids[0] == "":
         raise ValueError("it has no docid")
-    if isinstance(found[0], bool) or not isinstance(found[0], str | int):
-        raise ValueError(f"its docid is {found[0]!r:.50}, neither a text nor a whole number")
-    return str(found[0])
+    if isinstance(ids[0], bool) or not isinstance(ids[0], str | int):
+        raise ValueError(f"its docid is {ids[0]!r:.50}, neither a text nor a whole number")
+    return str(ids[0])
 
 
 def is_input(path: str | Path) -> bool:
-    """Is there something to read: a file or a pipe?"""
+    """Tell whether there is a file or a pipe of this name."""
     return os.path.exists(path) and not os.path.isdir(path)
 
 
 @contextmanager
 def at_rest(path: Path) -> Iterator[Path]:
-    """Give a file that can be read over and over: itself, or a copy of what can be read only once, such as a pipe.
+    """Give a file that can be read several times: the file itself, or a copy of a pipe.
 
     Raises
     ------
     ValueError
-        It is a device.
+        The path is a device.
     """
     if path.is_file() or not is_input(path):
         yield path
@@ -165,7 +165,7 @@ def at_rest(path: Path) -> Iterator[Path]:
 
 
 def refuse_packed(path: Path, why: str) -> None:
-    """Check that a file is read as it lies on the disk; raises ValueError, which says `why` it has to be."""
+    """Check that a file is plain text on a disk, and no pipe; raises ValueError with the reason `why`."""
     if not is_input(path):
         return
     if not path.is_file():
@@ -178,7 +178,7 @@ def refuse_packed(path: Path, why: str) -> None:
 
 
 def is_packed(path: Path) -> bool:
-    """Has a file to be unpacked before its lines can be read from the middle?"""
+    """Tell whether a file has to be unpacked before it can be read from the middle."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     return head[TAR] == b"ustar" or any(map(head.startswith, COMPRESSED))
@@ -190,8 +190,8 @@ def digest(path: str | Path) -> str:
         return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
-class _Again(io.RawIOBase):
-    """A stream whose beginning has been read, from the beginning."""
+class _Rejoined(io.RawIOBase):
+    """A stream of bytes that were read from another stream before, and of the rest of that stream."""
 
     def __init__(self, head: bytes, rest: Any) -> None:
         self.head, self.rest = head, rest
@@ -210,22 +210,23 @@ class _Again(io.RawIOBase):
 
 
 def _from_start(head: bytes, file: Any, skip: int = 0) -> Any:
-    """Give a stream from its beginning again, of which the head has been read."""
-    if type(file) is io.BufferedReader and file.seekable():  # a file on the disk, which can say where it is
+    """Give a stream whose `head` has been read, from the beginning, without its first `skip` bytes."""
+    if type(file) is io.BufferedReader and file.seekable():  # a file on the disk, which can tell its position
         file.seek(skip)
         return file
-    return io.BufferedReader(_Again(head[skip:], file), BUFFER)
+    return io.BufferedReader(_Rejoined(head[skip:], file), BUFFER)
 
 
 def _check(path: str | Path, head: bytes) -> None:
-    kind = next((kind for magic, kind in OTHERS.items() if head.startswith(magic)), None)
+    """Check by its first bytes that a file is text in UTF-8; raises ValueError."""
+    kind = next((kind for magic, kind in UNREADABLE.items() if head.startswith(magic)), None)
     if kind is None and any(map(head.startswith, COMPRESSED)):
         kind = "compressed twice"
     if kind is None and head[TAR] == b"ustar":
         kind = "an archive"
     if kind:
         raise ValueError(f"{path} is {kind}, which is not read here: unpack it, or write it as text.")
-    # Without a mark every other byte is a zero, where the text is not all of another script.
+    # UTF-16 without a byte order mark: every other byte is zero, unless all of the text is in another script.
     if head.startswith(UTF16) or (len(head) >= 4 and (head[1:4:2] == b"\0\0" or head[:3:2] == b"\0\0")):
         raise ValueError(f"{path} is in UTF-16 or no text: write it in UTF-8.")
 

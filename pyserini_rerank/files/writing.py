@@ -1,4 +1,4 @@
-"""Files that go out: checked before there is anything to write, by one process at a time, and for good."""
+"""Output files: checked before the work begins, locked while they are written, and replaced as a whole."""
 
 import errno
 import json
@@ -21,9 +21,9 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        It is called ``-``.
+        The file is called ``-``.
     OSError
-        It is a folder, or there is no folder that it could be in, or nothing may be written there.
+        It is a folder, or its folder does not exist, or may not be written to.
     """
     name = os.fspath(path)
     if name == "-":
@@ -31,34 +31,34 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     if is_stream(name):
         return Path(name)
     target = behind_links(name)
-    wrong = None
+    code = None
     if target.is_dir():
-        wrong = errno.EISDIR
+        code = errno.EISDIR
     elif not target.parent.is_dir():
-        wrong = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
+        code = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
     elif not os.access(target.parent, os.W_OK):
-        wrong = errno.EACCES
-    if wrong:
-        raise OSError(wrong, os.strerror(wrong), name)
+        code = errno.EACCES
+    if code:
+        raise OSError(code, os.strerror(code), name)
     return target
 
 
 def check_apart(
     outputs: Mapping[str, Path | None], inputs: Mapping[str, object], *, growing_in: Path | None = None
 ) -> None:
-    """Check that no two outputs are the same file, none is an input as well, and none is in a folder that will go.
+    """Check that no two outputs are the same file, that none is an input, and that none is in a folder to be deleted.
 
     Parameters
     ----------
     outputs, inputs : mapping
-        By the options that name them; what is no file (a name, a pipe, a device) is as good as not given.
+        From the options to the paths. A path that is no file (a name, a pipe, a device) is not checked.
     growing_in : path, optional
-        The folder in which an output grows.
+        The folder in which an output grows. It is deleted when the output is complete.
 
     Raises
     ------
     ValueError
-        Two of them are.
+        An output is one of these.
     """
     known: dict[str, str] = {}
     for name, path in {**inputs, **outputs}.items():
@@ -68,14 +68,16 @@ def check_apart(
         if name in outputs and real in known:
             raise ValueError(f"{name} and {known[real]} are the same file, {path}: name another.")
         if name in outputs and growing_in in Path(real).parents:
-            raise ValueError(f"{path} is in the folder of what is not complete, which goes when it is: name another.")
+            raise ValueError(
+                f"{path} is in the folder {growing_in}, which is deleted when the output is complete: name another."
+            )
         known[real] = name
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file so that there is the old one or the new one, and never a part of it.
+    """Write a file at once: whoever opens it reads all of the old content or all of the new.
 
-    A link stays, and what it points to is written; what is no file (a pipe, a device) gets the content as it is.
+    A link stays a link, and the file that it points to is written. To a pipe or a device the content is appended.
     """
     data = content.encode() if isinstance(content, str) else content
     target = target_of(path)
@@ -84,10 +86,10 @@ def replace(path: Path, content: str | bytes) -> None:
             with target.open("ab", buffering=0) as stream:
                 while data:
                     data = data[stream.write(data) :]
-        except OSError as error:  # which does not say of what
+        except OSError as error:  # Python's error does not name the file
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         return
-    # Of a name that is short, and nobody else's: no thread's, no process's and no machine's.
+    # A short name that no other thread, process or machine uses.
     temporary = target.with_name(f".{uuid4().hex}.new")
     try:
         with temporary.open("xb") as file:
@@ -98,50 +100,51 @@ def replace(path: Path, content: str | bytes) -> None:
 
 
 def append(file: Any, data: bytes) -> None:
-    """Write for good: what has been written survives a machine that dies.
+    """Append data to a file and wait until it is on the disk, so that it survives a crash of the machine.
 
     Raises
     ------
     OSError
-        The disk is full, or the like; it names the file, and what was written before stays.
+        The disk is full, or the like. The error names the file. Earlier data stays.
     """
     try:
-        # Past the file's buffer, which would be written again, and fail without a name, when the file is closed.
+        # Not through the file's buffer: after an error it would be written again when the file is closed, and that
+        # error would not name the file.
         while data:
             data = data[os.write(file.fileno(), data) :]
         os.fsync(file.fileno())
     except OSError as error:
-        what = f"{error.strerror}; what was done before is kept: make room and start the same command again"
-        raise OSError(error.errno, what, str(file.name)) from None
+        message = f"{error.strerror}; what was done before is kept: make room and start the same command again"
+        raise OSError(error.errno, message, str(file.name)) from None
 
 
 @contextmanager
 def held(target: Path, shown: Path, *, wait: bool = False) -> Iterator[None]:
-    """Be the only one who writes something, until this ends, or the process does, however it ends.
+    """Lock a file or folder against other writers, until this context ends, or the process does, however it ends.
 
     Parameters
     ----------
     target : path
-        What is written; it need not be there, but its folder.
+        The file or folder that is written. It need not exist, but its parent folder has to.
     shown : path
-        What it is called in the message.
+        Its name in the message.
     wait : bool
-        Wait for another one, and say so on stderr.
+        Wait for another writer, and say so on stderr.
 
     Raises
     ------
     BlockingIOError
-        Another one writes it; the message says who.
+        Another process or thread has the lock; the message names the process.
     """
     lock_file, holder = (target.with_name(f".{target.name}.{kind}") for kind in ("lock", "holder"))
     lock = FileLock(lock_file)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        said = f"{shown} is being written by {_told(holder)}"
+        conflict = f"{shown} is being written by {_holder_of(holder)}"
         if not wait:
-            raise BlockingIOError(f"{said}: wait until that is done, or name another output.") from None
-        print(f"{said}: waiting for it.", file=sys.stderr)
+            raise BlockingIOError(f"{conflict}: wait until that is done, or name another output.") from None
+        print(f"{conflict}: waiting for it.", file=sys.stderr)
         lock.acquire()
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -153,8 +156,8 @@ def held(target: Path, shown: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def _told(holder: Path) -> str:
-    """Say who holds a lock, as far as that is written down yet."""
+def _holder_of(holder: Path) -> str:
+    """Describe the process that holds a lock; it may not have written its file yet."""
     try:
         facts = json.loads(holder.read_bytes())
         return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
@@ -163,7 +166,7 @@ def _told(holder: Path) -> str:
 
 
 def behind_links(name: str) -> Path:
-    """Follow the links of a file, which need not be there; raises OSError where they go round in a circle."""
+    """Follow the links of a file, which need not exist; raises OSError if they form a circle."""
     target = Path(os.path.realpath(name))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
@@ -171,7 +174,7 @@ def behind_links(name: str) -> Path:
 
 
 def is_stream(name: str) -> bool:
-    """Is it something that cannot be replaced: a device, a pipe, a socket, or a name of what this process has open?"""
+    """Tell whether a name is of a device, a pipe, a socket, or an open file of this process; none can be replaced."""
     if os.path.abspath(name).startswith(("/dev/fd/", "/dev/std", "/proc/")):
         return True
     return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)

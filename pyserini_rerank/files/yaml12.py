@@ -1,4 +1,4 @@
-"""YAML as its version 1.2 reads numbers and words, which PyYAML alone reads as version 1.1 does."""
+"""YAML with the numbers and words of version 1.2. PyYAML itself reads those of version 1.1."""
 
 import re
 from collections.abc import Hashable
@@ -13,7 +13,7 @@ def read_yaml(text: str) -> Any:
     Raises
     ------
     ValueError
-        It is none, has a key twice, or asks for an object of Python's.
+        The text is no YAML, has a key twice, or asks for a Python object.
 
     References
     ----------
@@ -26,7 +26,7 @@ def read_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, with the core schema's words and numbers in place of its own. A key comes once, as YAML asks."""
+    """PyYAML's safe loader, with the core schema's words and numbers. A key may come only once, as YAML demands."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML has it
 

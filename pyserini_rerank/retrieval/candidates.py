@@ -1,8 +1,8 @@
-"""Reading what the first stage found, in bulk.
+"""Reading the first stage's hits, in bulk.
 
-A crossing into Java costs a hit several times what the GPU costs it, so the stored fields of a
+To read a hit by calls into Java takes several times as long as to score it on a GPU. So the stored fields of a
 thousand hits come over as one JSON string (Jackson is in Anserini's jar), and only the hits that are
-returned become objects in Python. ``tests/benchmark_reading.py`` measures what that saves.
+returned become objects in Python. ``tests/benchmark_reading.py`` measures the time that this saves.
 """
 
 import json
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from .hits import Hits, Trace, check_hit, rescored
 from .jvm import JAVA_LOCK
 
-#: Bounds of one crossing: hits, and characters of JSON (a Java string holds fewer than 2**31).
+#: The most hits, and characters of JSON, that one call gets from Java (a Java string holds fewer than 2**31).
 MOST_HITS = 20_000
 MOST_CHARACTERS = 64_000_000
-#: Hits of a list's first crossing, from which the size of the next one is reckoned.
+#: The hits that a list's first call gets. The length of their JSON determines the size of the next call.
 FIRST_HITS = 128
 
-#: Fields of a ScoredDoc that are read off the hits that are returned, which are few.
+#: Fields of a ScoredDoc that are only read from the few hits that are returned.
 READ_LATER = ("lucene_docid", "score")
 
 Fields = dict[str, str]
@@ -32,24 +32,24 @@ Fields = dict[str, str]
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the first stage found for one query, best first."""
+    """The first stage's hits for one query, best first."""
 
     count: int
-    """How many hits there are."""
+    """The number of hits."""
     docids: list[str]
     """The docids of the first `depth` hits, as the first stage gives them."""
     documents: list[Fields | None]
-    """Their stored fields by name; None for a hit that has no stored document, or whose is not wanted."""
+    """Their stored fields by name; None for a hit without a stored document, or if the documents are not read."""
     hit: Callable[[int], Any]
-    """The hit at a first-stage rank, from 0."""
+    """A function that gives the hit at a first-stage rank, from 0."""
     rescored: Callable[[Any, float], Any]
-    """The same hit with another score: in place where nobody else can hold it, else a copy."""
+    """A function that gives a hit another score: in place if nobody else can hold the hit, else in a copy."""
     first_scores: Callable[[], NDArray[np.float32]]
-    """The scores of the first `depth` hits. Few rerankers ask for them, and they are read when one does."""
+    """A function that reads the scores of the first `depth` hits. Few rerankers need them."""
 
 
 def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
-    """Read a list of hits that somebody else may hold: they are never changed; raises as `check_hit`."""
+    """Read a list of hits that somebody else may hold, so that the hits are never changed; raises as `check_hit`."""
     head = hits[:depth]
     if head and hasattr(head[0], "lucene_document"):
         with JAVA_LOCK:
@@ -67,11 +67,11 @@ def from_hits(hits: Sequence[Any], depth: int) -> Candidates:
 
 
 def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:
-    """Read a Java list of ScoredDocs that only we hold; without their documents if those are not wanted."""
+    """Read a Java list of ScoredDocs that nobody else holds, with or without their documents."""
     count = hits.size()
     read = min(count, depth)
     docids, stored = _read_java(hits, read, () if documents else ("lucene_document",))
-    # pyjnius binds a method on the class, not on the object: a kept `hits.get` would ask the last list
+    # pyjnius binds a method on the class, not on the object: a stored `hits.get` would ask the last list
     # whose `get` was looked up.
     return Candidates(
         count, docids, stored, lambda rank: hits.get(rank), _rescore_in_place, lambda: _read_scores(hits, read)
@@ -79,19 +79,19 @@ def from_java(hits: Any, depth: int, *, documents: bool = True) -> Candidates:
 
 
 def as_found(candidates: Candidates, k: int) -> Hits:
-    """Give the k first hits as the first stage gave them."""
+    """Give the first k hits as the first stage gave them."""
     with JAVA_LOCK:
         hits = [candidates.hit(position) for position in range(min(k, candidates.count))]
-        found = [(hit.docid, float(hit.score)) for hit in hits]
-    traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(found, 1)]
+        scored_docids = [(hit.docid, float(hit.score)) for hit in hits]
+    traces = [Trace(docid, score, rank, score, docid) for rank, (docid, score) in enumerate(scored_docids, 1)]
     return Hits(hits, traces, 0)
 
 
 def java_lists(results: Any) -> dict[str, Any]:
-    """Take a Java map from qid to ScoredDoc[] apart without turning any hit into a Python object.
+    """Turn a Java map from qid to ScoredDoc[] into a dict of Java lists, without making a Python object of any hit.
 
-    pyjnius makes a Python list of proxies of every array that it sees, so no array is shown to it:
-    Arrays.asList runs in Java, on a list that holds the one array.
+    pyjnius makes a Python list of proxies of every array that it sees. So it sees none: Arrays.asList runs in Java, on
+    a list that holds the array.
     """
     from jnius import autoclass
 
@@ -102,22 +102,22 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 
 def read_documents(documents: Any) -> dict[str, Fields]:
-    """Read the stored fields out of a Java map from docid to Lucene document."""
+    """Read the stored fields from a Java map of docids to Lucene documents."""
     return {docid: fields_of(document) for docid, document in _loads(_json(documents)).items()}
 
 
 def in_chunks(
     part: Callable[[int, int], Any], start: int, stop: int, *, most: int, unread: tuple[str, ...] = ()
 ) -> Iterator[list[Any]]:
-    """Read Java objects from `start` to `stop`, a bounded number with each crossing.
+    """Read Java objects from `start` to `stop`, a bounded number with each call into Java.
 
     Parameters
     ----------
-    part
+    part : callable
         Gives a Java list of the objects between two positions.
     most : int
-        About how many characters of JSON come over at once.
-    unread
+        About how many characters of JSON one call gets.
+    unread : tuple of str
         Fields of a ScoredDoc that are left in Java.
     """
     step = FIRST_HITS
@@ -126,13 +126,13 @@ def in_chunks(
         with JAVA_LOCK:
             text = _json(part(start, end), *unread)
         yield _loads(text)
-        # No more than eight times as many at once, since longer documents may follow.
+        # The next call gets at most eight times as many, since longer documents may follow.
         step = max(1, min(MOST_HITS, 8 * step, most * (end - start) // len(text)))
         start = end
 
 
 def fields_of(document: dict[str, Any]) -> Fields:
-    """Keep a document's text fields; of a repeated field the first, as Lucene's own get does."""
+    """Give a document's text fields by name; of a repeated field the first, as Lucene's own `get` does."""
     fields: Fields = {}
     for field in document["fields"]:
         if isinstance(field["fieldsData"], str):
@@ -177,7 +177,7 @@ def _json(java: Any, *unread: str) -> str:
 def _loads(text: str) -> Any:
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:  # half of a surrogate pair, which Java's strings may hold
+    except orjson.JSONDecodeError:  # orjson refuses half of a surrogate pair, which Java's strings may hold
         return json.loads(text)
 
 
@@ -203,7 +203,7 @@ def _as_list() -> Any:
 
 @cache
 def _mapper(*unread: str) -> Any:
-    """Make a JSON writer: fields as they are (getters would read indexes), without Lucene's types."""
+    """Make a Java writer of JSON that reads fields, no getters (some read an index), and none of Lucene's types."""
     from jnius import autoclass
 
     accessor = autoclass("com.fasterxml.jackson.annotation.PropertyAccessor")

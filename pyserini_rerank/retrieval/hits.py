@@ -1,4 +1,4 @@
-"""Pyserini's result structures: a hit with another score, and the list that reranking returns."""
+"""Hits: copies of Pyserini's hits with other scores, and the list of hits that reranking returns."""
 
 import copy
 import dataclasses
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-#: Hits that a terminal and a notebook show of a longer list.
+#: The number of hits that a terminal and a notebook show of a longer list.
 SHOWN = 20
 
 
 class Trace(NamedTuple):
-    """Where a returned hit stood in the first stage."""
+    """The rank and the score of a returned hit, now and in the first stage."""
 
     docid: str
     score: float
@@ -23,17 +23,19 @@ class Trace(NamedTuple):
     """From 1."""
     first_score: float
     first_docid: str
-    """The docid there: of a document that was found in segments, that of its best one."""
+    """The docid in the first stage; for a document that was found in segments, the docid of its best segment."""
 
 
 class Hits(list[Any]):
-    """A list of hits, as Pyserini returns it, that knows where they stood in the first stage.
+    """A list of hits, as Pyserini returns it, with the hits' places in the first stage.
 
     Attributes
     ----------
     traces : list of Trace
+        A trace for each hit, in the same order.
     scored : int
-        How many of the best have a score of the reranker's; the scores of the others only keep an order.
+        The number of hits with a score of the reranker's; they come first. The scores of the others only keep their
+        order.
     """
 
     def __init__(self, hits: Iterable[Any], traces: list[Trace], scored: int) -> None:
@@ -47,12 +49,12 @@ class Hits(list[Any]):
         return f"{len(self.traces)} reranked hits{first}"
 
     def __repr__(self) -> str:
-        shown = enumerate(self.traces[:SHOWN], 1)
-        rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in shown)
+        ranked = enumerate(self.traces[:SHOWN], 1)
+        rows = (f"{rank:>4} {t.score:>10.4f}  {t.docid} (was {t.first_rank})" for rank, t in ranked)
         return "\n".join((self._heading, *rows))
 
     def _repr_html_(self) -> str:
-        """The same for a notebook, in the style that it has for tables."""
+        """Show the hits in a notebook, as a table in its own style."""
         rows = "".join(
             f"<tr><td>{rank}</td><td>{t.first_rank}</td><td>{t.score:.4f}</td><td>{t.first_score:.4f}</td>"
             f'<td style="text-align:left">{html.escape(t.docid)}</td></tr>'
@@ -71,17 +73,17 @@ class Hits(list[Any]):
 
 
 def trace(hits: Hits) -> list[Trace]:
-    """Give each returned hit's place in the first stage: its rank there, from 1, and its score.
+    """Give each returned hit's rank, from 1, and score in the first stage.
 
     Parameters
     ----------
-    hits
+    hits : Hits
         A list that a reranked search, or `Reranker.rerank`, returned.
 
     Raises
     ------
     TypeError
-        The list is not one of those (a slice or a copy of one is not either).
+        The list is another one. A slice or a copy of such a list is another one, too.
     """
     if not isinstance(hits, Hits):
         raise TypeError(f"trace() takes the list that a reranked search returned, not a {type(hits).__name__}.")
@@ -89,7 +91,7 @@ def trace(hits: Hits) -> list[Trace]:
 
 
 def check_hit(hit: Any) -> None:
-    """Check that something is a hit; raises TypeError."""
+    """Check that an object has a hit's `docid` and `score`; raises TypeError."""
     docid: Any = getattr(hit, "docid", None)
     score: Any = getattr(hit, "score", None)
     try:
@@ -110,10 +112,10 @@ def rescored(hit: Any, score: float, docid: str | None = None) -> Any:
     ----------
     hit
         Anserini's ScoredDoc, a DenseSearchResult, a SlimResult, or any object with `docid` and `score`.
-    score
+    score : float
         A float32 value.
     docid : str, optional
-        Another docid, too.
+        The docid of the copy; by default that of the hit.
     """
     if hasattr(hit, "lucene_document"):
         return type(hit)(docid or hit.docid, hit.lucene_docid, score, hit.lucene_document)

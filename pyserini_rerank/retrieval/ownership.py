@@ -1,6 +1,7 @@
-"""Who wrote a searcher: Java's lock is held while Pyserini's own searchers search, and while no others do.
+"""Tells Pyserini's own searchers from others: the lock of Java is held only while Pyserini's own ones search.
 
-Other searchers may wait for threads of theirs, and those for the lock: a searcher that reranks would wait for ever.
+Another searcher may wait for a thread that it has started, and that thread may wait for the lock. If the lock were held
+around its search, both would wait for ever.
 """
 
 import copy
@@ -10,24 +11,24 @@ from typing import Any
 
 from .jvm import JAVA_LOCK
 
-#: What a searcher finds with.
+#: A searcher's methods of search.
 METHODS = ("search", "batch_search")
 #: Where Pyserini's hybrid and fusion searchers keep the searchers that they search with.
 PARTS = ("dense_searcher", "sparse_searcher", "searchers")
 
 
 def is_a(searcher: Any, name: str) -> bool:
-    """Is a searcher of Pyserini's class of that name? Asked without importing Pyserini."""
+    """Tell, without importing Pyserini, whether a searcher is of Pyserini's class of that name."""
     return any(kind.__name__ == name and kind.__module__.startswith("pyserini.") for kind in type(searcher).__mro__)
 
 
 def guard(searcher: Any) -> AbstractContextManager[Any]:
-    """Hold Java's lock over a call of a searcher that is Pyserini's own."""
+    """Hold Java's lock during a call, if the searcher is Pyserini's own."""
     return JAVA_LOCK if is_pyserinis(searcher) else nullcontext()
 
 
 def is_pyserinis(searcher: Any) -> bool:
-    """Is a searcher Pyserini's own, with all the searchers that it searches with, and without a reranker?"""
+    """Tell whether a searcher, with all its parts, has no methods but Pyserini's: none of a user's, and no reranker."""
     kinds = type(searcher).__mro__
     foreign = [kind for kind in kinds[:-1] if not kind.__module__.startswith("pyserini.")]
     methods = [name for kind in foreign for name, value in vars(kind).items() if callable(value) and name[:2] != "__"]
@@ -42,8 +43,10 @@ def _parts(searcher: Any) -> list[Any]:
 
 
 def guarded_within(searcher: Any) -> Any:
-    """Have those parts of a composite searcher that are Pyserini's own hold Java's lock one by one, if the searcher as
-    a whole is not Pyserini's own."""
+    """Make a composite searcher that is not Pyserini's own hold Java's lock while its parts that are Pyserini's search.
+
+    The result is a copy; a searcher without such parts comes back as it is.
+    """
     if is_pyserinis(searcher) or not _parts(searcher):
         return searcher
     guarded = copy.copy(searcher)
@@ -59,20 +62,20 @@ def _guarded(searcher: Any) -> Any:
 
 
 def attributes_of(searcher: Any) -> dict[str, Any]:
-    """Give what is set on a searcher; one with `__slots__`, or that is a class, has nothing that could be."""
-    held = getattr(searcher, "__dict__", {})
-    return held if isinstance(held, dict) else {}
+    """Give the attributes that are set on a searcher itself; a searcher with `__slots__`, or a class, has none."""
+    attributes = getattr(searcher, "__dict__", {})
+    return attributes if isinstance(attributes, dict) else {}
 
 
 class _Guarded:
-    """Stands in for a part of a composite searcher: each of its searches holds Java's lock."""
+    """A stand-in for a part of a composite searcher; each of its searches holds Java's lock."""
 
     def __init__(self, searcher: Any) -> None:
         self._searcher = searcher
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """What isinstance() sees in the code of the composite."""
+        """The class that isinstance() sees in the composite searcher's code."""
         return type(self._searcher)
 
     def __getattr__(self, name: str) -> Any:

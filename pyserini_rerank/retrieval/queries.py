@@ -1,4 +1,4 @@
-"""The text of a query, which is what a cross-encoder reads whatever the first stage searched with."""
+"""The text of a query: the first stage may search with something else, but a cross-encoder reads text."""
 
 import json
 from collections.abc import Sequence
@@ -7,44 +7,44 @@ from typing import Any
 from .ownership import is_a
 
 
-def query_text(query: Any, given: Any, searcher: Any) -> str:
+def query_text(query: Any, rerank_query: Any, searcher: Any) -> str:
     """Give the text to rerank with.
 
     Parameters
     ----------
     query
-        What the first stage searches with.
-    given : str or None
-        The caller's `rerank_query`, which counts where there is one.
+        The query that the first stage searches with.
+    rerank_query : str or None
+        The text that the caller gives to rerank with, in place of the query.
     searcher
         The first stage.
 
     Returns
     -------
     str
-        "" for an empty query, with which there is nothing to rerank.
+        The text; "" for an empty query, which is not reranked.
 
     Raises
     ------
     TypeError
-        The query is no text (a Lucene query, a vector, a dict), and no text was given.
+        The query is not text (a Lucene query, a vector, a dict), and there is no `rerank_query`.
     ValueError
-        It is text that no person wrote (a JSON vector, wordpieces), or no valid Unicode.
+        The query is a string for machines (a JSON vector, wordpieces), or no valid Unicode.
     """
-    if given is None:
+    if rerank_query is None:
         if not isinstance(query, str):
             raise TypeError(
                 f"the query is a {type(query).__name__}, not text: pass the text to rerank with as "
                 "rerank_query= (rerank_queries= for a batch)."
             )
-        kind = _no_language(query, searcher)
+        kind = _machine_format(query, searcher)
         if kind:
             raise ValueError(
                 f"the query is {kind}, not text: pass the text to rerank with as rerank_query= "
                 "(rerank_queries= for a batch)."
             )
-        given = query
-    return text_or_blank(given)
+        rerank_query = query
+    return text_or_blank(rerank_query)
 
 
 def checked_query(query: Any) -> str:
@@ -56,12 +56,12 @@ def checked_query(query: Any) -> str:
 
 
 def text_or_blank(query: Any) -> str:
-    """Check that a query is text; where there is nothing but white space in it, give "".
+    """Check that a query is text, and return it; return "" if it is white space only.
 
     Raises
     ------
     TypeError, ValueError
-        It is no string; it holds half of a surrogate pair.
+        The query is no string; it holds half of a surrogate pair.
     """
     if not isinstance(query, str):
         raise TypeError(f"the query to rerank with is a {type(query).__name__}, not a string.")
@@ -76,12 +76,12 @@ def text_or_blank(query: Any) -> str:
 
 
 def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:
-    """Check a batch before Pyserini sees it, which would cut or collapse it in silence.
+    """Check the queries and qids of a batch. Pyserini would cut the longer list, or merge equal qids, in silence.
 
     Raises
     ------
     TypeError, ValueError
-        Queries and qids of different number; a qid that is no string, or that comes twice.
+        The numbers of queries and qids differ; a qid is no string, or comes twice.
     """
     if len(queries) != len(qids):
         raise ValueError(f"there are {len(queries)} queries and {len(qids)} qids: give one qid a query.")
@@ -94,8 +94,9 @@ def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:
         seen.add(qid)
 
 
-def _no_language(query: str, searcher: Any) -> str:
-    while hasattr(searcher, "first_stage"):  # one that reranks already
+def _machine_format(query: str, searcher: Any) -> str:
+    """Describe the format of a query that is a string but not a person's words; "" for all others."""
+    while hasattr(searcher, "first_stage"):  # the searcher reranks already
         searcher = searcher.first_stage.searcher
     if type(getattr(searcher, "query_encoder", None)).__name__ == "TokFreqQueryEncoder":
         return "pre-tokenized (an impact searcher without an encoder takes wordpieces)"
@@ -110,5 +111,5 @@ def _no_language(query: str, searcher: Any) -> str:
 
 
 def excerpt(text: str) -> str:
-    """Show the beginning of a text in an error, in ASCII."""
+    """Give the beginning of a text for an error message, in ASCII."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")

@@ -1,1 +1,1 @@
-"""Every source of passages; nothing here touches a model."""
+"""All sources of passages; nothing here touches a model."""

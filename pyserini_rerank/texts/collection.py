@@ -1,4 +1,4 @@
-"""The documents of a collection file, without holding them in memory: by docid, or all in their order."""
+"""The documents of a collection file: by docid, or all in their order. They are not held in memory."""
 
 import json
 import threading
@@ -16,23 +16,23 @@ from .formats import MAIN, text_of_fields
 from .source import clean
 
 #: Fields of a JSON document that may hold its docid; the first that is there counts. A passage of MS MARCO v2 has its
-#: own as `pid`, and that of its document as `docid`.
+#: own docid as `pid`, and that of its document as `docid`.
 IDS = ("id", "_id", "pid", "docid")
-#: Why it is no pipe, and not compressed.
+#: The reason why a collection may not be compressed or a pipe.
 AS_IT_LIES = "a collection is read from the middle"
-#: Lines from which it is seen what the file holds.
+#: The number of lines that show the file's format.
 SNIFFED = 1000
-#: What is read of a collection at once.
+#: The most that is read of a collection at once.
 MOST_BYTES = 4_000_000
 MOST_DOCUMENTS = 20_000
 
 
 class _File:
-    """A JSON lines or TSV file, a document a line; blank lines are none.
+    """A file of JSON lines or TSV with one document a line. Blank lines are skipped.
 
-    JSON has an object a line (see `pyserini_rerank.texts.formats`). TSV has docid and text, or names its columns in
-    a heading (``id``, ``text``, ``title``), as DPR's passages do. Where texts are quoted as CSV quotes them, which the
-    first lines show, they are read so.
+    JSON lines are objects (see `pyserini_rerank.texts.formats`). TSV has the columns docid and text, or names its
+    columns in a heading (``id``, ``text``, ``title``), as DPR's passages do. If the first lines quote texts as CSV
+    does, the quotes of all lines are removed.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class _File:
         with path.open("rb") as file:
             if file.read(len(BOM)) != BOM:
                 file.seek(0)
-            #: Where the documents begin.
+            #: The position at which the documents begin.
             self.start = file.tell()
             first = [line for line in islice(file, SNIFFED) if line.strip()]
             self.is_json = bool(first) and first[0].lstrip().startswith(b"{")
@@ -76,7 +76,7 @@ class _File:
             raise ValueError("it has no docid (there is no tab)")
         if len(cells) != wanted:
             raise ValueError(f"it has {len(cells)} columns and not {wanted}, and there is no heading that names them")
-        # Where quotes are wrong, a text may go on in the next line.
+        # All cells are read, to check their quotes: where these are wrong, a text may go on in the next line.
         docid, *_ = map(self._cell, cells if self.quoted else cells[:1])
         if not docid:
             raise ValueError("it has no docid")
@@ -84,8 +84,8 @@ class _File:
 
     def text(self, line: bytes) -> str | None:
         if self.is_json:
-            found = text_of_fields({"raw": line.decode().strip()})
-            return found if found is None else clean(found)
+            text = text_of_fields({"raw": line.decode().strip()})
+            return text if text is None else clean(text)
         cells = [self._cell(cell) for cell in line.rstrip(b"\r\n").split(b"\t")]
         if not self.columns:
             return clean(cells[1])
@@ -96,15 +96,15 @@ class _File:
         if not self.quoted or not text.startswith('"'):
             return text
         if not _is_csv(cell):
-            raise ValueError("its quotes are not CSV's, as others are, or it goes on in the next line")
+            raise ValueError("its quotes are not CSV's, though those of the first lines are, or it has a line break")
         return text[1:-1].replace('""', '"')
 
 
 class Collection(_File):
-    """Documents of such a file, looked up by docid, from any number of threads.
+    """The documents of a collection file, looked up by docid, from any number of threads.
 
-    Reading the file once makes a table of 16 bytes a document, sorted by a hash of the docid; a text is
-    read from the file when it is asked for.
+    The file is read once to make a table of 16 bytes a document, sorted by a hash of the docid. A text is read from the
+    file when it is asked for.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class Collection(_File):
         for row in range(int(np.searchsorted(hashes, np.uint64(wanted))), len(hashes)):
             if hashes[row] != wanted:
                 break
-            with self._reading:  # which moves the file's position, for all threads
+            with self._reading:  # all threads share the file's position
                 self._file.seek(int(self._rows_by_hash["offset"][row]))
                 line = self._file.readline()
             if self.docid(line) == docid:
@@ -143,7 +143,7 @@ class Collection(_File):
         self._file.seek(self.start)
         offset = self.start
         with bar(self.path.stat().st_size, f"reading {self.path.name}", "B", unit_scale=True) as progress:
-            # A heading is a line as well.
+            # The heading is line 1.
             for number, line in enumerate(self._file, 2 if self.columns else 1):
                 if line.strip():
                     try:
@@ -155,9 +155,9 @@ class Collection(_File):
 
 
 class CollectedDocuments(_File):
-    """All documents of such a file, in their order; positions are bytes.
+    """All documents of a collection file, in their order. Positions are bytes.
 
-    What `pyserini_rerank.texts.token_writer.Documents` is.
+    It follows the protocol `pyserini_rerank.texts.token_writer.Documents`.
     """
 
     unit = "B"
@@ -185,8 +185,8 @@ class CollectedDocuments(_File):
                     try:
                         chunk.append((self.docid(line), self.text(line)))
                     except ValueError as error:
-                        said = f"line at byte {position}: {str(error).rstrip('.')}"
-                        raise ValueError(f"{self.file}, {said}: correct the line.") from None
+                        reason = f"line at byte {position}: {str(error).rstrip('.')}"
+                        raise ValueError(f"{self.file}, {reason}: correct the line.") from None
                 position += len(line)
                 if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
                     yield position, chunk
@@ -196,19 +196,19 @@ class CollectedDocuments(_File):
 
 
 def _heading(line: bytes) -> list[str]:
-    """Give the columns that a first line of TSV names; none where it is a document."""
+    """Give the columns that the first line of a TSV file names; none if that line is a document."""
     names = [cell.strip().strip(b'"').lower().decode(errors="replace") for cell in line.split(b"\t")]
     return names if names[0] in IDS and set(names[1:]) & set(MAIN) and len(set(names)) == len(names) else []
 
 
 def _is_quoted(lines: list[bytes]) -> bool:
-    """Are cells quoted as CSV does it? Then each that has a quotation mark is: what is no CSV has others."""
+    """Tell whether lines quote cells as CSV does: then each cell with a quotation mark is quoted correctly."""
     cells = [cell for line in lines for cell in line.rstrip(b"\r\n").split(b"\t") if b'"' in cell]
     return bool(cells) and all(map(_is_csv, cells))
 
 
 def _is_csv(cell: bytes) -> bool:
-    """Is a cell in quotation marks, with those that are within doubled?"""
+    """Tell whether a cell is in quotation marks, and those within are doubled."""
     return len(cell) > 1 and cell[:1] == cell[-1:] == b'"' and b'"' not in cell[1:-1].replace(b'""', b"")
 
 

@@ -7,7 +7,7 @@
 | JSON with ``passage``       | MS MARCO v2 passages                  | passage                       |
 | JSON with ``segment``       | MS MARCO v2 segmented documents       | title and segment             |
 | JSON with ``body``          | MS MARCO v2 documents                 | title and body                |
-| SGML, HTML                  | TREC collections, web pages           | what is between the tags      |
+| SGML, HTML                  | TREC collections, web pages           | the text between the tags     |
 | anything else               |                                       | as it is                      |
 """
 
@@ -21,12 +21,12 @@ from typing import Any
 MAIN = ("contents", "text", "passage", "segment", "body")
 #: Main fields that repeat the title.
 WITH_TITLE = ("contents",)
-#: Elements of TREC's and the web's documents that are no text.
+#: Elements of TREC documents and web pages whose content is not read as text.
 NO_TEXT = ("script", "style", "docno", "docid", "dochdr", "docoldno")
 
 _JSON = re.compile(r'\s*\{\s*("|\}\s*$)')
 _MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
-#: A comment, CDATA, a document type, an end tag and the like, or a start tag. What is not closed goes on to the end.
+#: A comment, CDATA, a document type, an end tag and the like, or a start tag. One that is not closed goes to the end.
 _TAG = re.compile(
     r"""<(?: !--(?: -?> | .*?(?: --!?> | \Z) )
            | !\[CDATA\[ .*?(?: \]\]> | \Z)
@@ -39,15 +39,15 @@ _TAG = re.compile(
 
 
 class Template:
-    """Text put together from the fields of one's own JSON documents.
+    """A template for the text of JSON documents that have fields of their own.
 
     Parameters
     ----------
-    template
+    template : str
         A format string with the names of fields, such as ``"{title}. {abstract}"``. A field that is
-        null or missing counts as empty; a list of strings is joined by spaces.
+        null or missing counts as empty. A list of strings is joined by spaces.
     index : optional
-        Where the documents are, as for ``texts=``, if the hits do not store them.
+        The index that stores the documents, as for ``texts=``, if the hits do not store them.
 
     Raises
     ------
@@ -74,9 +74,9 @@ class Template:
         values = _load(fields["raw"])
         if not any(name in values for name in self.names):
             raise ValueError(f"has none of the template's fields {self.names}; its own are {sorted(values)}.")
-        filling = {name: _string(values, name) or "" for name in self.names}
-        # What the template has between the fields is no text of the document's.
-        return self.template.format(**filling).strip() if "".join(filling.values()).strip() else ""
+        texts = {name: _string(values, name) or "" for name in self.names}
+        # A document whose fields are empty has no text, although the template has text between the fields.
+        return self.template.format(**texts).strip() if "".join(texts.values()).strip() else ""
 
 
 def text_of_fields(fields: dict[str, str]) -> str | None:
@@ -84,18 +84,18 @@ def text_of_fields(fields: dict[str, str]) -> str | None:
 
     Parameters
     ----------
-    fields
-        The document's stored fields; `raw` is read, and where there is none, `contents` is the text.
+    fields : dict
+        The document's stored fields. Its text is in `raw`; without `raw`, `contents` is the text.
 
     Returns
     -------
     str or None
-        None where no text is stored; "" where the document itself has none.
+        None if no text is stored; "" if the document is empty.
 
     Raises
     ------
     ValueError
-        JSON that does not parse, or whose text is neither a string nor a list of strings.
+        The JSON does not parse, or its text is neither a string nor a list of strings.
     """
     raw = fields.get("raw")
     if raw is None:
@@ -120,7 +120,7 @@ def _text_of_json(values: dict[str, Any]) -> str | None:
 def _load(raw: str) -> dict[str, Any]:
     try:
         values = json.loads(raw)
-    except (ValueError, RecursionError) as error:  # that is, brackets too deep or an integer too long as well
+    except (ValueError, RecursionError) as error:  # bad JSON, an integer that is too long, brackets that are too deep
         raise ValueError(f"its stored JSON does not parse ({error}): index it again, or pass texts=.") from None
     if not isinstance(values, dict):
         raise ValueError(f"its stored JSON is a {type(values).__name__}, not an object: pass texts=.")
@@ -128,6 +128,7 @@ def _load(raw: str) -> dict[str, Any]:
 
 
 def _string(values: dict[str, Any], name: str) -> str | None:
+    """Give the text of a field; None if it is missing or null."""
     value = values.get(name)
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         value = " ".join(value)
@@ -137,7 +138,7 @@ def _string(values: dict[str, Any], name: str) -> str | None:
 
 
 def _between_tags(markup: str) -> str:
-    """Give what is between the tags, in time that grows with its length; html.parser's grows with its square."""
+    """Give the text between the tags. The time grows with the length; that of html.parser grows with its square."""
     parts, start = [], 0
     while tag := _TAG.search(markup, start):
         parts.append(unescape(markup[start : tag.start()]))

@@ -13,12 +13,14 @@ from .source import clean
 from .stored import open_index, text_of
 
 COMMIT = re.compile("segments_[0-9a-z]+")
-#: Characters that come over from Java at once, about.
+#: About how many characters come over from Java at once.
 MOST_CHARACTERS = 4_000_000
 
 
 class IndexedDocuments:
-    """The documents that an index stores; positions are Lucene docids.
+    """The documents that an index stores. Positions are Lucene docids.
+
+    It follows the protocol `pyserini_rerank.texts.token_writer.Documents`.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ class IndexedDocuments:
         return self._in_java.invokeWithArguments(numbers).toList()
 
     def _live(self) -> Any:
-        """Make a test for documents that have not been deleted; few indexes have others."""
+        """Make a function that tells whether a document is not deleted; few indexes have deleted documents."""
         from jnius import autoclass
 
         with JAVA_LOCK:
@@ -84,8 +86,9 @@ class IndexedDocuments:
 
 
 def newest_commit(folder: Path) -> Path:
-    """Find the file that tells one state of an index from another, by its content: every commit of Lucene's writes a
-    new one, with ids that it makes up, and the others are never changed.
+    """Find the file whose content identifies the state of an index.
+
+    Every commit of Lucene's writes a new such file, with random ids, and never changes the other files.
 
     Raises
     ------
@@ -101,8 +104,8 @@ def newest_commit(folder: Path) -> Path:
 def _documents_in_java(reader: Any) -> Any:
     """Make a Java function from an IntStream of Lucene docids to a Stream of their stored documents.
 
-    Asking for them one by one would cross into Java for each. The lambda is of a hidden class, which pyjnius
-    cannot handle: it is made within the function, and never seen by Python.
+    Reading documents one by one would take a call into Java for each. The lambda's class is hidden, which pyjnius
+    cannot handle: the lambda is made within the function, and Python never sees it.
     """
     from jnius import autoclass
 
@@ -117,8 +120,8 @@ def _documents_in_java(reader: Any) -> Any:
         "asInterfaceInstance",
         types.methodType(find("java.lang.Object"), find("java.lang.Class"), find("java.lang.invoke.MethodHandle")),
     )
-    # Not in one line: pyjnius would bind the inner bindTo to the outer one's object.
+    # These are two lines, since in one pyjnius would bind the inner `bindTo` to the outer one's object.
     read = read.bindTo(reader.storedFields())
-    made = as_lambda.bindTo(function).bindTo(read).asType(types.methodType(function))
+    as_function = as_lambda.bindTo(function).bindTo(read).asType(types.methodType(function))
     over = lookup.findVirtual(find("java.util.stream.IntStream"), "mapToObj", types.methodType(stream, function))
-    return handles.collectArguments(over, 1, made)
+    return handles.collectArguments(over, 1, as_function)

@@ -1,4 +1,4 @@
-"""Deciding where the texts of a searcher's hits come from."""
+"""Opening the source of the texts of a searcher's hits."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,31 +12,31 @@ from .source import Source, TextSource
 from .stored import IndexTexts, StoredTexts, open_index
 from .token_index import TokenIndex
 
-#: What may become of a hit whose document has no text.
+#: The choices for a hit whose document has no text.
 MISSING = ("error", "skip")
 
 
 def open_source(texts: Any, tokens: Any, searcher: Any, missing: str = "error") -> Source:
-    """Decide where the passages of a searcher's hits come from: texts, or a token index.
+    """Open the source of the passages of a searcher's hits: texts, or a token index.
 
     Parameters
     ----------
     texts, tokens, searcher
         See `resolve` and `pyserini_rerank.texts.token_index.TokenIndex`.
     missing : str
-        What becomes of a hit whose document has no text there: ``"error"``, or ``"skip"``, which leaves it out of
-        what is scored. It then follows below the reranked hits, as one with an empty text does.
+        What to do about a hit whose document has no text there: ``"error"`` raises, and ``"skip"`` does not score the
+        hit. It then follows below the reranked hits, as a hit with an empty text does.
 
     Raises
     ------
     TypeError
-        Both are given.
+        Both `texts` and `tokens` are given.
     ValueError
-        `missing` is neither.
+        `missing` is neither of the two.
     As `resolve` and `TokenIndex`.
     """
     if missing not in MISSING:
-        raise ValueError(f"missing={missing!r}: there are {' and '.join(MISSING)}.")
+        raise ValueError(f"missing={missing!r}: give {' or '.join(map(repr, MISSING))}.")
     if tokens is not None and texts is not None:
         raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
     source = resolve(texts, searcher) if tokens is None else TokenIndex(tokens)
@@ -45,24 +45,25 @@ def open_source(texts: Any, tokens: Any, searcher: Any, missing: str = "error") 
 
 
 def resolve(texts: Any, searcher: Any) -> Source:
-    """Decide where the text of a searcher's hits comes from.
+    """Find the source of the text of a searcher's hits.
 
     Parameters
     ----------
     texts
-        None: the stored documents, else the index that Pyserini's catalogue names for a prebuilt one.
+        None: the hits' stored documents; for hits without them, the text index that Pyserini's catalogue names for the
+        searcher's prebuilt index.
         A searcher, or the path or prebuilt name of an index: the documents stored there.
         The path of a collection file, JSON lines or TSV: it is read through once, here, and then from the disk; see
         `pyserini_rerank.texts.collection.Collection`.
-        A mapping (a pandas Series is one) or a callable from docid to text. A `Template` for documents of one's own
-        making.
+        A mapping (such as a dict or a pandas Series) or a callable from docid to text.
+        A `Template`, for JSON documents with other fields.
     searcher
         The first stage.
 
     Raises
     ------
     FileNotFoundError
-        `texts` names what is no file, no folder, and no index of Pyserini's catalogue.
+        `texts` is a name, but there is no such file, folder, or index in Pyserini's catalogue.
     ValueError
         The collection file cannot be read.
     TypeError
@@ -87,7 +88,7 @@ def resolve(texts: Any, searcher: Any) -> Source:
 
 
 class CallableTexts(TextSource):
-    """Passages by docid from a callable."""
+    """Texts that a callable gives by docid."""
 
     def __init__(self, get: Callable[[str], Any], location: str) -> None:
         self.get = get
@@ -98,7 +99,7 @@ class CallableTexts(TextSource):
 
 
 def _checked(get: Callable[[str], Any], location: str) -> CallableTexts:
-    """Make a source of a user's own mapping or callable, which may give anything."""
+    """Make a source of a user's own mapping or callable, and check each result, since it may be of any type."""
 
     def checked(docid: str) -> str | None:
         text = get(docid)

