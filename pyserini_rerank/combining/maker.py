@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Maker:
-    """A maker of rerankers. It lists the checkpoints that it has `loaded`, and the rerankers loaded before that
-    are `reused`.
+    """A maker of rerankers. It lists the checkpoints that it has `loaded`, and the rerankers that were loaded
+    before and are `reused`.
 
     As a context manager it closes the checkpoints that it has loaded if the block raises.
 

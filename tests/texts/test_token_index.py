@@ -435,7 +435,7 @@ def test_documents_without_text_are_left_out(tmp_path, source, bert):
     meta = write(tmp_path / "out", Listed({"a": "flea", "b": None, "c": ""}, source), bert, "bundled")
     assert (meta["documents"], meta["without_text"]) == (2, 1)
     assert TokenIndex(tmp_path / "out").get(["b", "c"]) == [None, ""]
-    with pytest.raises(ValueError, match="none of the 2 documents of .* has a text: name the"):
+    with pytest.raises(ValueError, match="none of the 2 documents of .* has a text: name an index"):
         write(tmp_path / "none", Listed({"a": None, "b": None}, source), bert, "bundled")
     assert not (tmp_path / "none.partial").exists()
 
