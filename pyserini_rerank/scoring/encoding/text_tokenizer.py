@@ -30,7 +30,7 @@ class TextTokenizer:
         kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
         self._without_normalizer = None
         if kinds == ["BertNormalizer", "BertPreTokenizer"]:
-            # The tokenizer finds "[SEP]" in a text before it normalizes the text, and may find other added tokens later.
+            # The tokenizer finds "[SEP]" in a text before it normalizes the text, and other added tokens maybe later.
             contents = [token["content"] for token in parts["added_tokens"]]
             added = {*contents, *(tokenizer.normalizer.normalize_str(content) for content in contents)}
             # Added tokens with line breaks would be lost, since `_normalized` turns line breaks into spaces.
