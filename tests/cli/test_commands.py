@@ -39,7 +39,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 def test_the_version():
     assert run("--version") == f"pyserini-rerank {__version__}\n"
-    assert "Rerank what Pyserini finds with a cross-encoder." in run("--help")
+    assert "Rerank the results of Pyserini with a cross-encoder." in run("--help")
 
 
 def test_models_lists_the_catalogue_with_its_figures():

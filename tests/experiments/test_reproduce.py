@@ -321,7 +321,7 @@ def test_one_that_cannot_be_run_does_not_keep_the_others(small, reproduce, tmp_p
     failures = [line for line in said.splitlines() if line.startswith("not run: ")]
     assert len(failures) == 2
     assert re.match(
-        rf"not run: small.official-1000: {address}/top.tsv.gz cannot be fetched \(404 .*: put the", failures[0]
+        rf"not run: small.official-1000: {address}/top.tsv.gz cannot be fetched \(404 .*: save the", failures[0]
     )
     assert "nowhere is not there" in failures[1]
     rows = [line for line in (tmp_path / "runs" / "report.md").read_text().splitlines() if "nowhere" in line]
