@@ -37,7 +37,7 @@ def query_text(query: Any, given: Any, searcher: Any) -> str:
                 f"the query is a {type(query).__name__}, not text: pass the text to rerank with as "
                 "rerank_query= (rerank_queries= for a batch)."
             )
-        kind = _no_language(query, searcher)
+        kind = no_language(query, searcher)
         if kind:
             raise ValueError(
                 f"the query is {kind}, not text: pass the text to rerank with as rerank_query= "
@@ -94,7 +94,8 @@ def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:
         seen.add(qid)
 
 
-def _no_language(query: str, searcher: Any) -> str:
+def no_language(query: str, searcher: Any) -> str:
+    """Say what a searcher's query is that is no text; empty where it is text."""
     while hasattr(searcher, "first_stage"):  # one that reranks already
         searcher = searcher.first_stage.searcher
     if type(getattr(searcher, "query_encoder", None)).__name__ == "TokFreqQueryEncoder":

@@ -321,6 +321,24 @@ def test_pyserinis_searchers(searcher: Any, queries: list[str], hashing: Reranke
     assert [hit.score for hit in before["0"]] == [hit.score for hit in searcher.search(topics["0"], k=20)], "unchanged"
 
 
+def test_topics_that_are_no_text_are_not_reranked_with(
+    make_searcher: Any, vector_query: Any, documents: dict[str, str], hashing: Reranker
+) -> None:
+    """A dense searcher takes vectors, of which a reranker understands nothing: their hits are reranked by the text."""
+    searcher, text = make_searcher("flat"), "remove a temporary folder"
+    topics = {"q": vector_query(text)}
+    hits = searcher.batch_search([topics["q"]], ["q"], k=20, threads=1)
+    qrels = {"q": {hits["q"][4].docid: 1}}
+    assert experiment({"first": searcher}, topics, qrels, measures=["RR"]).mean("first", "RR") == 0.2
+    nested = RerankingSearcher(RerankingSearcher(searcher, hashing, texts=documents), hashing, texts=documents)
+    for system in ((searcher, hashing), nested):
+        with pytest.raises(ValueError, match="topic q is a JSON vector, not text: search with it first, and give the"):
+            experiment({"one": system}, topics, qrels, texts=documents)
+    table = experiment({"one": (hits, hashing)}, {"q": text}, qrels, measures=["RR"], texts=documents)
+    alone = hashing.rerank(text, hits["q"], texts=documents)
+    assert table.mean("one", "RR") == 1 / (1 + [hit.docid for hit in alone].index(hits["q"][4].docid))
+
+
 def test_topics_that_find_nothing_count_and_blank_ones_stay(small: Small) -> None:
     qrels = {"a": {"d1": 1}, "b": {"d2": 1}, "c": {"d3": 1}}
     hits = {"a": [Hit("d1", 2.0), Hit("d2", 1.0)], "c": [Hit("d9", 2.0), Hit("d3", 1.0)]}
