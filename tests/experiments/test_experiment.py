@@ -518,6 +518,29 @@ def test_the_result_is_whole_wherever_it_is_used(small: Small, tmp_path: Path, m
     }  # fmt: skip
 
 
+def test_a_users_cache_is_found_from_another_folder(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    monkeypatch.chdir(tmp_path)
+    with load(small.folder / NAME, device="cpu", cache="cache") as cached:
+        experiment({"one": (small.run, cached)}, **given)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        rows = counted(monkeypatch)
+        experiment({"one": (small.run, cached)}, **given)
+    assert not rows and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("damaged", ["experiment.json", "scores/seconds.json"])
+@pytest.mark.parametrize("content", ["", "[1]", "[" * 100_000], ids=["empty", "list", "deep"])
+def test_a_damaged_folder_is_named(damaged: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / damaged).parent.mkdir(exist_ok=True)
+    (tmp_path / damaged).write_text(content)
+    with pytest.raises((FileExistsError, ValueError), match="holds an experiment of another format|is damaged: delete"):
+        experiment({"a": {"q": {"d": 1.0}}}, {"q": "query"}, {"q": {"d": 1}}, output=tmp_path)
+
+
 def test_a_temporary_folder_goes_with_the_result() -> None:
     table = experiment({"a": {"q": {"d": 1.0}}}, {"q": "query"}, {"q": {"d": 1}})
     folder = table.folder
