@@ -39,11 +39,17 @@ class BM25:
 
     def __post_init__(self) -> None:
         # Numbers and paths of any kind are written as the command line's are, so that either goes on with the other's.
-        read = {"k1": float(self.k1), "b": float(self.b), "index": os.fspath(self.index)}
+        try:
+            read = {"k1": float(str(self.k1)), "b": float(str(self.b)), "index": os.fspath(self.index)}
+        except ValueError:
+            raise self._wrong() from None
         for name, value in {**read, "depth": whole(self.depth, "depth", least=1)}.items():
             object.__setattr__(self, name, value)
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
-            raise ValueError(f"BM25 with {self.k1} and {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
+            raise self._wrong()
+
+    def _wrong(self) -> ValueError:
+        return ValueError(f"BM25 with {self.k1} and {self.b}: k1 is a number from 0 on, and b one from 0 to 1.")
 
     def __str__(self) -> str:
         return f"BM25(k1={self.k1}, b={self.b}) on {self.index}, {self.depth:,} deep"
