@@ -16,7 +16,7 @@ from ..progress import queries_bar
 from ..reranker import SHARD
 from ..retrieval.candidates import Candidates, as_found
 from ..retrieval.hits import Hits
-from ..retrieval.queries import text_or_blank
+from ..retrieval.queries import machine_format, text_or_blank
 from ..runs.evaluation import Values, per_query
 from ..runs.measures import parse_measures
 from ..runs.run_file import check_name
@@ -180,6 +180,8 @@ class Entrant:
     def rank(self, shard: Shard) -> list[Hits]:
         """Give the system's hits of a shard's topics."""
         stage, source = self.system.stage, self.system.source
+        if self.sharing:
+            _check_are_texts(shard.topics, stage)
         candidates, seconds = shard.candidates(stage)
         self.seconds += seconds * stage.searches
         if self.sharing is None or source is None:
@@ -226,6 +228,14 @@ def _judged(topics: Mapping[str, str], qrels: Qrels) -> tuple[dict[str, str], Qr
     if not judged:
         raise ValueError("none of the topics is judged: name the qrels of these topics.")
     return judged, {qid: qrels[qid] for qid in judged}
+
+
+def _check_are_texts(topics: Mapping[str, str], stage: FirstStage) -> None:
+    for qid, query in topics.items():
+        if kind := machine_format(query, stage.searcher):
+            raise ValueError(
+                f"topic {qid:.50} is {kind}, not text: search with it first, and give the hits, with topics in text."
+            )
 
 
 def _check_choices(systems: Mapping[str, Any], baseline: str | None, test: str, correction: str) -> None:

@@ -75,7 +75,7 @@ class RunFiles:
             different = [name for name in BINDING if then.get(name) != settings[name]]
         except FileNotFoundError:
             return
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             different = ["format"]
         if different:
             raise FileExistsError(

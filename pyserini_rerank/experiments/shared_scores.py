@@ -11,6 +11,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.growing import read_state
 from ..files.writing import replace
 from ..model import ModelReranker
 from ..reranker import Reranker
@@ -118,7 +119,7 @@ class SharedScores:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / "seconds.json"
-        facts = json.loads(self._file.read_bytes()) if self._file.is_file() else {}
+        facts = read_state(self._file) if self._file.is_file() else {}
         self.meters = {fingerprint: Meter(**of_checkpoint) for fingerprint, of_checkpoint in facts.items()}
 
     def share(self, reranker: Reranker) -> "SharingReranker":

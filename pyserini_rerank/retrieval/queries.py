@@ -37,7 +37,7 @@ def query_text(query: Any, rerank_query: Any, searcher: Any) -> str:
                 f"the query is a {type(query).__name__}, not text: pass the text to rerank with as "
                 "rerank_query= (rerank_queries= for a batch)."
             )
-        kind = _machine_format(query, searcher)
+        kind = machine_format(query, searcher)
         if kind:
             raise ValueError(
                 f"the query is {kind}, not text: pass the text to rerank with as rerank_query= "
@@ -94,7 +94,7 @@ def check_batch(queries: Sequence[Any], qids: Sequence[Any]) -> None:
         seen.add(qid)
 
 
-def _machine_format(query: str, searcher: Any) -> str:
+def machine_format(query: str, searcher: Any) -> str:
     """Describe the format of a query that is a string but not a person's words; "" for all others."""
     while hasattr(searcher, "first_stage"):  # the searcher reranks already
         searcher = searcher.first_stage.searcher

@@ -40,11 +40,17 @@ class BM25:
     def __post_init__(self) -> None:
         # Numbers and paths of any type become those of the command line, so that Python and the command line can
         # resume each other's output.
-        plain = {"k1": float(self.k1), "b": float(self.b), "index": os.fspath(self.index)}
+        try:
+            plain = {"k1": float(str(self.k1)), "b": float(str(self.b)), "index": os.fspath(self.index)}
+        except ValueError:
+            raise self._out_of_range() from None
         for name, value in {**plain, "depth": whole(self.depth, "depth", least=1)}.items():
             object.__setattr__(self, name, value)
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
-            raise ValueError(f"BM25 with k1={self.k1} and b={self.b}: give a k1 of 0 or more, and a b from 0 to 1.")
+            raise self._out_of_range()
+
+    def _out_of_range(self) -> ValueError:
+        return ValueError(f"BM25 with k1={self.k1} and b={self.b}: give a k1 of 0 or more, and a b from 0 to 1.")
 
     def __str__(self) -> str:
         return f"BM25(k1={self.k1}, b={self.b}) on {self.index}, {self.depth:,} deep"

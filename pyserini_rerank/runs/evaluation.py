@@ -106,10 +106,12 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
     values: Values = {str(measure): dict.fromkeys(qrels, measure.DEFAULT) for measure in wanted}
     judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
     for queries in batched(judged, TOGETHER):
-        run_part = dict(queries)
+        # The program that computes ERR takes no qids but numbers.
+        qids = {str(number): qid for number, (qid, _) in enumerate(queries, 1)}
+        run_part = {number: hits for number, (_, hits) in zip(qids, queries, strict=True)}
         try:
-            for metric in ir_measures.iter_calc(wanted, {qid: qrels[qid] for qid in run_part}, run_part):
-                values[str(metric.measure)][metric.query_id] = metric.value
+            for metric in ir_measures.iter_calc(wanted, {number: qrels[qid] for number, qid in qids.items()}, run_part):
+                values[str(metric.measure)][qids[metric.query_id]] = metric.value
         except (CalledProcessError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{', '.join(map(str, wanted))} cannot be computed: {reason:.200}") from None

@@ -121,17 +121,18 @@ def rerank_run(
         depth = run.depth if depth is None else depth
         texts = run.index if texts is None and tokens is None else texts
     else:
-        run = Path(run)
+        run = _file(run, "run", "a run's file, or give a BM25")
     settings = RerankSettings(None if depth is None else whole(depth, "depth", least=1), tag, skip_bad)
     judging = Judging(
         qrels,
         None if measures is None else listed(measures, "measures"),
         whole(level, "level", least=1),
         only_judged,
-        _path(per_query),
-        _path(plot),
+        _path(per_query, "per_query"),
+        _path(plot, "plot"),
     )
-    output, cache, tokens, reranker = Path(output), _path(cache), _path(tokens), settled(reranker)
+    output, cache, tokens = _file(output, "output"), _path(cache, "cache"), _path(tokens, "tokens")
+    reranker = settled(reranker)
     if ray and (loaded := list(given_rerankers(reranker))):
         raise TypeError(f"ray=True loads the reranker on each machine, and {loaded[0].name} is loaded here: name it.")
     inputs_by_name = {"run=": run, "topics=": topics, "texts=": texts, "qrels=": qrels, "reranker=": reranker}
@@ -173,8 +174,14 @@ def rerank_run(
         return RerankedRun(output, work.finish(report), evaluation.values, evaluation.first_stage)
 
 
-def _path(name: str | os.PathLike[str] | None) -> Path | None:
-    return None if name is None else Path(name)
+def _file(given: Any, argument: str, remedy: str = "a file") -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"{argument} is a {type(given).__name__}: name {remedy}.")
+    return Path(given)
+
+
+def _path(given: Any, argument: str) -> Path | None:
+    return None if given is None else _file(given, argument, "a file or a folder")
 
 
 def _states(inputs: RunInputs, model: Mapping[str, Any], settings: RerankSettings) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ScoreStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         with self._errors():

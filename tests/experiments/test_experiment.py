@@ -337,6 +337,24 @@ def test_pyserinis_searchers(searcher: Any, queries: list[str], hashing: Reranke
     assert [hit.score for hit in before["0"]] == [hit.score for hit in searcher.search(topics["0"], k=20)], "unchanged"
 
 
+def test_topics_that_are_no_text_are_not_reranked_with(
+    make_searcher: Any, vector_query: Any, documents: dict[str, str], hashing: Reranker
+) -> None:
+    """A dense searcher takes vectors, of which a reranker understands nothing: their hits are reranked by the text."""
+    searcher, text = make_searcher("flat"), "remove a temporary folder"
+    topics = {"q": vector_query(text)}
+    hits = searcher.batch_search([topics["q"]], ["q"], k=20, threads=1)
+    qrels = {"q": {hits["q"][4].docid: 1}}
+    assert experiment({"first": searcher}, topics, qrels, measures=["RR"]).mean("first", "RR") == 0.2
+    nested = RerankingSearcher(RerankingSearcher(searcher, hashing, texts=documents), hashing, texts=documents)
+    for system in ((searcher, hashing), nested):
+        with pytest.raises(ValueError, match="topic q is a JSON vector, not text: search with it first, and give the"):
+            experiment({"one": system}, topics, qrels, texts=documents)
+    table = experiment({"one": (hits, hashing)}, {"q": text}, qrels, measures=["RR"], texts=documents)
+    alone = hashing.rerank(text, hits["q"], texts=documents)
+    assert table.mean("one", "RR") == 1 / (1 + [hit.docid for hit in alone].index(hits["q"][4].docid))
+
+
 def test_topics_that_find_nothing_count_and_blank_ones_stay(small: Small) -> None:
     qrels = {"a": {"d1": 1}, "b": {"d2": 1}, "c": {"d3": 1}}
     hits = {"a": [Hit("d1", 2.0), Hit("d2", 1.0)], "c": [Hit("d9", 2.0), Hit("d3", 1.0)]}
@@ -514,6 +532,29 @@ def test_the_result_is_whole_wherever_it_is_used(small: Small, tmp_path: Path, m
     assert {path.name for path in copied.save(tmp_path / "saved").iterdir()} == {
         "1-first.run", "2-one.run", "experiment.json", "per_query.tsv"
     }  # fmt: skip
+
+
+def test_a_users_cache_is_found_from_another_folder(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    monkeypatch.chdir(tmp_path)
+    with load(small.folder / NAME, device="cpu", cache="cache") as cached:
+        experiment({"one": (small.run, cached)}, **given)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        rows = counted(monkeypatch)
+        experiment({"one": (small.run, cached)}, **given)
+    assert not rows and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("damaged", ["experiment.json", "scores/seconds.json"])
+@pytest.mark.parametrize("content", ["", "[1]", "[" * 100_000], ids=["empty", "list", "deep"])
+def test_a_damaged_folder_is_named(damaged: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / damaged).parent.mkdir(exist_ok=True)
+    (tmp_path / damaged).write_text(content)
+    with pytest.raises((FileExistsError, ValueError), match="holds an experiment of another format|is damaged: delete"):
+        experiment({"a": {"q": {"d": 1.0}}}, {"q": "query"}, {"q": {"d": 1}}, output=tmp_path)
 
 
 def test_a_temporary_folder_goes_with_the_result() -> None:

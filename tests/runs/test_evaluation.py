@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 import pytrec_eval
 from pyserini_rerank.runs import evaluation
 from pyserini_rerank.runs.evaluation import Coverage, compare, evaluate, ndcg, per_query, query_table, read_run
-from pyserini_rerank.runs.measures import default_measures
+from pyserini_rerank.runs.measures import default_measures, parse_measures
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
 
@@ -101,6 +102,13 @@ def test_a_foreign_run_with_equal_scores_has_the_order_of_its_lines(tmp_path, li
     (tmp_path / "run").write_text("".join(line.format(docid, rank) for rank, docid in enumerate(docids, 1)))
     found = per_query(read_run(tmp_path / "run"), {"q": {docids[3]: 1}})
     assert found["RR@10"]["q"] == found["AP"]["q"] == 0.25
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="ERR is computed by gdeval, a program in Perl")
+@pytest.mark.parametrize("qid", ["1", "q1", "topic/é"])
+def test_err_of_queries_of_any_name(qid):
+    [measure] = parse_measures(["ERR@5"])
+    assert per_query([(qid, {"a": 2.0, "b": 1.0})], {qid: {"b": 4}}, [measure])["ERR@5"][qid] == pytest.approx(15 / 32)
 
 
 def test_ten_thousand_hits_keep_their_order():

@@ -291,6 +291,27 @@ def test_threads_rerank_side_by_side_with_one_reranker(small, given, tmp_path, m
     assert {result.path.read_bytes() for result in results} == {expected}
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": {"q0": {"d1": 1.0}}}, "run is a dict: name a run's file, or give a BM25"),
+        ({"output": None}, "output is a NoneType: name a file"),
+        ({"per_query": 3}, "per_query is a int: name a file"),
+    ],
+)
+def test_what_is_no_file_is_named(given, tmp_path, change, message):
+    with pytest.raises(TypeError, match=message):
+        rerank_run(**{**given, "output": tmp_path / "out.run", **change})
+
+
+def test_numbers_of_bm25():
+    """numpy's float32 of 0.9 is the command line's 0.9; a text that is no number is named."""
+    assert BM25(np.float32(0.9), "0.4", "index") == BM25(0.9, 0.4, "index")
+    for k1, b in (("high", 0.4), (0.9, None), (-1.0, 0.4), (float("nan"), 0.4)):
+        with pytest.raises(ValueError, match=f"BM25 with {k1} and {b}: k1 is a number from 0 on"):
+            BM25(k1, b, "index")
+
+
 def test_bm25_from_python(small, lucene_index, queries, tmp_path, monkeypatch, interrupting):
     topics = {f"r{i}": query for i, query in enumerate(queries)}
     (tmp_path / "topics.tsv").write_text("".join(f"{qid}\t{query}\n" for qid, query in topics.items()))
