@@ -1,6 +1,5 @@
 """A reranker of one checkpoint in one backend; combinations are made of these."""
 
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .counts import Counts
+from .distinct import numbered
 from .passages import Passages, Tokens
 from .prefetch import prefetched
 from .progress import scoring_bar
@@ -22,9 +22,7 @@ PLANNED_TOGETHER = 5_000
 #: The facts of `description` that the repr shows.
 SHOWN = ("backend", "device", "dtype")
 #: About how many characters a token has. The time that scoring takes is estimated before the texts are tokenized.
-CHARACTERS = 4
-#: Bytes of a token's id in `Tokens`.
-ID_BYTES = 4
+CHARACTERS_PER_TOKEN = 4
 
 
 class ModelReranker(Reranker):
@@ -101,12 +99,11 @@ class ModelReranker(Reranker):
     def _score(self, pairs: Sequence[Pair], counts: Counts) -> Scores:
         """Score pairs in the batches that the backend plans; equal pairs are scored once."""
         _ = self.backend  # a closed reranker raises here, even where there are no pairs
-        unique = {pair: position for position, pair in enumerate(dict.fromkeys(pairs))}
-        distinct = list(unique)
-        scores = np.full(len(unique), np.nan, dtype=np.float32)
+        distinct, numbers = numbered(pairs)
+        scores = np.full(len(distinct), np.nan, dtype=np.float32)
         # The bar counts tokens and not pairs, which do not predict the time: a batch has few long pairs or many short
         # ones, and the longest come first.
-        tokens = np.array([self._tokens(*pair) for pair in distinct], dtype=np.int64)
+        tokens = self._estimated_tokens(distinct)
         with scoring_bar(int(tokens.sum())) as advance:
             for positions, batch_scores in self._run(self._batches(distinct, counts)):
                 if batch_scores.shape != positions.shape:
@@ -115,7 +112,7 @@ class ModelReranker(Reranker):
                 scores[positions] = batch_scores
                 advance(int(tokens[positions].sum()))
         counts.pairs += len(pairs)
-        counts.scored += len(unique)
+        counts.scored += len(distinct)
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
             query, text = distinct[bad[0]]
@@ -124,12 +121,12 @@ class ModelReranker(Reranker):
                 f"{excerpt(query)} and the passage {excerpt(str(text))}: its weights are damaged or too large for this "
                 "dtype; load it with dtype='float32'."
             )
-        return scores[[unique[pair] for pair in pairs]]
+        return scores[numbers]
 
-    def _tokens(self, query: str, passage: str | Tokens) -> int:
-        """Estimate how many tokens of a pair the model reads; at least 1."""
-        passage_tokens = len(passage) // CHARACTERS if isinstance(passage, str) else len(passage.ids) // ID_BYTES
-        return max(1, min(len(query) // CHARACTERS + passage_tokens, self.max_length or sys.maxsize))
+    def _estimated_tokens(self, pairs: Sequence[Pair]) -> NDArray[np.int64]:
+        """Estimate the number of tokens of each pair that the model reads: (n,), at least 1."""
+        characters = np.fromiter((len(query) + len(passage) for query, passage in pairs), np.int64, len(pairs))
+        return np.clip(characters // CHARACTERS_PER_TOKEN, 1, self.max_length or None)
 
     def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
         """Plan the batches of all pairs, `PLANNED_TOGETHER` pairs at a time."""

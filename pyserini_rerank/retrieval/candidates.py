@@ -103,7 +103,7 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 def read_documents(documents: Any) -> dict[str, Fields]:
     """Read the stored fields from a Java map of docids to Lucene documents."""
-    return {docid: fields_of(document) for docid, document in _loads(_json(documents)).items()}
+    return {docid: fields_of(document) for docid, document in loads(_json(documents)).items()}
 
 
 def in_chunks(
@@ -125,7 +125,7 @@ def in_chunks(
         end = min(start + step, stop)
         with JAVA_LOCK:
             text = _json(part(start, end), *unread)
-        yield _loads(text)
+        yield loads(text)
         # The next call gets at most eight times as many, since longer documents may follow.
         step = max(1, min(MOST_HITS, 8 * step, most * (end - start) // len(text)))
         start = end
@@ -174,10 +174,11 @@ def _json(java: Any, *unread: str) -> str:
     return text
 
 
-def _loads(text: str) -> Any:
+def loads(text: str) -> Any:
+    """Parse JSON as `json.loads` does, but several times as fast for nearly all of it."""
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:  # orjson refuses half of a surrogate pair, which Java's strings may hold
+    except orjson.JSONDecodeError:  # it refuses halves of surrogate pairs, which Java's strings may hold, and NaN
         return json.loads(text)
 
 

@@ -11,11 +11,12 @@
 | anything else               |                                       | as it is                      |
 """
 
-import json
 import re
 import string
 from html import unescape
 from typing import Any
+
+from ..retrieval.candidates import loads
 
 #: Fields with a document's text; the first that is there counts.
 MAIN = ("contents", "text", "passage", "segment", "body")
@@ -119,7 +120,7 @@ def _text_of_json(values: dict[str, Any]) -> str | None:
 
 def _load(raw: str) -> dict[str, Any]:
     try:
-        values = json.loads(raw)
+        values = loads(raw)
     except (ValueError, RecursionError) as error:  # bad JSON, an integer that is too long, brackets that are too deep
         raise ValueError(f"its stored JSON does not parse ({error}): index it again, or pass texts=.") from None
     if not isinstance(values, dict):

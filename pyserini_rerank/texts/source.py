@@ -100,7 +100,11 @@ def read(source: Source, candidates: Candidates) -> list[Any]:
 
 def clean(text: str) -> str:
     """Prepare a text for scoring: replace halves of surrogate pairs, which no tokenizer takes, and strip blanks."""
-    return _LONE_SURROGATE.sub("\ufffd", text).strip()
+    try:
+        text.encode()  # faster than to look for one
+    except UnicodeEncodeError:
+        text = _LONE_SURROGATE.sub("\ufffd", text)
+    return text.strip()
 
 
 def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:

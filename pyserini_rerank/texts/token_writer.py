@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from ..files.growing import followed, growing_folder, read_state
 from ..files.writing import append, replace
 from ..progress import bar
-from ..scoring.encoding.encoder import vocabulary
+from ..scoring.encoding.vocabulary import vocabulary
 from ..scoring.encoding.text_tokenizer import TextTokenizer
 from .token_index import (
     DOCUMENTS,
@@ -153,7 +153,10 @@ def _append(
         for position, chunk in documents.read(state["position"]):
             keys = [key_of(docid) for docid, text in chunk if text is not None]
             texts = [text for _, text in chunk if text is not None]
-            ids = [ids_of_text.astype(dtype).tobytes() for ids_of_text in tokenize(texts)]
+            ids = [
+                ids_of_text.astype(dtype).tobytes()
+                for ids_of_text in np.split(*(lambda t: (t.ids, t.offsets[1:-1]))(tokenize(texts)))
+            ]
             new_records = [record(*document) for document in zip(keys, texts, ids, strict=True)]
             table = np.empty(len(keys), dtype=ROW)
             table["hash"] = hashes_of(keys)

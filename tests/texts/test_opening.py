@@ -21,7 +21,7 @@ from pyserini_rerank import (
     SkippedDocumentWarning,
     Windows,
 )
-from pyserini_rerank.scoring.encoding.encoder import vocabulary
+from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
 from pyserini_rerank.texts.collection import CollectedDocuments
 from pyserini_rerank.texts.opening import open_source
 from pyserini_rerank.texts.token_writer import write

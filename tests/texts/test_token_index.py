@@ -20,7 +20,7 @@ from pyserini_rerank.passages import Tokens
 from pyserini_rerank.retrieval.hits import Hits
 from pyserini_rerank.scoring.backends.cached_backend import _key
 from pyserini_rerank.scoring.checkpoints.checkpoint import bundled
-from pyserini_rerank.scoring.encoding.encoder import vocabulary
+from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
 from pyserini_rerank.texts import token_index, token_writer
 from pyserini_rerank.texts.source import MissingText, clean
 from pyserini_rerank.texts.token_index import TokenIndex

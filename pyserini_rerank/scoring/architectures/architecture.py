@@ -11,6 +11,7 @@ from ...arguments import whole
 from ...scales import Scale
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import Settings, load_settings
+from ..encoding.encoded_pairs import EncodedPairs
 from ..encoding.encoder import Encoder
 
 
@@ -33,7 +34,7 @@ class Architecture(ABC):
     """
 
     model: torch.nn.Module
-    encoder: Encoder[Any]
+    encoder: Encoder
     facts: str
     #: The scale of its scores.
     scale: Scale = "logit"
@@ -51,15 +52,15 @@ class Architecture(ABC):
         self.model.to(device).eval()
 
     @abstractmethod
-    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> Encoder[Any]:
+    def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> Encoder:
         """Make the encoder that turns pairs into tokens."""
 
     @abstractmethod
-    def scores(self, pairs: Sequence[Any], device: torch.device) -> torch.Tensor:
+    def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         """Score pairs that the encoder has encoded: float32 (n,), on the device."""
 
 
-def encoder_of[E: Encoder[Any]](
+def encoder_of[E: Encoder](
     checkpoint: Checkpoint,
     body: Any,
     max_length: int | None,

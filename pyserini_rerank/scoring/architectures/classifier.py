@@ -1,7 +1,6 @@
 """Sequence classifiers: BERT, ELECTRA, XLM-R, ModernBERT and the like, with one label or two."""
 
 import inspect
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +13,8 @@ from ..checkpoints import heads, models
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.settings import Settings
 from ..device import nearly_equal, to_device
-from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, EncodedPair, PairEncoder
+from ..encoding.encoded_pairs import EncodedPairs
+from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, PairEncoder
 from .architecture import Architecture, first_position
 from .varlen import PackedSequences, prepare
 
@@ -114,11 +114,11 @@ class Classifier(Architecture):
         """
         pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
         with models.reading(f"the model in {folder}", folder):
-            alone = torch.cat([self.scores([pair], device) for pair in pairs])
+            alone = torch.cat([self.scores(pairs.take(slice(row, row + 1)), device) for row in range(len(pairs))])
             together = self.scores(pairs, device)
         self.encoder.of_one_length |= not nearly_equal(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
 
-    def scores(self, pairs: Sequence[EncodedPair], device: torch.device) -> torch.Tensor:
+    def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         lay_out = self._packed if self.packs else self._padded
         groups = [pairs] if self.packs else self.encoder.together(pairs)
         return torch.cat([self._scores(lay_out(group, device)) for group in groups])
@@ -131,10 +131,10 @@ class Classifier(Architecture):
         scores: torch.Tensor = self.head(self.model(**inputs).logits.float())
         return scores
 
-    def _packed(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
-        lengths = [pair.length for pair in pairs]
-        starts = np.cumsum([0, *lengths[:-1]])
-        positions = np.arange(sum(lengths)) - np.repeat(starts, lengths)
+    def _packed(self, pairs: EncodedPairs, device: torch.device) -> dict[str, Any]:
+        lengths = pairs.lengths
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
         ids, types = self.encoder.join(pairs)
         if self.first_position:
             # RoBERTa and its kind count positions of tokens other than padding, and "<pad>" may be in a text.
@@ -146,6 +146,6 @@ class Classifier(Architecture):
         inputs = {name: to_device(array[None], device) for name, array in arrays.items()}
         return {**inputs, "packing": PackedSequences(lengths, device)}
 
-    def _padded(self, pairs: Sequence[EncodedPair], device: torch.device) -> dict[str, Any]:
+    def _padded(self, pairs: EncodedPairs, device: torch.device) -> dict[str, Any]:
         padded = zip(INPUTS, self.encoder.pad(pairs, self.pad_id), strict=True)
         return {name: to_device(array, device) for name, array in padded}

@@ -1,7 +1,6 @@
 """Language models that answer a prompt with one of two words: monoT5, Qwen3-Reranker, mxbai-rerank-v2."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.heads import HEADS
 from ..checkpoints.settings import Settings
 from ..device import to_device
-from ..encoding.prompt_encoder import EncodedPrompt, PromptEncoder
+from ..encoding.encoded_pairs import EncodedPairs
+from ..encoding.prompt_encoder import PromptEncoder
 from .architecture import Architecture, ids_of
 
 
@@ -40,7 +40,7 @@ class Prompted(Architecture):
         template = checkpoint.row.template
         return PromptEncoder(settings.tokenizer, max_length, template, cuts_left=settings.cuts_left)
 
-    def scores(self, pairs: Sequence[EncodedPrompt], device: torch.device) -> torch.Tensor:
+    def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         ids, mask = (to_device(part, device) for part in self.encoder.pad(pairs))
         scores: torch.Tensor = HEADS["margin"](self._logits(ids, mask))
         return scores

@@ -4,12 +4,11 @@ Every layer but attention computes each token by itself, no matter which sequenc
 registered with transformers as a further implementation, in which a token sees the tokens of its own sequence only.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate, groupby
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -25,7 +24,7 @@ class PackedSequences:
 
     Parameters
     ----------
-    lengths : sequence of int, (n,)
+    lengths : int64 (n,)
         Equal lengths should be neighbours, as `batches.batch_by_length` orders them, since they are computed together.
     device : torch.device
 
@@ -35,13 +34,14 @@ class PackedSequences:
         The position of each sequence's first token.
     """
 
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+    def __init__(self, lengths: NDArray[np.int64], device: torch.device) -> None:
         #: Neighbours of equal length: the length, and how many there are.
-        self.runs = [(length, len(list(of_length))) for length, of_length in groupby(lengths)]
-        self.longest = max(lengths)
+        bounds = np.flatnonzero(np.diff(lengths, prepend=-1, append=-1))
+        self.runs = list(zip(lengths[bounds[:-1]].tolist(), np.diff(bounds).tolist(), strict=True))
+        self.longest = int(lengths.max())
         # Older devices have no FlashAttention.
         self.flash = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        self.bounds = to_device(np.array([0, *accumulate(lengths)], dtype=np.int32), device)
+        self.bounds = to_device(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), device)
         self.first = self.bounds[:-1].long()
 
     def attend(

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
-
 from ...scales import Scale
 from ..backend import Pair, Plan
 from ..checkpoints.checkpoint import Checkpoint, fingerprint_of
-from ..encoding.encoder import Encoder, vocabulary
+from ..encoding.encoder import Encoder
+from ..encoding.vocabulary import vocabulary
 
 
 class CheckpointBackend:
@@ -29,7 +28,7 @@ class CheckpointBackend:
     threads: int
     """The number of threads that compute on a CPU."""
 
-    def __init__(self, checkpoint: Checkpoint, encoder: Encoder[Any], budget: int, facts: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, budget: int, facts: str) -> None:
         self.encoder = encoder
         self.max_length = encoder.max_length
         self.budget = budget
@@ -47,9 +46,8 @@ class CheckpointBackend:
 
     def tokenize(self, texts: Sequence[str]) -> list[bytes]:
         """Give each text's `Tokens.ids`."""
-        return [ids.astype("<i4").tobytes() for ids in self.encoder.tokenize(texts)]
+        return [self.encoder.texts([t]).ids.astype("<i4").tobytes() for t in texts]
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs, and put pairs of similar length into a batch."""
-        encoded = self.encoder.encode(pairs)
-        return self.encoder.plan(pairs, encoded, encoded, self.budget)
+        return self.encoder.plan(pairs, self.budget)

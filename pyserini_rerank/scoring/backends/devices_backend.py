@@ -95,8 +95,7 @@ class DevicesBackend:
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
         devices = [str(device_of(device)) for device in devices]
         # The further devices make no plans.
-        further_options = {key: value for key, value in options.items() if key != "processes"}
-        self.device_processes = [_DeviceProcess(name, device, further_options) for device in devices[1:]]
+        self.device_processes = [_DeviceProcess(name, device, options) for device in devices[1:]]
         try:
             self.backend = TorchBackend(name, device=devices[0], **options)
             for process in self.device_processes:

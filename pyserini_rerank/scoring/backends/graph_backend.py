@@ -24,7 +24,8 @@ from ..backend import Batch
 from ..checkpoints import bundled, heads, models
 from ..checkpoints.checkpoint import CONFIG, Checkpoint, fingerprint, fingerprint_of, resolve
 from ..device import budget_of, describe, dtype_name
-from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, EncodedPair
+from ..encoding.encoded_pairs import EncodedPairs
+from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK
 from ..isolation import checked_threads, load_isolated
 from .checkpoint_backend import CheckpointBackend
 
@@ -220,14 +221,14 @@ class GraphBackend(CheckpointBackend, ABC):
         scores: NDArray[np.float32] = self.head(self._logits(self.encoder, batch.inputs))
         return scores
 
-    def _logits(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+    def _logits(self, encoder: Any, pairs: EncodedPairs) -> NDArray[np.float32]:
         logits = []
         for alike in encoder.together(pairs):
             rows = self.rows or len(alike)
             logits += [self._computed(encoder, alike[start : start + rows]) for start in range(0, len(alike), rows)]
         return np.concatenate(logits)
 
-    def _computed(self, encoder: Any, pairs: Sequence[EncodedPair]) -> NDArray[np.float32]:
+    def _computed(self, encoder: Any, pairs: EncodedPairs) -> NDArray[np.float32]:
         """Compute the logits of pairs that go through the graph together: float32 (n, labels)."""
         padded = dict(zip(INPUTS, encoder.pad(pairs, self.pad_id), strict=True))
         n, longest = padded["input_ids"].shape

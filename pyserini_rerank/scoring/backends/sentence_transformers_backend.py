@@ -122,10 +122,10 @@ class SentenceTransformersBackend(TextBackend):
             tokens = self._tokens_of("a", "a")
         except Exception as error:  # such as that of a tokenizer without a padding token
             raise self._unable("tokenize for", error) from None
-        self.added = tokens - self.encoder.encode([("a", "a")])[0].length
+        self.added = tokens - int(self.encoder.encode([("a", "a")]).lengths[0])
         self.encoder.max_length -= self.added
-        if self.encoder.max_length < self.encoder.special + 2:
-            least = self.encoder.special + self.added + 2
+        if self.encoder.max_length < self.encoder.least:
+            least = self.encoder.least + self.added
             raise ValueError(f"max_length is {self.max_length}: {self.name} needs {least} tokens for a pair at least.")
         #: The largest number of pairs that go through the model together; 1 if padding changes scores although masked.
         self.most: int | None = None
@@ -180,7 +180,7 @@ class SentenceTransformersBackend(TextBackend):
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Count the tokens of pairs, and put pairs of similar length into a batch."""
-        return self.encoder.plan(pairs, self.encoder.encode(pairs), pairs, self.budget, self.added)
+        return self.encoder.plan(pairs, self.budget, self.added, lambda _, rows: [pairs[i] for i in rows.tolist()])
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,), logits without the activation function that the checkpoint names."""

@@ -1,7 +1,6 @@
 """The torch backend: CUDA, MPS or CPU."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..architectures.architecture import Architecture
 from ..backend import Batch, OutOfMemoryWarning
 from ..checkpoints.checkpoint import Checkpoint, resolve
 from ..device import budget_of, describe, device_of, dtype_of
-from ..encoding.tokenizing_processes import TokenizingProcesses
+from ..encoding.encoded_pairs import EncodedPairs
 from ..isolation import IsolatedThreads, checked_threads, load_isolated
 from .checkpoint_backend import CheckpointBackend
 
@@ -41,9 +40,6 @@ class TorchBackend(CheckpointBackend):
         The number of tokens to which a pair is cut; by default the number in the checkpoint's files, 512 at most.
     batch_tokens : int or "auto"
         Tokens of a batch, padding included. It limits the memory that a batch takes, and changes the speed.
-    processes : int, optional
-        The number of processes that tokenize, for a small model on a GPU, which one process cannot feed. By default
-        this process tokenizes, in threads.
     threads : int, optional
         Threads that compute on a CPU; by default as many as torch has when the backend is loaded, and one for a batch
         of a pair or two of a small model. On a shared machine fewer threads may be faster.
@@ -67,7 +63,6 @@ class TorchBackend(CheckpointBackend):
         dtype: str | torch.dtype | None = None,
         max_length: int | None = None,
         batch_tokens: int | str = "auto",
-        processes: int | None = None,
         threads: int | None = None,
         head: str | None = None,
         known_as: str | None = None,
@@ -81,10 +76,6 @@ class TorchBackend(CheckpointBackend):
         self.scale = self.family.scale
         encoder = self.family.encoder
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
-        if processes is not None:
-            if not encoder.takes_tokens:
-                raise ValueError(f"processes={processes}: {checkpoint.name} reads prompts, which this one tokenizes.")
-            encoder.processes = TokenizingProcesses(encoder.tokenizer, processes)
         #: On a GPU a batch is laid out while another one is computed.
         self.workers = 2 if self.device.type == "cuda" else 1
         #: The largest number of tokens that the device's memory is believed to hold.
@@ -120,13 +111,15 @@ class TorchBackend(CheckpointBackend):
         RuntimeError
             There is not enough memory for a single pair.
         """
-        pairs: Sequence[Any] = batch.inputs
-        longest = max(pair.length for pair in pairs)
+        pairs: EncodedPairs = batch.inputs
+        longest = int(pairs.lengths.max())
         before = self.fits
         while True:
             rows = min(len(pairs), max(1, self.fits // longest))
             try:
-                scores = [self._computed(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
+                scores = [
+                    self._computed(pairs.take(slice(start, start + rows))) for start in range(0, len(pairs), rows)
+                ]
                 break
             except torch.OutOfMemoryError:
                 if rows == 1:
@@ -143,12 +136,12 @@ class TorchBackend(CheckpointBackend):
             )
         return np.concatenate(scores)
 
-    def _computed(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
-        tokens = sum(pair.length for pair in pairs)
+    def _computed(self, pairs: EncodedPairs) -> NDArray[np.float32]:
+        tokens = int(pairs.lengths.sum())
         little = tokens <= LITTLE_TOKENS and tokens * self._operations_per_token <= LITTLE_WORK
         return (self._single_thread if little else self._threads)(self._forward, pairs)
 
-    def _forward(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
+    def _forward(self, pairs: EncodedPairs) -> NDArray[np.float32]:
         with torch.inference_mode():
             scores: NDArray[np.float32] = self.family.scores(pairs, self.device).cpu().numpy()
         return scores
@@ -157,8 +150,6 @@ class TorchBackend(CheckpointBackend):
         """Free the model's memory, once the calls that are under way are done."""
         self._threads.close()
         self._single_thread.close()
-        if self.encoder.processes:
-            self.encoder.processes.close()
         self.__dict__.pop("family", None)  # a second call finds nothing
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

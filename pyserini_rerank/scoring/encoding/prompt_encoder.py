@@ -1,16 +1,17 @@
 """The encoder of query-passage pairs for models that read a prompt."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from ...distinct import numbered
 from ..backend import Pair
+from .encoded_pairs import EncodedPairs, Ids, joined
 from .encoder import Encoder
-from .text_tokenizer import Ids
 
 #: Texts that are tokenized at once. The number limits the memory: the tokenizer tells much more of a token than its id.
 CHUNK = 256
@@ -18,34 +19,24 @@ SLOTS = ("query", "document")
 #: The part of the prompt that owns a token; the template owns a token that reaches from a text into the template.
 TEMPLATE, QUERY, DOCUMENT = range(3)
 
-
-@dataclass(frozen=True)
-class EncodedPrompt:
-    """A prompt's tokens, cut to the model's length."""
-
-    ids: Ids
-    passage: Ids
-    """The tokens that have characters of the document in them, uncut."""
-    query_was_cut: bool
-    passage_was_cut: bool
-
-    @property
-    def length(self) -> int:
-        return len(self.ids)
+#: The ids, owners and `of_passage` of one text's tokens: see `Tokenized`.
+Part = tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """The tokens of a piece of a prompt, uncut."""
+    """The tokens of several texts, one text after the other, uncut."""
 
     ids: Ids
     owners: NDArray[np.int8]
-    """The owner of each token, (n,)."""
-    passage: Ids
-    """The tokens that have characters of the document in them, including those that the template owns."""
+    """The owner of each token: (tokens,)."""
+    of_passage: NDArray[np.bool_]
+    """Whether a token has characters of the document in it, which the template may own: (tokens,)."""
+    offsets: NDArray[np.int64]
+    """Where each text begins, and where the last one ends: (n + 1,)."""
 
 
-class PromptEncoder(Encoder[EncodedPrompt]):
+class PromptEncoder(Encoder):
     """Fills a template with pairs, tokenizes it as its authors do, and cuts the texts but never the template.
 
     A pair that is too long loses the document's last tokens, then the query's. The document keeps up to a quarter of
@@ -59,8 +50,6 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         has ``{document}``.
     """
 
-    takes_tokens = False
-
     def __init__(
         self, tokenizer: Tokenizer, max_length: int, template: Sequence[str], *, cuts_left: bool = False
     ) -> None:
@@ -73,47 +62,89 @@ class PromptEncoder(Encoder[EncodedPrompt]):
         self.fixed = [self._fixed(piece[0]) if len(piece) == 1 else None for piece in self.pieces]
         # From now on "<|im_end|>" in a text is read as text.
         tokenizer.encode_special_tokens = True
-        empty = self._prompts([("", "")])[0].ids
         # At both ends of both texts a token may reach into the template, and such a token is not cut.
-        self.least = len(empty) + 4
+        self.least = len(self._prompts([("", "")]).ids) + 4
 
-    def encode(self, pairs: Sequence[Pair]) -> list[EncodedPrompt]:
+    def encode(self, pairs: Sequence[Pair]) -> EncodedPairs:
         """Tokenize and cut pairs of texts."""
-        return [self._cut(prompt) for prompt in self._prompts(pairs)]
+        prompts = self._prompts(pairs)
+        rows = np.repeat(np.arange(len(pairs)), np.diff(prompts.offsets))
+        of_texts = [prompts.owners == owner for owner in (QUERY, DOCUMENT)]
+        uncut = [np.bincount(rows[of_text], minlength=len(pairs)) for of_text in of_texts]
+        kept = self._kept(*uncut, room=self.max_length - (np.diff(prompts.offsets) - uncut[0] - uncut[1]))
+        stays = np.ones(len(rows), dtype=bool)
+        for of_text, before, after in zip(of_texts, uncut, kept, strict=True):
+            # The place of each token among the tokens of its text.
+            place = np.arange(before.sum()) - np.repeat(np.cumsum(before) - before, before)
+            of_pair = rows[of_text]
+            stays[of_text] = place >= (before - after)[of_pair] if self.cuts_left else place < after[of_pair]
+        lengths = np.bincount(rows[stays], minlength=len(pairs))
+        return EncodedPairs(
+            ids=prompts.ids[stays],
+            starts=(np.cumsum(lengths) - lengths)[:, None],
+            sizes=lengths[:, None],
+            lengths=lengths,
+            query_rows=numbered([query for query, _ in pairs])[1],
+            query_was_cut=kept[0] < uncut[0],
+            passage_was_cut=kept[1] < uncut[1],
+            mostly_unknown=self.are_mostly_unknown(
+                prompts.ids[prompts.of_passage],
+                np.concatenate([[0], np.cumsum(np.bincount(rows[prompts.of_passage], minlength=len(pairs)))]),
+            ),
+        )
 
-    def pad(self, prompts: Sequence[EncodedPrompt]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Lay out prompts as rows, padded on the right: ids and attention mask, each (n, longest)."""
-        shape = len(prompts), max(len(prompt.ids) for prompt in prompts)
-        ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt.ids)] = prompt.ids
-            mask[row, : len(prompt.ids)] = 1
-        return ids, mask
+    def pad(self, prompts: EncodedPairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Lay prompts out as the model's inputs, padded on the right: ids and attention mask, each (n, longest)."""
+        mask = np.arange(prompts.lengths.max()) < prompts.lengths[:, None]
+        ids = np.zeros(mask.shape, dtype=np.int64)
+        ids[mask] = joined(prompts.ids, prompts.starts, prompts.sizes)
+        return ids, mask.astype(np.int64)
 
-    def _prompts(self, pairs: Sequence[Pair]) -> list[Tokenized]:
-        """Tokenize whole prompts; each distinct filling of a piece is tokenized once."""
+    def _kept(
+        self, queries: NDArray[np.int64], documents: NDArray[np.int64], room: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Decide how many tokens are kept of queries and documents with so many: the document loses its own first."""
+        document = np.maximum(room - queries, np.minimum(documents, room // 4))
+        fits = queries + documents <= room
+        return np.where(fits, queries, np.minimum(queries, room - document)), np.where(fits, documents, document)
+
+    def _prompts(self, pairs: Sequence[Pair]) -> Tokenized:
+        """Tokenize whole prompts; each piece that several prompts have in common is tokenized once."""
         texts = [dict(zip(SLOTS, pair, strict=True)) for pair in pairs]
-        columns = []
+        columns, starts, sizes = [], [], []
         for piece, fixed in zip(self.pieces, self.fixed, strict=True):
             if fixed:
-                columns.append([fixed] * len(pairs))
-                continue
-            fillings = [tuple(str(slots[name]) for name in piece[1::2]) for slots in texts]
-            distinct = list(dict.fromkeys(fillings))
-            tokenized: dict[tuple[str, ...], Tokenized] = {}
-            for start in range(0, len(distinct), CHUNK):
-                chunk = distinct[start : start + CHUNK]
-                tokenized.update(zip(chunk, self._fill(piece, chunk), strict=True))
-            columns.append([tokenized[filling] for filling in fillings])
-        return [_joined(parts) for parts in zip(*columns, strict=True)]
+                columns.append(fixed)
+                rows = np.zeros(len(pairs), dtype=np.intp)
+            else:
+                fillings, rows = numbered([tuple(str(slots[name]) for name in piece[1::2]) for slots in texts])
+                columns.append(self._fill(piece, fillings))
+            before = sum(len(column.ids) for column in columns[:-1])
+            starts.append(before + columns[-1].offsets[rows])
+            sizes.append(np.diff(columns[-1].offsets)[rows])
+        spans = np.stack(starts, axis=1), np.stack(sizes, axis=1)
+        return Tokenized(
+            joined(np.concatenate([column.ids for column in columns]), *spans),
+            joined(np.concatenate([column.owners for column in columns]), *spans),
+            joined(np.concatenate([column.of_passage for column in columns]), *spans),
+            np.concatenate([[0], np.cumsum(spans[1].sum(axis=1))]),
+        )
 
     def _fixed(self, text: str) -> Tokenized:
         """Tokenize a piece that is the same for every pair."""
         ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
-        return Tokenized(ids, np.full(len(ids), TEMPLATE, dtype=np.int8), ids[:0])
+        no_passage = np.zeros(len(ids), dtype=bool)
+        return Tokenized(ids, np.full(len(ids), TEMPLATE, dtype=np.int8), no_passage, np.array([0, len(ids)]))
 
-    def _fill(self, piece: Sequence[str], fillings: Sequence[tuple[str, ...]]) -> list[Tokenized]:
-        """Fill a piece with texts, one for each of its slots, and tokenize it."""
+    def _fill(self, piece: Sequence[str], fillings: Sequence[tuple[str, ...]]) -> Tokenized:
+        """Fill a piece with texts, one for each of its slots, and tokenize it; do so for each filling."""
+        parts = [
+            part for start in range(0, len(fillings), CHUNK) for part in self._chunk(piece, fillings[start:][:CHUNK])
+        ]
+        ids, owners, of_passage = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Tokenized(ids, owners, of_passage, np.cumsum([0, *(len(ids) for ids, *_ in parts)]))
+
+    def _chunk(self, piece: Sequence[str], fillings: Sequence[tuple[str, ...]]) -> Iterable[Part]:
         filled, spans = [], []
         for filling in fillings:
             parts = list(piece)
@@ -122,42 +153,18 @@ class PromptEncoder(Encoder[EncodedPrompt]):
             filled.append("".join(parts))
             spans.append(list(zip(piece[1::2], ends[0::2], ends[1::2], strict=False)))
         encodings = self.tokenizer.encode_batch(filled, add_special_tokens=False)
-        return [self._tokenized(encoding, slots) for encoding, slots in zip(encodings, spans, strict=True)]
+        return map(self._part, encodings, spans)
 
-    def _tokenized(self, encoding: Encoding, spans: Sequence[tuple[str, int, int]]) -> Tokenized:
+    def _part(self, encoding: Encoding, spans: Sequence[tuple[str, int, int]]) -> Part:
         """Find the owner of each token by the characters that the query and the document span."""
         ids = np.array(encoding.ids, dtype=np.int32)
         starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
         owners = np.full(len(ids), TEMPLATE, dtype=np.int8)
-        passage = np.zeros(len(ids), dtype=bool)
+        of_passage = np.zeros(len(ids), dtype=bool)
         for name, start, end in spans:
             owners[(starts >= start) & (ends <= end)] = QUERY if name == "query" else DOCUMENT
             if name == "document":
-                passage = (starts < end) & (ends > start)
+                of_passage = (starts < end) & (ends > start)
         # A Unigram vocabulary can turn "</s>" in a text into the special token.
         is_text = ~np.isin(ids, self.special)
-        return Tokenized(ids[is_text], owners[is_text], ids[passage & is_text])
-
-    def _cut(self, prompt: Tokenized) -> EncodedPrompt:
-        """Drop the document's last tokens, then the query's; with `cuts_left` drop the first tokens instead."""
-        ids = prompt.ids
-        query, document = np.flatnonzero(prompt.owners == QUERY), np.flatnonzero(prompt.owners == DOCUMENT)
-        room = self.max_length - (len(ids) - len(query) - len(document))
-        n, m = len(query), len(document)
-        if n + m > room:
-            m = max(room - n, min(m, room // 4))
-            n = min(n, room - m)
-            dropped = [
-                positions[: len(positions) - kept] if self.cuts_left else positions[kept:]
-                for positions, kept in ((query, n), (document, m))
-            ]
-            ids = np.delete(ids, np.concatenate(dropped))
-        return EncodedPrompt(ids, prompt.passage, n < len(query), m < len(document))
-
-
-def _joined(parts: Sequence[Tokenized]) -> Tokenized:
-    return Tokenized(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.owners for part in parts]),
-        np.concatenate([part.passage for part in parts]),
-    )
+        return ids[is_text], owners[is_text], of_passage[is_text]

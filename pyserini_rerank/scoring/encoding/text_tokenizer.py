@@ -1,69 +1,118 @@
-"""The tokenizer of texts."""
+"""Texts to tokens, by the fastest tokenizer that gives the same ids as the reference."""
 
 import json
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-Ids = NDArray[np.int32]
+from ...files.cache import made_once
+from .battery import battery
+from .encoded_pairs import Ids
+from .vocabulary import vocabulary
+
+#: The words that nanotoken remembers the tokens of, for each thread that tokenizes: at most 25 MiB a thread. Its own
+#: number, 2**20, takes up to 130 MiB a thread and was no faster on MS MARCO's passages.
+CACHE_ENTRIES = 2**17
+#: The file in the user's cache that says whether a tokenizer gave the reference's ids.
+VERDICT = "verdict.json"
+NANOTOKEN = "nanotoken"
+
+
+class TokenLists(NamedTuple):
+    """The tokens of n texts, one text after the other, uncut and without special tokens."""
+
+    ids: Ids
+    """int32 (tokens,)"""
+    offsets: NDArray[np.int64]
+    """Where each text begins, and where the last one ends: (n + 1,)."""
+
+
+Tokenize = Callable[[Sequence[str]], TokenLists]
 
 
 class TextTokenizer:
     """Tokenizes texts, without special tokens and uncut.
 
-    BERT's tokenizer spends two fifths of its time on normalizing. In an ASCII text only the case has to be normalized,
-    which is quick in Python: such a text goes to a tokenizer without a normalizer, which gives the same tokens.
+    The reference is Hugging Face's tokenizer. For WordPiece the package nanotoken takes its place, if it gives the same
+    ids for every text of a battery (see `pyserini_rerank.scoring.encoding.battery`). The comparison is made once for a
+    vocabulary and a version, and its result is kept in the user's cache.
 
     Parameters
     ----------
-    tokenizer
-        A Rust tokenizer; its own truncation and padding are turned off.
+    reference : tokenizers.Tokenizer
+        It must not cut and not pad.
+
+    Attributes
+    ----------
+    name : str
+        The package that tokenizes, with its version.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        self.tokenizer = tokenizer
-        parts = json.loads(tokenizer.to_str())
-        kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
-        self._without_normalizer = None
-        if kinds == ["BertNormalizer", "BertPreTokenizer"]:
-            # The tokenizer finds "[SEP]" before it normalizes a text, and may find other added tokens later.
-            contents = [token["content"] for token in parts["added_tokens"]]
-            added = {*contents, *(tokenizer.normalizer.normalize_str(content) for content in contents)}
-            # Added tokens with line breaks would be lost, since `_normalized` turns line breaks into spaces.
-            if all(content.strip() and content.isprintable() for content in added):
-                self._without_normalizer = Tokenizer.from_str(json.dumps(parts | {"normalizer": None}))
-                self._lowers: bool = parts["normalizer"]["lowercase"]
-                self._added = [content.lower() for content in added]
+    def __init__(self, reference: Tokenizer) -> None:
+        fast = _exact(reference)
+        self.name = f"{NANOTOKEN if fast else 'tokenizers'} {version(NANOTOKEN if fast else 'tokenizers')}"
+        self._tokenize: Tokenize = fast or partial(by_reference, reference)
 
-    def __call__(self, texts: Sequence[str]) -> list[Ids]:
-        """Give the ids of each text's tokens."""
-        if self._without_normalizer is None:
-            return _ids(self.tokenizer, texts)
-        normalized_texts = [self._normalized(text) for text in texts]
-        short = iter(_ids(self._without_normalizer, [text for text in normalized_texts if text is not None]))
-        others = iter(
-            _ids(
-                self.tokenizer,
-                [text for text, normalized in zip(texts, normalized_texts, strict=True) if normalized is None],
-            )
-        )
-        return [next(others) if normalized is None else next(short) for normalized in normalized_texts]
-
-    def _normalized(self, text: str) -> str | None:
-        """Normalize a text; None if the text needs the tokenizer's normalizer."""
-        text = text.replace("\n", " ")
-        if not (text.isascii() and text.isprintable()):
-            return None
-        lower = text.lower()
-        if any(content in lower for content in self._added):
-            return None
-        return lower if self._lowers else text
+    def __call__(self, texts: Sequence[str]) -> TokenLists:
+        """Give the tokens of texts."""
+        return self._tokenize(texts)
 
 
-def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+def by_reference(reference: Tokenizer, texts: Sequence[str]) -> TokenLists:
+    """Give the tokens of texts as Hugging Face's tokenizer does."""
+    ids = [encoding.ids for encoding in reference.encode_batch_fast(texts, add_special_tokens=False)]
+    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+    return TokenLists(np.fromiter((token for of_text in ids for token in of_text), np.int32, offsets[-1]), offsets)
+
+
+def by_nanotoken(reference: Tokenizer) -> Tokenize:
+    """Make a WordPiece tokenizer of the package nanotoken. Raises an exception for every other kind of tokenizer.
+
+    It works in the caller's thread alone, so that it survives a fork and its caches do not grow with the cores.
+    """
+    import nanotoken
+
+    nanotoken.set_cache_entries(CACHE_ENTRIES)
+    tokenizer = nanotoken.Tokenizer(reference)
+
+    def tokenize(texts: Sequence[str]) -> TokenLists:
+        found = tokenizer.encode_batch(texts, add_special_tokens=False, parallel=False)
+        return TokenLists(found.ids.view(np.int32), found.offsets)
+
+    return tokenize
+
+
+def _exact(reference: Tokenizer) -> Tokenize | None:
+    """Make nanotoken's tokenizer; None if it is not installed, does not take this kind, or gives other ids."""
+    try:
+        versions = f"{version(NANOTOKEN)}-{version('tokenizers')}-{platform.machine()}"
+        tokenize = by_nanotoken(reference)
+    except Exception:  # of a kind of its own for a tokenizer that it does not support, which its import defines
+        return None
+
+    def compare(folder: Path) -> None:
+        folder.joinpath(VERDICT).write_text(json.dumps({"same_ids": same_ids(reference, tokenize)}))
+
+    try:
+        folder = made_once(f"{NANOTOKEN}-{versions}-{vocabulary(reference)}", compare)
+        is_same = json.loads(folder.joinpath(VERDICT).read_text())["same_ids"]
+    except OSError:  # the user's cache cannot be written
+        is_same = same_ids(reference, tokenize)
+    return tokenize if is_same else None
+
+
+def same_ids(reference: Tokenizer, tokenize: Tokenize) -> bool:
+    """Tell whether a tokenizer gives the reference's ids for every text of the battery."""
+    texts = battery(reference)
+    try:
+        found, expected = tokenize(texts), by_reference(reference, texts)
+    except Exception:  # the reference itself fails, such as on words that a vocabulary without [UNK] lacks
+        return False
+    return all(map(np.array_equal, found, expected))

@@ -23,7 +23,7 @@ from pyserini_rerank.scoring.architectures.late_interaction import LateInteracti
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue
-from pyserini_rerank.scoring.encoding.encoder import vocabulary
+from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
 from pyserini_rerank.testing import PAIRS, BackendContract, score
 from pyserini_rerank.texts.token_index import TokenIndex
 from sentencepiece import SentencePieceProcessor
