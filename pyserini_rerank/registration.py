@@ -39,7 +39,6 @@ def set_reranker(
     *,
     depth: int | None = None,
     texts: Any = None,
-    tokens: Any = None,
     missing: str = "error",
     **options: Any,
 ) -> None:
@@ -60,8 +59,6 @@ def set_reranker(
         The source of the documents' text if the hits do not store it: another searcher, the path
         or prebuilt name of an index, a collection file (JSON lines or TSV), a mapping or callable from docid to text,
         or a `Template`.
-    tokens : path, optional
-        A folder that `pyserini-rerank index-tokens` wrote, which has the documents' tokens, instead of texts.
     missing : str
         What to do about a hit whose document has no text there: ``"error"`` raises, and ``"skip"`` does not score the
         hit, puts it below the reranked hits, and counts it.
@@ -83,7 +80,7 @@ def set_reranker(
         before = None
     first_stage = before.first_stage if before else SearcherAdapter(self)
     reranking = RerankingSearcher(
-        first_stage, reranker, depth=depth, texts=texts, tokens=tokens, missing=missing, **options
+        first_stage, reranker, depth=depth, texts=texts, missing=missing, **options
     )
     before = vars(self).get("_reranking")  # another thread may have set another one meanwhile
     vars(self)["_reranking"] = reranking

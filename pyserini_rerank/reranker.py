@@ -223,7 +223,6 @@ class Reranker(ABC):
         hits: Iterable[Any],
         k: int | None = None,
         texts: Any = None,
-        tokens: Any = None,
         missing: str = "error",
     ) -> Hits:
         """Rerank hits that were retrieved before. The hits themselves are not changed.
@@ -238,8 +237,6 @@ class Reranker(ABC):
             How many hits to return; all by default.
         texts : optional
             See `pyserini_rerank.texts.opening.resolve`. Each call reads a collection file through.
-        tokens : path, optional
-            A token index of the documents, instead of texts.
         missing : str
             ``"skip"`` leaves hits without text below the others: see `pyserini_rerank.texts.opening.open_source`.
 
@@ -258,8 +255,7 @@ class Reranker(ABC):
         k = len(hits) if k is None else whole(k, "k", least=1)
         with self.counting() as counts:
             candidates = from_hits(hits, len(hits))
-            source = open_source(texts, tokens, None, missing)
-            source.check(self)
+            source = open_source(texts, None, missing)
             texts_found = passages([candidates], source)
             return self.rerank_passages([text_or_blank(query)], [candidates], texts_found, k, counts)[0]
 

@@ -57,8 +57,6 @@ class RerankingSearcher:
         cascade's first stage, else 100.
     texts : optional
         See `pyserini_rerank.texts.opening.resolve`.
-    tokens : path, optional
-        A token index of the documents, instead of texts; see `pyserini_rerank.texts.token_index.TokenIndex`.
     missing : str
         What to do about a hit without text: ``"error"`` raises, ``"skip"`` leaves the hit below the reranked ones.
     **options
@@ -67,8 +65,7 @@ class RerankingSearcher:
     Raises
     ------
     ValueError, TypeError, OSError
-        The depth is below 1, the model cannot be loaded, the text source does not exist, or the token index is damaged,
-        stale, or of another vocabulary.
+        The depth is below 1, the model cannot be loaded, or the text source does not exist.
     """
 
     def __init__(
@@ -78,19 +75,13 @@ class RerankingSearcher:
         *,
         depth: int | None = None,
         texts: Any = None,
-        tokens: Any = None,
         missing: str = "error",
         **options: Any,
     ) -> None:
         depth = None if depth is None else whole(depth, "depth", least=1)
         self.first_stage = searcher if isinstance(searcher, SearcherAdapter) else SearcherAdapter(searcher)
-        self.texts = open_source(texts, tokens, self.first_stage.searcher, missing)
+        self.texts = open_source(texts, self.first_stage.searcher, missing)
         self.reranker, self._loaded = load_models(reranker, **options)
-        try:
-            self.texts.check(self.reranker)
-        except BaseException:
-            self.close()
-            raise
         self.depth = depth or self.reranker.depth or DEPTH
 
     @_Reranked

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import FAILURES, bench, cache, demo, index_tokens, models, reproduce, rerank, search
+from . import FAILURES, bench, cache, demo, models, reproduce, rerank, search
 
 INTERRUPTED = 130
 FORMAT = warnings.formatwarning
@@ -39,7 +39,6 @@ def options(
 
 app.command()(demo.demo)
 app.command()(bench.bench)
-app.command(name="index-tokens")(index_tokens.index_tokens)
 app.command()(models.models)
 app.add_typer(cache.app, name="cache")
 app.command()(rerank.rerank)

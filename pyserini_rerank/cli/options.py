@@ -12,7 +12,7 @@ from . import FAILURES
 
 #: Arguments of the Python API that are options of the same name.
 ARGUMENTS = (
-    *("run", "topics", "texts", "tokens", "depth", "output", "tag", "qrels", "measures", "level", "only_judged"),
+    *("run", "topics", "texts", "depth", "output", "tag", "qrels", "measures", "level", "only_judged"),
     *("per_query", "plot", "cache", "skip_bad", "overwrite", "ray"),
 )
 HELP = "An option of the backend, such as api=tei or threads=4. May be repeated."

@@ -24,7 +24,6 @@ def rerank(
     topics: Annotated[Text, typer.Option(help="A file, or a name that Pyserini or ir_datasets knows.")] = None,
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,
     collection: Annotated[File, typer.Option(help="Texts from a file: JSON lines, or TSV.")] = None,
-    tokens: Annotated[File, typer.Option(help="Passages from a folder that `index-tokens` wrote.")] = None,
     depth: Annotated[Number, typer.Option(min=1, help="Hits a query to rescore. Default: all (--bm25: 1000).")] = None,
     tag: Annotated[str, typer.Option(help="The last column of the output.")] = "reranked",
     qrels: Annotated[Text, typer.Option(help="Evaluate the run's judged queries: a file, or a name.")] = None,
@@ -57,8 +56,8 @@ def rerank(
             raise ValueError("--bm25 searches a Lucene index: name it by --index.")
         depth = depth or 1000
         first_stage = BM25(*bm25, index, depth)
-        index = None if collection or tokens else index
-    sources = {"--index": index, "--collection": collection, "--tokens": tokens}
+        index = None if collection else index
+    sources = {"--index": index, "--collection": collection}
     if any(sources.values()):
         one_of("the texts", sources)
     with named_as_options(reranker="--model", texts="--index, --collection", measures="--measure"):
@@ -68,7 +67,6 @@ def rerank(
             output=output,
             topics=topics,
             texts=texts_of(index, collection),
-            tokens=tokens,
             depth=depth,
             tag=tag,
             qrels=qrels,

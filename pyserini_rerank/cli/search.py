@@ -38,9 +38,6 @@ def search(
         int | None, typer.Option(min=1, help="Hits a query to rescore. Default: 100, or a cascade's own.")
     ] = None,
     reranker_texts: Annotated[str | None, typer.Option(help="The index with the texts, if the hits have none.")] = None,
-    reranker_tokens: Annotated[
-        str | None, typer.Option(help="A folder that `index-tokens` wrote, in place of texts.")
-    ] = None,
     reranker_topics: Annotated[str | None, typer.Option(help="Topics in text, if --topics are encoded.")] = None,
     reranker_backend: Annotated[
         str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")
@@ -67,10 +64,10 @@ def search(
     if reranker is not None:
         flags = {"device": reranker_device, "dtype": reranker_dtype}
         options = options_of(reranker_option, flags, "--reranker-option")
-        settings = {"depth": reranker_depth, "texts": reranker_texts, "tokens": reranker_tokens}
+        settings = {"depth": reranker_depth, "texts": reranker_texts}
         cache = Path(reranker_cache) if reranker_cache else None
         reranking = Reranking(reranker, settings, reranker_topics, cache, {"backend": reranker_backend, **options})
-    others = {name: f"--reranker-{name}" for name in ("depth", "texts", "tokens", "cache")} | {"measures": "--measure"}
+    others = {name: f"--reranker-{name}" for name in ("depth", "texts", "cache")} | {"measures": "--measure"}
     try:
         with named_as_options(**others):
             judging = Judging(qrels, measure, level)
@@ -89,7 +86,7 @@ class Reranking:
     reranker : str
         A checkpoint, or a combination in YAML.
     settings : dict
-        The ``depth``, ``texts`` and ``tokens`` of `set_reranker`.
+        The ``depth`` and ``texts`` of `set_reranker`.
     topics : str, optional
         The topics in text, if the search has encoded ones.
     cache : path, optional

@@ -40,7 +40,6 @@ def experiment(
     level: int = 1,
     depth: int | None = None,
     texts: Any = None,
-    tokens: Any = None,
     missing: str = "error",
     baseline: str | None = None,
     test: str = "t-test",
@@ -71,7 +70,7 @@ def experiment(
     depth : int, optional
         How many hits each first stage is asked for; they are reranked, and evaluated. By default 100, or as
         many as the deepest cascade or system takes.
-    texts, tokens : optional
+    texts : optional
         Where the documents' texts are, as for `set_reranker`, where the searchers do not store them.
     missing : str
         As for `set_reranker`: ``"skip"`` leaves documents without text below those that are reranked.
@@ -104,7 +103,7 @@ def experiment(
     _check_choices(systems, baseline, test, correction)
     queries, judged = _judged(load_topics(topics), load_qrels(qrels))
     with ExitStack() as stack:
-        compared = SystemReader(queries, (texts, tokens, missing), options, stack).read(systems)
+        compared = SystemReader(queries, (texts, missing), options, stack).read(systems)
         depth = default_depth(compared) if depth is None else whole(depth, "depth", least=1)
         every = [*compared, *lacking_first_stages(compared)]
         runs = stack.enter_context(RunFiles(output, [system.name for system in every]))

@@ -49,7 +49,7 @@ class SystemReader:
     qids : collection of str
         The topics.
     texts : tuple
-        The texts, the tokens, and what becomes of missing ones, for systems that do not say so themselves; see
+        The texts, and what becomes of missing ones, for systems that do not say so themselves; see
         `pyserini_rerank.texts.opening.open_source`.
     options : mapping
         For the checkpoints that are loaded here; see `pyserini_rerank.load`.
@@ -58,7 +58,7 @@ class SystemReader:
     """
 
     def __init__(
-        self, qids: Collection[str], texts: tuple[Any, Any, str], options: Mapping[str, Any], stack: ExitStack
+        self, qids: Collection[str], texts: tuple[Any, str], options: Mapping[str, Any], stack: ExitStack
     ) -> None:
         self.qids, self.texts, self.options, self.stack = qids, texts, options, stack
         self._stages: dict[Any, FirstStage] = {}
@@ -106,9 +106,7 @@ class SystemReader:
         first, written, *rest = given
         stage, reranker = self._stage(first), self._reranker(written)
         depth = whole(rest[0], f"the depth of {name}", least=1) if rest else reranker.depth
-        source = self._source(stage)
-        source.check(reranker)
-        return System(name, stage, reranker, depth, source)
+        return System(name, stage, reranker, depth, self._source(stage))
 
     def _stage(self, given: Any) -> FirstStage:
         """Open a first stage, or find the one that is open."""
@@ -146,10 +144,10 @@ class SystemReader:
 
     def _source(self, stage: FirstStage) -> Source:
         """Open where a stage's texts are; one that is named for all of them is opened once."""
-        texts, tokens, missing = self.texts
-        key = id(stage.searcher) if texts is None and tokens is None else None
+        texts, missing = self.texts
+        key = id(stage.searcher) if texts is None else None
         if key not in self._sources:
-            self._sources[key] = open_source(texts, tokens, stage.searcher, missing)
+            self._sources[key] = open_source(texts, stage.searcher, missing)
         return self._sources[key]
 
 

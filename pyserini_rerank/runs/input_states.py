@@ -6,6 +6,7 @@ another input, whatever its name, size and time.
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -17,9 +18,9 @@ from ..files.reading import digest, is_input, refuse_packed
 from ..reranker import Reranker
 from ..scoring.checkpoints.checkpoint import ALL_FILES
 from ..texts.collection import AS_IT_LIES
-from ..texts.index_documents import newest_commit
-from ..texts.token_index import META
 
+#: The name of a file that every commit of Lucene writes anew.
+COMMIT = re.compile("segments_[0-9a-z]+")
 #: Files of a checkpoint that its scores may depend on, in its folder and in its modules' folders.
 CHECKPOINT = (*ALL_FILES, "*.onnx", "*/*.json", "*/*.onnx", "*/*.safetensors", "*/*.bin")
 
@@ -29,10 +30,8 @@ def of_value(value: Any) -> str:
     return blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
 
 
-def of_texts(texts: Any, tokens: Path | None) -> str | None:
-    """Give the state of the texts: of an index, a collection, a mapping or a token index; None without texts."""
-    if tokens is not None:
-        return digest(tokens / META) if (tokens / META).is_file() else None
+def of_texts(texts: Any) -> str | None:
+    """Give the state of the texts: of an index, a collection or a mapping; None without texts."""
     if texts is None:
         return None
     if not isinstance(texts, str | os.PathLike):
@@ -53,13 +52,13 @@ def of_index(index: str | os.PathLike[str]) -> str:
     As `pyserini_rerank.texts.stored.open_index`.
     """
     if os.path.isdir(index):
-        return digest(newest_commit(Path(index)))
+        return digest(_newest_commit(Path(index)))
     from ..texts.stored import open_index
 
     searcher = open_index(index)
     folder = Path(searcher.index_dir)
     searcher.close()
-    return digest(newest_commit(folder))
+    return digest(_newest_commit(folder))
 
 
 def of_model(name: Any) -> str:
@@ -93,7 +92,7 @@ def _of_path(path: Path) -> str | None:
     if not path.is_dir():
         return None
     if any(path.glob("segments_*")):
-        return digest(newest_commit(path))
+        return digest(_newest_commit(path))
     return of_value([[file.name, digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
 
 
@@ -120,3 +119,19 @@ def _with_states(part: Any) -> Any:
         files = sorted({file for pattern in CHECKPOINT for file in path.glob(pattern) if file.is_file()})
         return [[str(file.relative_to(path)), digest(file)] for file in files]
     return digest(path) if path.is_file() else part
+
+
+def _newest_commit(folder: Path) -> Path:
+    """Find the file whose content identifies the state of an index.
+
+    Every commit of Lucene's writes a new such file, with random ids, and never changes the other files.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder is no Lucene index.
+    """
+    commits = [path for path in folder.glob("segments_*") if COMMIT.fullmatch(path.name)]
+    if not commits:
+        raise FileNotFoundError(f"the folder {folder} is no Lucene index (it has no segments file): name another one.")
+    return max(commits, key=lambda path: int(path.name.partition("_")[2], 36))

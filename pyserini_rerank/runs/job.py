@@ -32,7 +32,6 @@ def rerank_run(
     output: str | os.PathLike[str],
     topics: Any = None,
     texts: Any = None,
-    tokens: str | os.PathLike[str] | None = None,
     depth: int | None = None,
     tag: str = "reranked",
     qrels: Any = None,
@@ -69,8 +68,6 @@ def rerank_run(
     texts : str, path or mapping
         A collection's file (JSON lines or TSV), the path or the prebuilt name of an index, or a mapping from docid to
         text. For a `BM25` the default is its index.
-    tokens : path
-        A folder that `pyserini-rerank index-tokens` wrote. It replaces `texts`.
     depth : int, optional
         The number of a query's hits that are rescored; the other hits follow them. All by default.
     tag : str
@@ -119,7 +116,7 @@ def rerank_run(
     """
     if isinstance(run, BM25):
         depth = run.depth if depth is None else depth
-        texts = run.index if texts is None and tokens is None else texts
+        texts = run.index if texts is None else texts
     else:
         run = _file(run, "run", "a run's file, or give a BM25")
     settings = RerankSettings(None if depth is None else whole(depth, "depth", least=1), tag, skip_bad)
@@ -131,7 +128,7 @@ def rerank_run(
         _path(per_query, "per_query"),
         _path(plot, "plot"),
     )
-    output, cache, tokens = _file(output, "output"), _path(cache, "cache"), _path(tokens, "tokens")
+    output, cache = _file(output, "output"), _path(cache, "cache")
     reranker = settled(reranker)
     if ray and (loaded := list(given_rerankers(reranker))):
         raise TypeError(f"ray=True loads the reranker on each machine, and {loaded[0].name} is loaded here: name it.")
@@ -143,7 +140,7 @@ def rerank_run(
         growing_in=partial_of(check_is_new(output, overwrite=overwrite)),
     )
     with ExitStack() as stack:
-        inputs = stack.enter_context(open_inputs(run, topics, texts, tokens, settings.depth, judging))
+        inputs = stack.enter_context(open_inputs(run, topics, texts, settings.depth, judging))
         model = {"model": input_states.of_model(reranker), "backend": backend, **options}
         work = stack.enter_context(ResumableOutput(output, _states(inputs, model, settings), overwrite=overwrite))
         judging.check_files()
@@ -153,9 +150,9 @@ def rerank_run(
         assert first_run, "the inputs have a run or a BM25 search"
         queries, topics = inputs.candidates(first_run, work.folder, skipped)
         load_options = {"backend": backend, "needs_cache": cache is not None, **options}
-        reader = Reader(settings, partial(open_texts, texts, tokens))
+        reader = Reader(settings, partial(open_texts, texts))
         load = partial(load_models, reranker, **load_options)
-        with _workers(ray, reader, load, cache or work.scores, tokens) as workers:
+        with _workers(ray, reader, load, cache or work.scores) as workers:
             if inputs.bm25 and first_stage:
                 search_topics(first_stage, topics, inputs.bm25.depth, partial(workers.search, inputs.bm25))
             shards = cut(queries, topics, settings.depth)
@@ -195,13 +192,11 @@ def _states(inputs: RunInputs, model: Mapping[str, Any], settings: RerankSetting
     }
 
 
-def _workers(
-    ray: bool, reader: Reader, load: "partial[Any]", scores: Path, tokens: Path | None
-) -> OneProcess | Cluster:
+def _workers(ray: bool, reader: Reader, load: "partial[Any]", scores: Path) -> OneProcess | Cluster:
     """Load the reranker in this process or on a cluster's machines, and give the object that searches and scores."""
     if not ray:
         return OneProcess(reader, load, scores)
-    return Cluster(reader, partial(_load_reranker, load), scores, tokens, load.keywords.get("device"))
+    return Cluster(reader, partial(_load_reranker, load), scores, load.keywords.get("device"))
 
 
 def _load_reranker(load: "partial[Any]", cache: Path) -> Reranker:

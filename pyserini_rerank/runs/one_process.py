@@ -34,8 +34,6 @@ class OneProcess:
 
     Raises
     ------
-    ValueError
-        The reranker cannot read the texts' tokens.
     As `pyserini_rerank.load`, and as opening the texts does.
     """
 
@@ -44,8 +42,6 @@ class OneProcess:
             reranker, loaded_models = load(cache=cache)
             for model in loaded_models:
                 stack.callback(model.close)
-            if reader.source:
-                reader.source.check(reranker)
             self.facts = provenance(reranker)
             self.location = reader.location()
             self._reader = reader

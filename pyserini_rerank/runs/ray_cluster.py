@@ -20,7 +20,6 @@ from typing import Any
 
 from ..caller import warn
 from ..reranker import Reranker
-from ..texts.token_index import TokenIndex
 from .bm25_run import BM25, Topics, TopicSearcher
 from .provenance import provenance
 from .rescoring import Reader, RerankSettings, Rescored, Scorer, Shard, ShardTexts
@@ -51,8 +50,6 @@ class RemoteScorer:
     cache : path
         A folder of scores, which the driver's host opens. Every other host opens a folder of its own beside it: it may
         see the same folder over a network, where SQLite cannot share it.
-    tokens : path, optional
-        The token index with the passages.
     host : str
         The driver's host.
     folder : path
@@ -66,12 +63,11 @@ class RemoteScorer:
         settings: RerankSettings,
         load: Callable[..., Reranker],
         cache: Path,
-        tokens: Path | None,
         host: str,
         folder: Path,
         threads: int,
     ) -> None:
-        self.settings, self.load, self.tokens = settings, load, tokens
+        self.settings, self.load = settings, load
         self.cache = cache if platform.node() == host else cache.with_name(f"{cache.name}.{platform.node()}")
         self.folder, self.threads = folder, threads
 
@@ -81,10 +77,7 @@ class RemoteScorer:
 
         os.chdir(self.folder)
         torch.set_num_threads(self.threads)
-        reranker = self.load(cache=self.cache)
-        if self.tokens:
-            TokenIndex(self.tokens).check(reranker)
-        return Scorer(self.settings, reranker)
+        return Scorer(self.settings, self.load(cache=self.cache))
 
     def facts(self) -> dict[str, Any]:
         return provenance(self.scorer.reranker)
@@ -118,7 +111,7 @@ class Cluster:
     ----------
     reader : Reader
         A reader that has not opened its texts yet: each machine opens them for itself.
-    load, cache, tokens
+    load, cache
         See `RemoteScorer`. They have to be picklable, and the paths have to exist on each machine.
     device : str, optional
         See `pyserini_rerank.load`.
@@ -145,7 +138,6 @@ class Cluster:
         reader: Reader,
         load: Callable[..., Reranker],
         cache: Path,
-        tokens: Path | None = None,
         device: str | None = None,
     ) -> None:
         import torch
@@ -161,7 +153,7 @@ class Cluster:
             needs = {"num_gpus": 1} if gpus else {"num_cpus": threads}
             here = {"host": platform.node(), "folder": Path.cwd(), "threads": threads}
             scorer = self.ray.remote(RemoteScorer).options(**needs)
-            self._start_scorer = partial(scorer.remote, reader.settings, load, cache.absolute(), tokens, **here)
+            self._start_scorer = partial(scorer.remote, reader.settings, load, cache.absolute(), **here)
             self.scorers = [self._start_scorer() for _ in range(scorers)]
             self.machines = len(machines)
             log.info("loading the model in %d processes on %d machines ...", scorers, self.machines)

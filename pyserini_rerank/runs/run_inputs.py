@@ -38,7 +38,7 @@ class RunInputs:
         The run is a file of MS MARCO's candidates, with queries and texts.
     topics : dict
         qid -> query; empty for official candidates.
-    texts, tokens
+    texts
         See `open_texts`.
     judging : Judging
     """
@@ -49,7 +49,6 @@ class RunInputs:
     is_official: bool
     topics: Mapping[str, str]
     texts: Any
-    tokens: Path | None
     judging: Judging
 
     def states(self) -> dict[str, str | None]:
@@ -57,7 +56,7 @@ class RunInputs:
         return {
             "run": digest(self.run) if self.run else None,
             "topics": input_states.of_value(self.topics) if self.topics else None,
-            "texts": input_states.of_texts(self.texts, self.tokens),
+            "texts": input_states.of_texts(self.texts),
             "only_judged": self.judging.state,
             "bm25": str(self.bm25) if self.bm25 else None,
             "index": input_states.of_index(self.bm25.index) if self.bm25 else None,
@@ -110,7 +109,7 @@ class RunInputs:
 
 @contextmanager
 def open_inputs(
-    run: Path | BM25, topics: Any, texts: Any, tokens: Path | None, depth: int | None, judging: Judging
+    run: Path | BM25, topics: Any, texts: Any, depth: int | None, judging: Judging
 ) -> Iterator[RunInputs]:
     """Open the inputs of a reranked run, and read the topics and the judgements; see `rerank_run` in `job`.
 
@@ -123,42 +122,37 @@ def open_inputs(
         An input does not exist.
     """
     if isinstance(run, BM25):
-        _check_named(topics, texts, tokens)
-        yield RunInputs(str(run), None, run, False, load_topics(topics), texts, tokens, judging)
+        _check_named(topics, texts)
+        yield RunInputs(str(run), None, run, False, load_topics(topics), texts, judging)
         return
     with at_rest(run) as path:
         is_candidates = is_official(path)
         if not is_candidates:
-            _check_named(topics, texts, tokens)
-        elif any(argument is not None for argument in (topics, texts, tokens, depth, judging.plot)):
+            _check_named(topics, texts)
+        elif any(argument is not None for argument in (topics, texts, depth, judging.plot)):
             raise ValueError(
                 "the run is one of MS MARCO's top-1000 files, with its own queries and texts and in no order: leave "
-                "topics=, texts=, tokens=, depth= and plot= out."
+                "topics=, texts=, depth= and plot= out."
             )
         read_topics = {} if is_candidates else load_topics(topics)
-        yield RunInputs(str(run), path, None, is_candidates, read_topics, texts, tokens, judging)
+        yield RunInputs(str(run), path, None, is_candidates, read_topics, texts, judging)
 
 
-def open_texts(texts: Any, tokens: Path | None = None) -> Source | None:
-    """Open the texts of a run's documents; give None if neither argument is given.
+def open_texts(texts: Any) -> Source | None:
+    """Open the texts of a run's documents; give None where there are none.
 
     Parameters
     ----------
     texts : str, path or mapping, optional
         A collection's file, the path or the prebuilt name of an index, or a mapping from docid to text.
-    tokens : path, optional
-        A token index.
 
     Raises
     ------
     As `pyserini_rerank.texts.opening.open_source` and `pyserini_rerank.texts.collection.Collection`.
     """
-    if texts is None and tokens is None:
-        return None
-    return open_source(texts, tokens, None)
+    return None if texts is None else open_source(texts, None)
 
 
-def _check_named(topics: Any, texts: Any, tokens: Path | None) -> None:
-    if topics is None:
-        raise ValueError("name the queries, by topics=, and the texts, by one of texts= and tokens=.")
-    one_of("the texts", {"texts=": texts, "tokens=": tokens})
+def _check_named(topics: Any, texts: Any) -> None:
+    if topics is None or texts is None:
+        raise ValueError("name the queries, by topics=, and the texts, by texts=.")

@@ -154,46 +154,6 @@ class Collection(_File):
                 progress.update(len(line))
 
 
-class CollectedDocuments(_File):
-    """All documents of a collection file, in their order. Positions are bytes.
-
-    It follows the protocol `pyserini_rerank.texts.token_writer.Documents`.
-    """
-
-    unit = "B"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.location = self.file = path.resolve()
-        self.end = path.stat().st_size
-
-    def read(self, start: int) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
-        """Read the documents from a position on: (docid, text) in chunks, each with the position behind it.
-
-        Raises
-        ------
-        ValueError
-            A line has no docid, or its JSON cannot be read as text.
-        """
-        start = max(start, self.start)
-        with self.file.open("rb") as file:
-            file.seek(start)
-            chunk: list[tuple[str, str | None]] = []
-            before = position = start
-            for line in file:
-                if line.strip():
-                    try:
-                        chunk.append((self.docid(line), self.text(line)))
-                    except ValueError as error:
-                        reason = f"line at byte {position}: {str(error).rstrip('.')}"
-                        raise ValueError(f"{self.file}, {reason}: correct the line.") from None
-                position += len(line)
-                if position - before >= MOST_BYTES or len(chunk) == MOST_DOCUMENTS:
-                    yield position, chunk
-                    chunk, before = [], position
-            if chunk or position > before:
-                yield position, chunk
-
 
 def _heading(line: bytes) -> list[str]:
     """Give the columns that the first line of a TSV file names; none if that line is a document."""

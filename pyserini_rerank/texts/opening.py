@@ -10,36 +10,31 @@ from .collection import Collection
 from .formats import Template, text_of_fields
 from .source import Source, TextSource
 from .stored import IndexTexts, StoredTexts, open_index
-from .token_index import TokenIndex
 
 #: The choices for a hit whose document has no text.
 MISSING = ("error", "skip")
 
 
-def open_source(texts: Any, tokens: Any, searcher: Any, missing: str = "error") -> Source:
+def open_source(texts: Any, searcher: Any, missing: str = "error") -> Source:
     """Open the source of the passages of a searcher's hits: texts, or a token index.
 
     Parameters
     ----------
-    texts, tokens, searcher
-        See `resolve` and `pyserini_rerank.texts.token_index.TokenIndex`.
+    texts, searcher
+        See `resolve`.
     missing : str
         What to do about a hit whose document has no text there: ``"error"`` raises, and ``"skip"`` does not score the
         hit. It then follows below the reranked hits, as a hit with an empty text does.
 
     Raises
     ------
-    TypeError
-        Both `texts` and `tokens` are given.
     ValueError
         `missing` is neither of the two.
-    As `resolve` and `TokenIndex`.
+    As `resolve`.
     """
     if missing not in MISSING:
         raise ValueError(f"missing={missing!r}: give {' or '.join(map(repr, MISSING))}.")
-    if tokens is not None and texts is not None:
-        raise TypeError("texts= and tokens= both say where the passages come from: give one of them.")
-    source = resolve(texts, searcher) if tokens is None else TokenIndex(tokens)
+    source = resolve(texts, searcher)
     source.skips_missing = missing == "skip"
     return source
 

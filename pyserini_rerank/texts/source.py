@@ -24,23 +24,6 @@ class MissingText(LookupError):
     """A hit has no text to score."""
 
 
-class Leaf(Protocol):
-    """A reranker that reads passages."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def vocabulary(self) -> str | None:
-        """The fingerprint of its tokenizer; None if it takes texts only."""
-
-
-class Readers(Protocol):
-    """The part of a reranker that a source needs."""
-
-    def leaves(self) -> Iterable[Leaf]:
-        """Give the rerankers of which it is made that read passages."""
-
-
 class Source(Protocol):
     """A source of documents' texts.
 
@@ -63,9 +46,6 @@ class Source(Protocol):
     skips_missing: bool
     """Whether a hit whose document has no text is not scored; otherwise it is an error."""
 
-    def check(self, reranker: Readers) -> None:
-        """Check that a reranker can read its passages; raises ValueError."""
-
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> Sequence[Any]: ...
 
 
@@ -75,9 +55,6 @@ class TextSource:
     remedy = PASS_TEXTS
     reads_documents = False
     skips_missing = False
-
-    def check(self, reranker: Readers) -> None:
-        """Check nothing: every reranker reads texts."""
 
 
 def read(source: Source, candidates: Candidates) -> list[Any]:
