@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         SkippedDocumentWarning,
         UnknownTextWarning,
     )
+    from .experiments.experiment import experiment
+    from .experiments.result import ExperimentResult
     from .loading import load
     from .model import ModelReranker
     from .notebook.comparison import Comparison, compare
