@@ -269,7 +269,7 @@ class Reranker(ABC):
         with moving_queries_bar(len(queries), scorings=sum(1 for _ in self.leaves())):
             rankings = self.rankings([queries[i] for i in asked], [texts[i] for i in asked], counts)
         # A document without text has nothing to score: it follows below those that have.
-        missing = sum(texts[i].missing for i in asked)
+        missing = sum(len(texts[i].missing) for i in asked)
         counts.missing += missing
         counts.empty += sum(texts[i].texts.count("") for i in asked) - missing
         counts.empty_queries += len(queries) - len(asked)
