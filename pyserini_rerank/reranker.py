@@ -14,7 +14,7 @@ from .arguments import listed, whole
 from .caller import warn
 from .counts import Counts
 from .passages import Passages, Tokens, check_text
-from .progress import moving_queries_bar
+from .progress import bars_apart, moving_queries_bar
 from .ranking import RankedText, Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, as_found, from_hits
 from .retrieval.hits import Hits, Trace
@@ -254,7 +254,7 @@ class Reranker(ABC):
         if hits and isinstance(hits[0], str):
             raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) for texts.")
         k = len(hits) if k is None else whole(k, "k", least=1)
-        with self.counting() as counts:
+        with self.counting() as counts, bars_apart():
             candidates = from_hits(hits, len(hits))
             source = open_source(texts, tokens, None, missing)
             source.check(self)

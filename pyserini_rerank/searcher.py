@@ -8,7 +8,7 @@ from .arguments import listed, whole
 from .loading import load_models
 from .passages import Passages
 from .prefetch import prefetched
-from .progress import queries_bar
+from .progress import bars_apart, queries_bar
 from .reranker import SHARD
 from .retrieval.candidates import Candidates
 from .retrieval.hits import Hits
@@ -130,7 +130,7 @@ class RerankingSearcher:
         query = query_text(call.queries, rerank_query, stage.searcher)
         candidates = stage.search(call, depth, **({"rerank_query": query} if stage.reranks else {}))
         stage.warn_of_shortfall(call, [candidates.count])
-        with self.reranker.counting() as counts:
+        with self.reranker.counting() as counts, bars_apart():
             texts = passages([candidates], self.texts)
             return self.reranker.rerank_passages([query], [candidates], texts, call.k, counts)[0]
 
