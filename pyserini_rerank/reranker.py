@@ -21,6 +21,7 @@ from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
 from .scales import Scale, probabilities
+from .scoring.door import close_all
 from .texts.opening import open_source
 from .texts.source import passages
 
@@ -326,8 +327,7 @@ class Reranker(ABC):
 
     def close(self) -> None:
         """Free the device, and those of its parts; the reranker cannot be used afterwards."""
-        for part in self.parts:
-            part.close()
+        close_all(self.parts)
 
     def _rank_texts(self, query: str, texts: Sequence[Any], counts: Counts) -> Ranking:
         """Check a query and plain texts, and rank the texts."""

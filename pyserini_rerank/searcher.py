@@ -14,6 +14,7 @@ from .retrieval.candidates import Candidates
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
 from .retrieval.searcher_adapter import SearcherAdapter
+from .scoring.door import close_all
 from .texts.opening import open_source
 from .texts.source import passages
 
@@ -209,8 +210,7 @@ class RerankingSearcher:
     def close(self) -> None:
         """Free the device of the checkpoints that were loaded here. The searcher below stays open, and so do
         rerankers that were given."""
-        for model in self._loaded:
-            model.close()
+        close_all(self._loaded)
 
     def __reduce__(self) -> Any:
         raise TypeError("a searcher with a reranker cannot be pickled: make one in each process.")

@@ -151,9 +151,7 @@ def test_type_checkers_know_the_methods_of_pyserinis_searchers(built, tmp_path):
     config = tmp_path / "mypy.ini"
     config.write_text(CONFIG)
     command = [sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", tmp_path / "cache", *files]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True)
     wrong = {15: 'Argument "depth"', 16: 'Argument "rerank_depth"'}
     wanted = [f"{file.name}:{line}: error: {said}" for file in files for line, said in wrong.items()]
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]

@@ -14,6 +14,7 @@ from ..files.yaml12 import read_yaml
 from ..model import ModelReranker
 from ..reranker import Reranker
 from ..scoring.backend import make_backend
+from ..scoring.door import close_all
 from .combination import COMBINATIONS
 from .first_stage import FirstStageScore
 
@@ -51,8 +52,7 @@ class Maker:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         if kind is not None:
-            for reranker in self.loaded:
-                reranker.close()
+            close_all(self.loaded)
 
     def make(self, part: Any) -> Reranker:
         """Make a reranker of what `pyserini_rerank.load` takes; one that is made already is given back.
@@ -99,7 +99,11 @@ class Maker:
         backend = make_backend(given.pop("backend"), model, given)
         # Its own options tell it from the same checkpoint with others.
         shown = f"({', '.join(f'{option}={value}' for option, value in of_its_own.items())})" if of_its_own else ""
-        self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        try:
+            self.loaded.append(ModelReranker(backend, os.fspath(model) + shown))
+        except BaseException:
+            backend.close()
+            raise
         where = " ".join(map(str, self.loaded[-1].description.values()))
         log.info("loaded %s in %.1f s: %s", model, time.perf_counter() - start, where)
         if self.cache is not None and (self.needs_cache or backend.fingerprint):
