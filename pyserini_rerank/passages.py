@@ -41,7 +41,7 @@ class Passages:
     first_scores: Callable[[], Scores]
     """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
     missing: frozenset[int] = frozenset()
-    """The positions of texts that are "" because their source lacks the document and was told to skip such documents."""
+    """The positions of texts that are "" because their source lacks the document, and was told to skip it."""
 
     def at(self, positions: Sequence[int]) -> "Passages":
         """Give the passages at `positions`, in that order."""
