@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .counts import Counts
 from .distinct import numbered
 from .passages import Passages, Tokens
@@ -14,6 +15,7 @@ from .progress import scoring_bar
 from .ranking import Scores
 from .reranker import Reranker
 from .retrieval.queries import excerpt
+from .scales import SCALES
 from .scoring.backend import Backend, Batch, Pair, Plan, complete
 from .scoring.door import Door
 
@@ -40,7 +42,11 @@ class ModelReranker(Reranker):
         super().__init__(name)
         full = complete(backend)
         self._door = Door(backend, name)
-        self.max_length, self.scale, self._workers = full.max_length, full.scale, full.workers
+        self.max_length = whole(full.max_length, f"max_length of the backend of {name}", least=0)
+        self._workers = whole(full.workers, f"workers of the backend of {name}", least=1)
+        self.scale = full.scale
+        if self.scale not in SCALES:
+            raise ValueError(f"scale of the backend of {name} is {self.scale!r}: there are {', '.join(SCALES)}.")
         self._turns = threading.Semaphore(self._workers)
 
     @property
@@ -73,9 +79,11 @@ class ModelReranker(Reranker):
 
     def __repr__(self) -> str:
         try:
-            facts = [f"{name}={value!r}" for name, value in self.description.items() if name in SHOWN]
+            full = complete(self.backend)
         except RuntimeError:
             facts = ["closed"]  # or made by the process that this one was forked from
+        else:
+            facts = [f"{name}={value!r}" for name, value in full.description.items() if name in SHOWN]
         return f"{type(self).__name__}({', '.join([repr(self.name), *facts])})"
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:

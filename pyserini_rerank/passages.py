@@ -40,8 +40,8 @@ class Passages:
     """Each is a str, `Tokens` or `Parts`; "" stands for a document without any text, which is not scored."""
     first_scores: Callable[[], Scores]
     """The first stage's scores, read when they are asked for: float32 (n,), NaN where the candidates have none."""
-    missing: int = 0
-    """How many of the texts are "" because their source lacks the document and was told to skip such documents."""
+    missing: frozenset[int] = frozenset()
+    """The positions of texts that are "" because their source lacks the document, and was told to skip it."""
 
     def at(self, positions: Sequence[int]) -> "Passages":
         """Give the passages at `positions`, in that order."""
@@ -49,6 +49,7 @@ class Passages:
             [self.docids[i] for i in positions],
             [self.texts[i] for i in positions],
             lambda: self.first_scores()[list(positions)],
+            frozenset(new for new, old in enumerate(positions) if old in self.missing),
         )
 
     def ranked_scores(self) -> Scores:

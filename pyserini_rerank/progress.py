@@ -62,6 +62,7 @@ def queries_bar(total: int, description: str, *, done: int = 0, leave: bool = Fa
         token = _bar_around.set(shown)
 
         def reach(count: int) -> None:
+            shown.total = max(shown.total, count)  # which the bar cannot show beyond its end
             shown.update(count - shown.n)
             shown.n = count  # removes the rounding error of the fractions that were added
 
@@ -87,7 +88,7 @@ def moving_queries_bar(queries: int, scorings: int) -> Iterator[None]:
     if around is None:
         yield
         return
-    end = around.n + queries
+    end = min(around.n + queries, around.total)
 
     def advance(share: float) -> None:
         around.update(max(0.0, min(share * queries / scorings, end - around.n)))
@@ -97,6 +98,18 @@ def moving_queries_bar(queries: int, scorings: int) -> Iterator[None]:
         yield
     finally:
         _advance.reset(token)
+
+
+@contextmanager
+def bars_apart() -> Iterator[None]:
+    """Have the `scoring_bar`s that are opened within be bars of their own, whatever is around them: a search within
+    a batch is no progress of the batch."""
+    tokens = _bar_around.set(None), _advance.set(None)
+    try:
+        yield
+    finally:
+        _bar_around.reset(tokens[0])
+        _advance.reset(tokens[1])
 
 
 @contextmanager

@@ -14,13 +14,14 @@ from .arguments import listed, whole
 from .caller import warn
 from .counts import Counts
 from .passages import Passages, Tokens, check_text
-from .progress import moving_queries_bar
+from .progress import bars_apart, moving_queries_bar
 from .ranking import RankedText, Ranking, Scores, arrange
 from .retrieval.candidates import Candidates, as_found, from_hits
 from .retrieval.hits import Hits, Trace
 from .retrieval.jvm import JAVA_LOCK
 from .retrieval.queries import checked_query, text_or_blank
 from .scales import Scale, probabilities
+from .scoring.door import close_all
 from .texts.opening import open_source
 from .texts.source import passages
 
@@ -253,7 +254,7 @@ class Reranker(ABC):
         if hits and isinstance(hits[0], str):
             raise TypeError("hits are texts: rerank() takes a searcher's hits; call rank(query, texts) for texts.")
         k = len(hits) if k is None else whole(k, "k", least=1)
-        with self.counting() as counts:
+        with self.counting() as counts, bars_apart():
             candidates = from_hits(hits, len(hits))
             source = open_source(texts, None, missing)
             texts_found = passages([candidates], source)
@@ -267,7 +268,7 @@ class Reranker(ABC):
         with moving_queries_bar(len(queries), scorings=sum(1 for _ in self.leaves())):
             rankings = self.rankings([queries[i] for i in nonempty], [texts[i] for i in nonempty], counts)
         # A document without text is not scored: it follows below the documents with text.
-        missing = sum(texts[i].missing for i in nonempty)
+        missing = sum(len(texts[i].missing) for i in nonempty)
         counts.missing += missing
         counts.empty += sum(texts[i].texts.count("") for i in nonempty) - missing
         counts.empty_queries += len(queries) - len(nonempty)
@@ -324,8 +325,7 @@ class Reranker(ABC):
 
     def close(self) -> None:
         """Free the devices that the reranker and its parts use. It cannot be used afterwards."""
-        for part in self.parts:
-            part.close()
+        close_all(self.parts)
 
     def _rank_texts(self, query: str, texts: Sequence[Any], counts: Counts) -> Ranking:
         """Check a query and plain texts, and rank the texts; they have no first stage."""

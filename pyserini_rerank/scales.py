@@ -1,11 +1,12 @@
 """The scale of a reranker's scores: logits, probabilities, or numbers that only order passages."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scale = Literal["logit", "probability", "other"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 def probabilities(scores: NDArray[np.float32], scale: Scale, name: str) -> NDArray[np.float64]:

@@ -8,12 +8,13 @@ from .arguments import listed, whole
 from .loading import load_models
 from .passages import Passages
 from .prefetch import prefetched
-from .progress import queries_bar
+from .progress import bars_apart, queries_bar
 from .reranker import SHARD
 from .retrieval.candidates import Candidates
 from .retrieval.hits import Hits
 from .retrieval.queries import check_batch, query_text
 from .retrieval.searcher_adapter import SearcherAdapter
+from .scoring.door import close_all
 from .texts.opening import open_source
 from .texts.source import passages
 
@@ -120,7 +121,7 @@ class RerankingSearcher:
         query = query_text(call.queries, rerank_query, stage.searcher)
         candidates = stage.search(call, depth, **({"rerank_query": query} if stage.reranks else {}))
         stage.warn_of_shortfall(call, [candidates.count])
-        with self.reranker.counting() as counts:
+        with self.reranker.counting() as counts, bars_apart():
             texts = passages([candidates], self.texts)
             return self.reranker.rerank_passages([query], [candidates], texts, call.k, counts)[0]
 
@@ -200,8 +201,7 @@ class RerankingSearcher:
     def close(self) -> None:
         """Free the device of the checkpoints that were loaded here. The wrapped searcher stays open, and so does a
         reranker that was loaded before."""
-        for model in self._loaded:
-            model.close()
+        close_all(self._loaded)
 
     def __reduce__(self) -> Any:
         raise TypeError("a searcher with a reranker cannot be pickled: make one in each process.")

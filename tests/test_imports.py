@@ -4,6 +4,7 @@ Everything runs in subprocesses: an import can be watched only where it has not 
 which is in test_walls.py.
 """
 
+import ast
 import json
 import os
 import re
@@ -270,3 +271,16 @@ def test_a_jvm_of_pyserinis_own_will_do(pyserini_first):
     if java_with_vectors() is None:
         pytest.skip("no Java >= 21 with jdk.incubator.vector in /usr/lib/jvm: Pyserini cannot start alone here")
     assert pyserini_first["whose"]["pyserini.search.lucene.LuceneSearcher"][0] == "pyserini_rerank.registration"
+
+
+def test_type_checkers_know_all_public_names() -> None:
+    """What is imported on use is named for them as well."""
+    of_types = {
+        name.name: statement.module
+        for block in ast.parse(Path(pyserini_rerank.__file__).read_text()).body
+        if isinstance(block, ast.If)
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for name in statement.names
+    }
+    assert {name: module for name, module in of_types.items() if name != "Any"} == pyserini_rerank._PUBLIC

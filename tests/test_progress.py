@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyserini_rerank
 import pytest
-from collection import HashBackend
+from collection import HashBackend, listed
 from experiment import arguments, run, write_experiment
-from pyserini_rerank import Cascade, ModelReranker, load, progress
+from pyserini_rerank import Cascade, ModelReranker, RerankingSearcher, load, progress
 from pyserini_rerank.scoring.backend import Batch, Plan
 from tqdm.auto import tqdm
 
@@ -36,6 +37,12 @@ class Terminal(io.StringIO):
         """Each state of a bar: when it was drawn, the per cent done, and the rest of the line."""
         found = [(at, re.search(rf"{description}: *(\d+)%\|[^|]*\| (.*)", text)) for at, text in self.shown]
         return [(at, int(match[1]), match[2]) for at, match in found if match]
+
+
+@dataclass
+class Hit:
+    docid: str
+    score: float
 
 
 class SlowBackend(HashBackend):
@@ -118,6 +125,44 @@ def test_a_cascades_stages_move_the_bar_of_a_batch_one_after_the_other(
     percents = [percent for _, percent, _ in terminal.steps("reranking")]
     assert percents == sorted(percents) and percents[-1] == 100 and 50 in percents
     assert all(f"/{len(queries)} queries" in rest for _, _, rest in terminal.steps("reranking"))
+
+
+class AskingOneByOne:
+    """A searcher whose batches are searches of another, which reranks."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def search(self, query: str, k: int = 10) -> Any:
+        return self.inner.search(query, k)
+
+    def batch_search(self, queries: list[str], qids: list[str], k: int = 10) -> dict[str, Any]:
+        return {qid: self.search(query, k) for query, qid in zip(queries, qids, strict=True)}
+
+
+def test_a_search_within_a_batch_does_not_move_the_bar_of_the_batch(
+    terminal: Terminal, searcher: Any, queries: list[str], documents: dict[str, str]
+) -> None:
+    """It had the bar beyond its end, where tqdm does not draw it and raises."""
+    searcher.set_reranker(ModelReranker(SlowBackend(), "inner"), depth=20)
+    inner = ModelReranker(SlowBackend(), "of texts")
+
+    def reranked(docid: str) -> str:
+        inner.rerank("a query", [Hit("one", 1.0)], texts={"one": "a text"})
+        return documents[docid]
+
+    outer = ModelReranker(SlowBackend(), "outer")
+    made = RerankingSearcher(AskingOneByOne(searcher), outer, depth=20, texts=reranked)
+    found = made.batch_search(queries, [str(i) for i in range(len(queries))], k=5)
+    percents = [percent for _, percent, rest in terminal.steps("reranking") if " queries " in rest]
+    assert percents == sorted(percents) and percents[-1] == 100 and len(set(percents)) > 5
+    texts = [text for _, text in terminal.shown]
+    first = next(i for i, text in enumerate(texts) if re.search(r"[1-9]\d*%.* queries ", text))
+    last = max(i for i, text in enumerate(texts) if " tokens" in text)
+    assert last < first, "the bar of the queries moves when all of the inner ones have been shown"
+    progress.progress_bars(False)
+    again = made.batch_search(queries, list("abcdef"), k=5)
+    assert [listed(hits) for hits in found.values()] == [listed(hits) for hits in again.values()]
 
 
 def test_what_is_left_out_or_was_done_before_ends_at_the_end_as_well(

@@ -14,6 +14,7 @@ from ..files.yaml12 import read_yaml
 from ..model import ModelReranker
 from ..reranker import Reranker
 from ..scoring.backend import make_backend
+from ..scoring.door import close_all
 from .combination import COMBINATIONS
 from .first_stage import FirstStageScore
 
@@ -53,8 +54,7 @@ class Maker:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         if kind is not None:
-            for reranker in self.loaded:
-                reranker.close()
+            close_all(self.loaded)
 
     def make(self, part: Any) -> Reranker:
         """Make a reranker of an argument of `pyserini_rerank.load`; a reranker is returned as it is.
@@ -102,7 +102,11 @@ class Maker:
         backend = make_backend(options.pop("backend"), model, options)
         # The name has the checkpoint's own options: a combination may hold the checkpoint twice, with other options.
         suffix = f"({', '.join(f'{option}={value}' for option, value in its_options.items())})" if its_options else ""
-        self.loaded.append(ModelReranker(backend, os.fspath(model) + suffix))
+        try:
+            self.loaded.append(ModelReranker(backend, os.fspath(model) + suffix))
+        except BaseException:
+            backend.close()
+            raise
         where = " ".join(map(str, self.loaded[-1].description.values()))
         log.info("loaded %s in %.1f s: %s", model, time.perf_counter() - start, where)
         if self.cache is not None and (self.needs_cache or backend.fingerprint):

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast, runtime_checkable
@@ -146,8 +147,14 @@ class _Completed(TextBackend):
         self._backend = backend
 
     def __getattribute__(self, name: str) -> Any:
-        backend = object.__getattribute__(self, "_backend") if name != "_backend" else None
-        return getattr(backend, name) if hasattr(backend, name) else object.__getattribute__(self, name)
+        backend = object.__getattribute__(self, "_backend")
+        try:
+            return getattr(backend, name)
+        except AttributeError:
+            # No default may hide that a property fails.
+            if isinstance(getattr(type(backend), name, None), property | cached_property):
+                raise
+            return object.__getattribute__(self, name)
 
 
 def create(name: str) -> Callable[..., Backend]:

@@ -3,10 +3,24 @@
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from .backend import Backend
+
+
+class Closable(Protocol):
+    """Something that is to be closed."""
+
+    def close(self) -> None: ...
+
+
+def close_all(things: Iterable[Closable]) -> None:
+    """Close some things, all of them even where closing one raises; its error is raised then."""
+    with ExitStack() as stack:
+        for thing in things:
+            stack.callback(thing.close)
 
 
 class Door:

@@ -1,7 +1,9 @@
 """The documents of a collection file: by docid, or all in their order. They are not held in memory."""
 
 import json
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -115,12 +117,20 @@ class Collection(_File):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
         self._reading = threading.Lock()
         rows = np.fromiter(self._rows(), dtype=[("hash", np.uint64), ("offset", np.uint64)])
         self._rows_by_hash = rows[np.argsort(rows["hash"], kind="stable")]
+        self._state = self._state_now()
 
     def get(self, docid: str) -> str | None:
-        """Look a text up; None where the docid is not in the file."""
+        """Look a text up; None where the docid is not in the file.
+
+        Raises
+        ------
+        ValueError
+            The line cannot be read, or is another one since the file has changed.
+        """
         wanted = _hash(docid)
         hashes = self._rows_by_hash["hash"]
         # Different docids may share a hash.
@@ -130,14 +140,22 @@ class Collection(_File):
             with self._reading:  # all threads share the file's position
                 self._file.seek(int(self._rows_by_hash["offset"][row]))
                 line = self._file.readline()
-            if self.docid(line) == docid:
-                try:
+            try:
+                if self.docid(line) == docid:
                     return self.text(line)
-                except ValueError as error:
-                    raise ValueError(
-                        f"{self.path}, docid {docid}: {str(error).rstrip('.')}: correct the line."
-                    ) from None
+                said = ""
+            except ValueError as error:
+                said = f"{self.path}, docid {docid}: {str(error).rstrip('.')}: correct the line."
+            if self._state_now() != self._state:
+                said = f"{self.path} has changed since it was opened: open it again."
+            if said:
+                raise ValueError(said)
         return None
+
+    def _state_now(self) -> tuple[int, int]:
+        """Tell by what it is seen that the file, which stays open, was written to: its size and its time."""
+        state = os.fstat(self._file.fileno())
+        return state.st_size, state.st_mtime_ns
 
     def _rows(self) -> Iterator[tuple[int, int]]:
         self._file.seek(self.start)

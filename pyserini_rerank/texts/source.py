@@ -92,7 +92,7 @@ def passages(found: Sequence[Candidates], source: Source) -> list[Passages]:
             candidates.docids,
             ["" if text is None else text for text in of_query],
             candidates.first_scores,
-            missing=of_query.count(None),
+            frozenset(position for position, text in enumerate(of_query) if text is None),
         )
         for candidates, of_query in zip(found, texts, strict=True)
     ]

@@ -21,6 +21,7 @@ from collection import listed
 from experiment import NAME, write_experiment
 from pyserini_rerank import (
     Cascade,
+    Counts,
     EmptyQueryWarning,
     Interpolation,
     ModelReranker,
@@ -391,6 +392,11 @@ def test_documents_without_text_stay_below_where_that_is_wished(small: Small) ->
     with pytest.warns(SkippedDocumentWarning):
         table = experiment({"one": (hits, small.one)}, **given, texts=small.folder / "docs.jsonl", missing="skip")
     assert table.mean("one", "RR") == pytest.approx(1 / 3)
+    small.one.counts = Counts()
+    with pytest.warns(SkippedDocumentWarning, match="1 documents were not found"):
+        cut = {"one": (hits, small.one, 2)}
+        table = experiment(cut, **given, texts=small.folder / "docs.jsonl", missing="skip")
+    assert table.mean("one", "RR") == 1 / 2 and table.costs["one"].empty == 0
 
 
 @pytest.mark.parametrize(

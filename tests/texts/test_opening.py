@@ -1,6 +1,8 @@
 """A collection file as the source of a searcher's texts, and hits whose documents have none."""
 
+import gc
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,33 @@ def test_a_collection_is_read_by_many_threads(files: Any, documents: dict[str, s
     orders = [np.random.default_rng(seed).permutation(names).tolist() for seed in range(8)]
     for order, texts in zip(orders, threaded(8, lambda order: source.read(order * 5, []), orders), strict=True):
         assert texts == [documents[docid].strip() for docid in order * 5]
+
+
+@pytest.mark.parametrize("write", ["shorter", "longer", "empty", "shifted"])
+def test_a_collection_that_is_written_to_while_it_is_open(write: str, tmp_path: Path, hashing: Reranker) -> None:
+    """Nor are its documents skipped as missing. A file that takes its place is another one."""
+    path, hits = tmp_path / "docs.jsonl", [Hit(f"d{i}", 9.0 - i) for i in range(9)]
+    before = "".join(json.dumps({"id": hit.docid, "contents": "x" * (i + 20)}) + "\n" for i, hit in enumerate(hits))
+    path.write_text(before)
+    source = open_source(path, None, None, missing="skip")
+    texts = source.read([hit.docid for hit in hits], [])
+    other = tmp_path / "other.jsonl"
+    other.write_text("")
+    path.rename(tmp_path / "renamed.jsonl")
+    other.rename(path)
+    assert source.read([hit.docid for hit in hits], []) == texts
+    after = {"shorter": before.replace("x", ""), "longer": before.replace("x", "xxx"), "shifted": f"\n{before}"}
+    (tmp_path / "renamed.jsonl").write_text(after.get(write, ""))
+    with pytest.raises(ValueError, match=r"docs\.jsonl has changed since it was opened: open it again\.$"):
+        source.read([hit.docid for hit in hits], [])
+
+
+def test_a_collection_that_nobody_needs_any_more_is_closed(files: Any, hashing: Reranker, documents: Any) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        hashing.rerank("flea", [Hit(next(iter(documents)), 1.0)], texts=files["jsonl"])
+        gc.collect()
+    assert not [str(warning.message) for warning in warned if str(files["jsonl"]) in str(warning.message)]
 
 
 def test_what_is_no_collection_file(tmp_path: Path, hashing: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:

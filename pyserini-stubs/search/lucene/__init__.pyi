@@ -2,8 +2,7 @@
 # it is a module, and Any otherwise.
 from typing import Any
 
-from pyserini_rerank import registration
-
+from .._reranked import BatchReranked, Reranked
 from ._hnsw_searcher import LuceneFlatDenseSearcher as _LuceneFlatDenseSearcher
 from ._hnsw_searcher import LuceneHnswDenseSearcher as _LuceneHnswDenseSearcher
 from ._impact_searcher import LuceneImpactSearcher as _LuceneImpactSearcher
@@ -12,31 +11,11 @@ from ._searcher import LuceneFusionSearcher as _LuceneFusionSearcher
 from ._searcher import LuceneSearcher as _LuceneSearcher
 from ._searcher import LuceneSimilarities as LuceneSimilarities
 
-class LuceneSearcher(_LuceneSearcher):
-    set_reranker = registration.set_reranker
-    unset_reranker = registration.unset_reranker
-    is_using_reranker = registration.is_using_reranker
-
-class LuceneImpactSearcher(_LuceneImpactSearcher):
-    set_reranker = registration.set_reranker
-    unset_reranker = registration.unset_reranker
-    is_using_reranker = registration.is_using_reranker
-
-class SlimSearcher(_SlimSearcher, LuceneImpactSearcher): ...
-
-class LuceneFusionSearcher(_LuceneFusionSearcher):
-    set_reranker = registration.set_reranker
-    unset_reranker = registration.unset_reranker
-    is_using_reranker = registration.is_using_reranker
-
-class LuceneHnswDenseSearcher(_LuceneHnswDenseSearcher):
-    set_reranker = registration.set_reranker
-    unset_reranker = registration.unset_reranker
-    is_using_reranker = registration.is_using_reranker
-
-class LuceneFlatDenseSearcher(_LuceneFlatDenseSearcher):
-    set_reranker = registration.set_reranker
-    unset_reranker = registration.unset_reranker
-    is_using_reranker = registration.is_using_reranker
+class LuceneSearcher(BatchReranked, _LuceneSearcher): ...
+class LuceneImpactSearcher(BatchReranked, _LuceneImpactSearcher): ...
+class SlimSearcher(LuceneImpactSearcher, _SlimSearcher): ...
+class LuceneFusionSearcher(Reranked, _LuceneFusionSearcher): ...
+class LuceneHnswDenseSearcher(BatchReranked, _LuceneHnswDenseSearcher): ...
+class LuceneFlatDenseSearcher(BatchReranked, _LuceneFlatDenseSearcher): ...
 
 def __getattr__(name: str) -> Any: ...

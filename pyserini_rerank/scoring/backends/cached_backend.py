@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import Backend, Batch, Pair, Plan, complete
+from ..door import close_all
 from ..score_store import ScoreStore
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,7 @@ class CachedBackend:
         return scores
 
     def close(self) -> None:
-        self.store.close()
-        self.backend.close()
+        close_all([self.backend, self.store])
 
 
 def _key(salt: bytes, pair: Pair) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...files.reading import read_text
 from ...files.yaml12 import read_yaml
+from .bundled import NAME as BUNDLED
 from .heads import HEADS
 
 #: The families; a sequence classifier has none.
@@ -69,7 +70,7 @@ class Row:
             prompt = "".join(self.template)
             if prompt.count("{query}") != 1 or prompt.count("{document}") != 1:
                 raise ValueError("its template has not one {query} and one {document}")
-            if len(self.answers) != 2:
+            if len(set(self.answers)) != 2 or len(self.answers) != 2:
                 raise ValueError(f"its answers are {list(self.answers)}: give the irrelevant and the relevant one")
         elif self.template or self.answers:
             raise ValueError(f"it has a template or answers, and no family of {' and '.join(PROMPTED)}")
@@ -103,9 +104,10 @@ def users_file() -> Path | None:
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
     configured = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
-    path = folder / "pyserini-rerank" / "checkpoints.yaml"
-    return path if path.exists() else None
+    folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
+    path = Path(folder, "pyserini-rerank", "checkpoints.yaml")
+    # A user may have no home, or that of another whose folders are closed to them.
+    return path if os.path.exists(path) else None
 
 
 def users_rows() -> dict[str, Row]:
@@ -113,7 +115,7 @@ def users_rows() -> dict[str, Row]:
     path = users_file()
     if path is None:
         return {}
-    return _rows(read_text(path), str(path), frozenset(_names(_packaged())))
+    return _rows(read_text(path), str(path), frozenset([BUNDLED, *_names(_packaged())]))
 
 
 def of_the_card() -> list[str]:

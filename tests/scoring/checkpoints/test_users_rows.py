@@ -1,6 +1,9 @@
 """Checkpoints that a user describes in a file of their own."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +102,21 @@ def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         catalogue()
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes another user's place")
+@pytest.mark.parametrize("home", [None, "closed"])
+def test_a_user_without_a_home_of_their_own_has_no_rows(home: str | None, tmp_path: Path) -> None:
+    """One of a container's who is in no list of users, and one who has kept the home of another."""
+    (tmp_path / "closed").mkdir(mode=0o700)
+    script = (
+        "import os; from pyserini_rerank.scoring.checkpoints.catalogue import catalogue; catalogue()\n"
+        "os.setuid(54321); print(len(catalogue()))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", module.VARIABLE)}
+    environment |= {"HOME": str(tmp_path / home)} if home else {}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert int(done.stdout) == len(catalogue()) - len(module.users_rows()), done.stderr
+
+
 def test_models_lists_them(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text('me/prompted: {family: seq2seq, template: ["{query} {document}"], answers: ["no", "yes"]}')
     assert run(monkeypatch, "models", "--json") == 0
@@ -127,6 +145,7 @@ def test_the_families_are_those_that_are_loaded() -> None:
         ("me/one: {body: {type: bert, prefix: b, linear: 3}}", "give type, prefix, linear"),
         ("me/one: {family: decoder, template: ['{query}'], answers: [a, b]}", "its template has not one {query} and"),
         ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a]}", "its answers are ['a']: give the"),
+        ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a, a]}", "its answers are ['a', 'a']"),
         ("me/one: {template: ['{query}{document}']}", "it has a template or answers, and no family of seq2seq"),
         ("me/one: {lower_case: yes}", "its lower_case is 'yes': give true or false"),
         ("me/one: {aliases: me/two}", "its aliases is 'me/two': give a list of texts"),
@@ -139,6 +158,7 @@ def test_the_families_are_those_that_are_loaded() -> None:
             "me/one: {aliases: [cross-encoder/ms-marco-MiniLM-L6-v2]}",
             "L6-v2 is the name or alias of another row already",
         ),
+        ("bundled: {}", "bundled is the name or alias of another row already"),
         ("{me/one: {aliases: [me/two]}, me/two: {}}", "me/two is the name or alias of another row already"),
     ],
 )
