@@ -23,8 +23,9 @@ from .scoring.door import Door
 PLANNED_TOGETHER = 5_000
 #: The facts of `description` that the repr shows.
 SHOWN = ("backend", "device", "dtype")
-#: About how many characters a token has. The time that scoring takes is estimated before the texts are tokenized.
-CHARACTERS_PER_TOKEN = 4
+#: About how many characters a token has, and how many bytes its id has in `Tokens`. The time that scoring takes is
+#: estimated before the texts are tokenized.
+SIZE_OF_TOKEN = 4
 
 
 class ModelReranker(Reranker):
@@ -62,7 +63,7 @@ class ModelReranker(Reranker):
     def vocabulary(self) -> str | None:
         return complete(self.backend).vocabulary
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         with self._door.entered() as backend:
             return complete(backend).tokenize(texts)
 
@@ -133,8 +134,8 @@ class ModelReranker(Reranker):
 
     def _estimated_tokens(self, pairs: Sequence[Pair]) -> NDArray[np.int64]:
         """Estimate the number of tokens of each pair that the model reads: (n,), at least 1."""
-        characters = np.fromiter((len(query) + len(passage) for query, passage in pairs), np.int64, len(pairs))
-        return np.clip(characters // CHARACTERS_PER_TOKEN, 1, self.max_length or None)
+        sizes = np.fromiter((len(query) + len(passage) for query, passage in pairs), np.int64, len(pairs))
+        return np.clip(sizes // SIZE_OF_TOKEN, 1, self.max_length or None)
 
     def _batches(self, pairs: Sequence[Pair], counts: Counts) -> Iterator[Batch]:
         """Plan the batches of all pairs, `PLANNED_TOGETHER` pairs at a time."""

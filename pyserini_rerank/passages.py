@@ -13,14 +13,11 @@ from .scales import Scale
 Aggregate = Callable[[Scores, Scale], float]
 
 
-class Tokens(NamedTuple):
-    """A passage that was tokenized before; only backends with a `vocabulary` are given such passages."""
+class Tokens(bytes):
+    """A passage that was tokenized before, such as a window of a text: its tokens' ids in little-endian int32.
 
-    ids: bytes
-    """The tokens' ids in little-endian int32, without special tokens and uncut; empty for a text without tokens."""
-    text: int
-    """A hash of the text. It keeps texts with the same tokens ("Flea", "flea") apart, as plain texts are kept apart.
-    Then the batches, and with them the last bit of every score, are the same for texts and for tokens."""
+    They are without special tokens and uncut. Only backends with a `vocabulary` are given such passages.
+    """
 
 
 class Parts(NamedTuple):

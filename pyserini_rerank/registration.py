@@ -79,9 +79,7 @@ def set_reranker(
         unset_reranker(self)
         before = None
     first_stage = before.first_stage if before else SearcherAdapter(self)
-    reranking = RerankingSearcher(
-        first_stage, reranker, depth=depth, texts=texts, missing=missing, **options
-    )
+    reranking = RerankingSearcher(first_stage, reranker, depth=depth, texts=texts, missing=missing, **options)
     before = vars(self).get("_reranking")  # another thread may have set another one meanwhile
     vars(self)["_reranking"] = reranking
     for name in first_stage.methods:

@@ -122,8 +122,8 @@ class Reranker(ABC):
         """The fingerprint of the reranker's tokenizer; None if it takes texts only."""
         return None
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give the ids of the texts' tokens, as in `Tokens`; raises TypeError where there is no vocabulary."""
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Give the tokens of texts; raises TypeError where there is no vocabulary."""
         raise TypeError(f"{self.name} takes texts and no tokens.")
 
     @property

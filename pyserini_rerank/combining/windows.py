@@ -89,20 +89,20 @@ class Windows(Combination, key="windows"):
                 return text._replace(texts=tuple(map(cut, text.texts)))
             if not text:
                 return ""
-            return Parts(self._windows(ids[text] if isinstance(text, str) else text.ids), self.aggregate)
+            return Parts(self._windows(ids[text] if isinstance(text, str) else text), self.aggregate)
 
         windows = [replace(passages, texts=[cut(text) for text in passages.texts]) for passages in found]
         return self.reranker.rankings(queries, windows, counts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        ids = passage.ids if isinstance(passage, Tokens) else next(self.leaves()).tokenize([passage])[0]
+        ids = passage if isinstance(passage, Tokens) else next(self.leaves()).tokenize([passage])[0]
         windows = self._windows(ids)
-        left_out = self.aggregate.name == "first" and len(ids) > len(windows[0].ids)
+        left_out = self.aggregate.name == "first" and len(ids) > len(windows[0])
         return left_out or any(self.reranker.cuts(query, window) for window in windows)
 
-    def _windows(self, ids: bytes) -> tuple[Tokens, ...]:
-        """Cut the ids of a text's tokens into windows."""
+    def _windows(self, ids: Tokens) -> tuple[Tokens, ...]:
+        """Cut a text's tokens into windows."""
         count = len(ids) // ID_BYTES
         steps = 0 if self.aggregate.name == "first" else max(0, -(-(count - self.size) // self.stride))
         starts = range(0, (steps + 1) * self.stride, self.stride)
-        return tuple(Tokens(ids[start * ID_BYTES : (start + self.size) * ID_BYTES], 0) for start in starts)
+        return tuple(Tokens(ids[start * ID_BYTES : (start + self.size) * ID_BYTES]) for start in starts)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..files.growing import read_state
 from ..files.writing import replace
 from ..model import ModelReranker
+from ..passages import Tokens
 from ..reranker import Reranker
 from ..scoring.backend import Backend, Batch, Pair, Plan, TextBackend, complete
 from ..scoring.backends.cached_backend import CachedBackend
@@ -54,7 +55,7 @@ class MeteredBackend(TextBackend):
         self._lock = threading.Lock()
         self.vocabulary = full.vocabulary
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         return self.backend.tokenize(texts)
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..arguments import mapped, whole
 from ..markup import DOWN, RELEVANT, TERM, UP, element, tinted
-from ..passages import Tokens
 from ..retrieval.candidates import Fields, from_hits
 from ..retrieval.hits import trace
 from ..retrieval.queries import query_text
 from ..searcher import RerankingSearcher
-from ..texts.opening import resolve
 from ..texts.source import read
 from .words import split_at_terms, visible
 
@@ -232,13 +230,10 @@ def compare(
     candidates = replace(
         from_hits([hits[rank - 1] for rank, _ in shown], len(shown)), docids=[place.first_docid for _, place in shown]
     )
-    passages = read(reranking.texts, candidates)
-    texts: Sequence[Any] = passages
-    if any(isinstance(passage, Tokens) for passage in passages):  # tokens are no text that can be shown
-        texts = resolve(None, first_stage).read(candidates.docids, candidates.documents)
+    texts = read(reranking.texts, candidates)
     reranker = reranking.reranker
     rows = []
-    for (rank, place), fields, passage, text in zip(shown, candidates.documents, passages, texts, strict=True):
+    for (rank, place), fields, text in zip(shown, candidates.documents, texts, strict=True):
         scored = rank <= hits.scored
         rows.append(
             Row(
@@ -250,7 +245,7 @@ def compare(
                 first_rank=place.first_rank,
                 first_score=place.first_score,
                 grade=grades.get(place.docid),
-                cut=scored and reranker.cuts(query, passage),
+                cut=scored and reranker.cuts(query, text),
             )
         )
     return Comparison(

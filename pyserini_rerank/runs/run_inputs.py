@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import one_of
 from ..files.reading import at_rest, digest
 from ..texts.opening import open_source
 from ..texts.source import Source
@@ -108,9 +107,7 @@ class RunInputs:
 
 
 @contextmanager
-def open_inputs(
-    run: Path | BM25, topics: Any, texts: Any, depth: int | None, judging: Judging
-) -> Iterator[RunInputs]:
+def open_inputs(run: Path | BM25, topics: Any, texts: Any, depth: int | None, judging: Judging) -> Iterator[RunInputs]:
     """Open the inputs of a reranked run, and read the topics and the judgements; see `rerank_run` in `job`.
 
     Raises

@@ -102,13 +102,13 @@ class FullBackend(Backend, Protocol):
 
     @property
     def vocabulary(self) -> str | None:
-        """The fingerprint of the tokenizer, as `pyserini_rerank.scoring.encoding.encoder.vocabulary` gives it.
+        """The fingerprint of the tokenizer, as `pyserini_rerank.scoring.encoding.vocabulary.vocabulary` gives it.
 
         It is None, which is the default, if the backend takes no passages as `Tokens`.
         """
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give each text's `Tokens.ids`; called only if `vocabulary` is not None."""
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Give the tokens of texts; called only if `vocabulary` is not None."""
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -136,7 +136,7 @@ class TextBackend:
     def description(self) -> Mapping[str, str]:
         return {}
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         raise TypeError("this backend takes texts and no tokens.")
 
 

@@ -172,7 +172,6 @@ class Collection(_File):
                 progress.update(len(line))
 
 
-
 def _heading(line: bytes) -> list[str]:
     """Give the columns that the first line of a TSV file names; none if that line is a document."""
     names = [cell.strip().strip(b'"').lower().decode(errors="replace") for cell in line.split(b"\t")]

@@ -4,7 +4,7 @@ A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`):
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..passages import Passages

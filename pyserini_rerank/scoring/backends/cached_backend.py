@@ -13,6 +13,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from ...passages import Tokens
 from ..backend import Backend, Batch, Pair, Plan, complete
 from ..door import close_all
 from ..score_store import ScoreStore
@@ -62,7 +63,7 @@ class CachedBackend:
     def description(self) -> Mapping[str, str]:
         return self.backend.description
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         return self.backend.tokenize(texts)
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
@@ -92,9 +93,6 @@ class CachedBackend:
 def _key(salt: bytes, pair: Pair) -> bytes:
     """Hash a pair to 128 bits; the salt is a hash of the fingerprint. A text and `Tokens` never have the same key."""
     query, passage = pair[0].encode(), pair[1]
-    if isinstance(passage, str):
-        kind, content = b"", passage.encode()
-    else:
-        kind, content = b"tokens", passage.text.to_bytes(4) + passage.ids
+    kind, content = (b"", passage.encode()) if isinstance(passage, str) else (b"tokens", passage)
     data = b"%d %b%b" % (len(query), query, content)
     return blake2b(data, digest_size=16, key=salt, person=kind).digest()

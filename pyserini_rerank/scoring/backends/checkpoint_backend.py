@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
+
+from ...passages import Tokens
 from ...scales import Scale
 from ..backend import Pair, Plan
 from ..checkpoints.checkpoint import Checkpoint, fingerprint_of
 from ..encoding.encoder import Encoder
+from ..encoding.pair_encoder import TextEncoder
 from ..encoding.vocabulary import vocabulary
 
 
@@ -42,11 +46,14 @@ class CheckpointBackend:
     @cached_property
     def vocabulary(self) -> str | None:
         """The tokenizer's fingerprint, which `Tokens` of passages have to match; None if it takes texts only."""
-        return vocabulary(self.encoder.tokenizer) if self.encoder.takes_tokens else None
+        return vocabulary(self.encoder.tokenizer) if isinstance(self.encoder, TextEncoder) else None
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        """Give each text's `Tokens.ids`."""
-        return [self.encoder.texts([t]).ids.astype("<i4").tobytes() for t in texts]
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Give the tokens of texts, uncut; raises TypeError where it takes texts only."""
+        if not isinstance(self.encoder, TextEncoder):
+            raise TypeError(f"{self.checkpoint.name} takes texts and no tokens.")
+        ids, offsets = self.encoder.texts(texts)
+        return [Tokens(ids[start:stop].astype("<i4").tobytes()) for start, stop in pairwise(offsets.tolist())]
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:
         """Tokenize pairs, and put pairs of similar length into a batch."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...caller import warn
+from ...passages import Tokens
 from ..backend import Batch, DeviceLostWarning, Pair, Plan
 from ..device import device_of
 from .torch_backend import TorchBackend
@@ -128,7 +129,7 @@ class DevicesBackend:
     def vocabulary(self) -> str | None:
         return self.backend.vocabulary
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         return self.backend.tokenize(texts)
 
     @property

@@ -1,7 +1,6 @@
 """The torch backend: CUDA, MPS or CPU."""
 
 import os
-from typing import Any
 
 import numpy as np
 import torch

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from tokenizers import Tokenizer
 
-#: Of the first two planes of Unicode, which hold the living scripts, every so many characters one is tried; of the others
-#: less.
+#: One in so many characters is tried: of the first two planes of Unicode, which hold the living scripts, and of the
+#: others.
 PLANES = ((0, 0x20000, 41), (0x20000, sys.maxunicode + 1, 997))
 #: Blocks whose every character is tried: Latin, combining marks, Greek and Cyrillic; conjoining jamo; punctuation and
 #: symbols; CJK punctuation and kana; compatibility forms; variation selectors and specials; emoji.
@@ -27,11 +27,13 @@ WORD_LENGTHS = (1, 63, 64, 65, 99, 100, 101, 102, 127, 128, 129, 255, 256, 257, 
 ENTRIES = 2000
 MIXTURES = 400
 ODD = [
-    "", " ", "   ", "\t\r\n", "\0", "a\0b", "\x0b\x0c\x1c\x85\xa0", "\u2028\u2029\u200b\u200c\u200d\u2060\ufeff", "\ufffd",
-    "\u0301", "\u0301a", "e\u0301\u0323", "a\u0300\u0301\u0302\u0303", "İIıi", "ßẞﬁﬀǅΣςσ", "ΑΣ ΑΣΑ ΌΣΟΣ", "Å\u212b\u2126",
-    "क्षत्रिय की", "ภาษาไทย", "한국어 한국어", "قطة العربية", "שלום", "柏林北京 ab柏林", "カタカナ ガ か\u3099", "𠀀𪛖 丽",
-    "👩‍👩‍👧 👍🏽 🇩🇪🇫🇷 1️⃣ ❤️", "don't can't it's l'été", "3,520,031.5 $1.00 1/2 ½ x²+y²", "http://a.b/c?d=e#f user@x.org",
-    "AbC dEf GHI", "snake_case-kebab–dash—long…", "##ing ##", "«quoted» „so“ ‘and’", "\u202eאב\u202c", "a\xadb", "｟ｆｕｌｌ｠",
+    "", " ", "   ", "\t\r\n", "\0", "a\0b", "\x0b\x0c\x1c\x85\xa0", "\u2028\u2029\u200b\u200c\u200d\u2060\ufeff",
+    "\ufffd", "\u0301", "\u0301a", "e\u0301\u0323", "a\u0300\u0301\u0302\u0303", "İIıi", "ßẞﬁﬀǅΣςσ", "ΑΣ ΑΣΑ ΌΣΟΣ",
+    "Å\u212b\u2126", "क्षत्रिय की", "ภาษาไทย", "한국어 한국어", "قطة العربية", "שלום", "柏林北京 ab柏林",
+    "カタカナ ガ か\u3099", "𠀀𪛖 丽", "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd",
+    "🇩🇪🇫🇷 1\ufe0f\u20e3", "don't can't it's l'été", "3,520,031.5 $1.00 1/2 ½ x²+y²",
+    "http://a.b/c?d=e#f user@x.org", "AbC dEf GHI", "snake_case-kebab–dash—long…", "##ing ##", "«quoted» „so“ ‘and’",
+    "\u202eאב\u202c", "a\xadb", "｟ｆｕｌｌ｠",
 ]  # fmt: skip
 
 

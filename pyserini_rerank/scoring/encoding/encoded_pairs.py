@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int32]
 
 
-def joined(ids: Ids, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Ids:
-    """Lay spans of `ids` end to end, of which each begins at one of `starts` and has one of `sizes` tokens."""
+def joined[T: np.generic](values: NDArray[T], starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[T]:
+    """Lay spans of an array end to end: each begins at one of `starts`, and has one of `sizes` values."""
     starts, sizes = starts.ravel(), sizes.ravel()
     stops = np.cumsum(sizes)
     total = int(stops[-1]) if len(stops) else 0
-    return ids[np.repeat(starts - (stops - sizes), sizes) + np.arange(total)]
+    return values[np.repeat(starts - (stops - sizes), sizes) + np.arange(total)]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ class Encoder(ABC):
     """
 
     least: int
-    takes_tokens = True
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, *, cuts_left: bool = False) -> None:
         tokenizer.no_truncation()

@@ -2,18 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...distinct import numbered
+from ...passages import Tokens
 from ..backend import Pair
 from .encoded_pairs import EncodedPairs, Ids, joined
 from .encoder import Encoder
 from .text_tokenizer import TextTokenizer, TokenLists
-from ...passages import Tokens
 
 #: Pairs of quite different lengths, to try a model with.
 EXAMPLE: list[Pair] = [("a", "a b c d " * 8), ("a b", "a"), ("c", "b a")]
@@ -82,11 +82,15 @@ class TextEncoder(Encoder):
             mostly_unknown=self.are_mostly_unknown(tokens.ids, tokens.offsets[len(queries) :])[passage_rows],
         )
 
-    def _tokens(self, texts):  # TEMPORARY
-        if texts and isinstance(texts[-1], Tokens):
-            ids = [np.frombuffer(t.ids, dtype="<i4") if isinstance(t, Tokens) else self.texts([t]).ids for t in texts]
-            return TokenLists(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
-        return self.texts(texts)
+    def _tokens(self, texts: Sequence[str | Tokens]) -> TokenLists:
+        """Give the tokens of texts, of which some may be tokenized already."""
+        new = [text for text in texts if isinstance(text, str)]
+        tokens = self.texts(new)
+        if len(new) == len(texts):
+            return tokens
+        of_new = (tokens.ids[start:stop] for start, stop in pairwise(tokens.offsets.tolist()))
+        ids = [next(of_new) if isinstance(text, str) else np.frombuffer(text, dtype="<i4") for text in texts]
+        return TokenLists(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
 
     def _special_at(self) -> list[int]:
         return [at for at in range(len(self.special) + 2) if at not in (self.query_at, self.passage_at)]

@@ -71,7 +71,8 @@ class PromptEncoder(Encoder):
         rows = np.repeat(np.arange(len(pairs)), np.diff(prompts.offsets))
         of_texts = [prompts.owners == owner for owner in (QUERY, DOCUMENT)]
         uncut = [np.bincount(rows[of_text], minlength=len(pairs)) for of_text in of_texts]
-        kept = self._kept(*uncut, room=self.max_length - (np.diff(prompts.offsets) - uncut[0] - uncut[1]))
+        of_template = np.diff(prompts.offsets) - uncut[0] - uncut[1]
+        kept = self._kept(uncut[0], uncut[1], self.max_length - of_template)
         stays = np.ones(len(rows), dtype=bool)
         for of_text, before, after in zip(of_texts, uncut, kept, strict=True):
             # The place of each token among the tokens of its text.
