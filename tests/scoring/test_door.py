@@ -111,7 +111,7 @@ def test_a_signals_handler_that_interrupts_a_call_can_close():
 
 
 OPTIONS = {
-    "torch": {"device": "cpu", "processes": 1},
+    "torch": {"device": "cpu"},
     "sentence-transformers": {"device": "cpu"},
     "onnx": {},
     "openvino": {},
@@ -145,13 +145,11 @@ def test_each_backend_is_closed_in_the_midst_of_many_calls(folder, tmp_path, nam
 
 
 def test_a_backend_and_a_store_that_are_closed_say_so_themselves(folder, tmp_path):
-    backend = create("torch")(folder, device="cpu", processes=1)
+    backend = create("torch")(folder, device="cpu")
     [batch] = backend.plan(PAIRS[:1]).batches
     backend.close()
     with pytest.raises(RuntimeError, match=r"^this backend is closed: load it again\.$"):
         backend.run(batch)
-    with pytest.raises(RuntimeError, match="the processes that tokenize are closed"):
-        backend.encoder.processes(["flea"])
     store = ScoreStore(tmp_path)
     store.close()
     store.close()
@@ -231,7 +229,7 @@ import sys, threading
 import pyserini_rerank
 
 if __name__ == "__main__":
-    reranker = pyserini_rerank.load(sys.argv[1], device="cpu", processes=1)
+    reranker = pyserini_rerank.load(sys.argv[1], device="cpu")
     backend = reranker.backend
     thread = threading.Thread(target=lambda: [reranker.predict([("flea", "cat")]) for _ in range(10**9)], daemon=True)
     thread.start()

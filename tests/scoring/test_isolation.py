@@ -257,7 +257,7 @@ def test_a_batch_of_little_work_has_one_thread(folders, monkeypatch):
     plain = backend.TorchBackend._forward
 
     def forward(self, pairs):
-        asked.append((sum(pair.length for pair in pairs), torch.get_num_threads()))
+        asked.append((int(pairs.lengths.sum()), torch.get_num_threads()))
         return plain(self, pairs)
 
     monkeypatch.setattr(backend.TorchBackend, "_forward", forward)

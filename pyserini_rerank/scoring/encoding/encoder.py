@@ -19,7 +19,7 @@ class Encoder(ABC):
     Parameters
     ----------
     tokenizer
-        A Rust tokenizer; its own truncation and padding are turned off.
+        A Rust tokenizer, whose own truncation and padding have to be off.
     max_length : int
         Tokens of a pair, special ones included.
     cuts_left : bool
@@ -34,8 +34,6 @@ class Encoder(ABC):
     least: int
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, *, cuts_left: bool = False) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
         self.tokenizer = tokenizer
         self.cuts_left = cuts_left
         self.max_length = max_length

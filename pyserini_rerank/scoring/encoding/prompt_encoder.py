@@ -21,6 +21,7 @@ TEMPLATE, QUERY, DOCUMENT = range(3)
 
 #: The ids, owners and `of_passage` of one text's tokens: see `Tokenized`.
 Part = tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]
+NOTHING: Part = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int8), np.empty(0, dtype=np.bool_))
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class PromptEncoder(Encoder):
     def __init__(
         self, tokenizer: Tokenizer, max_length: int, template: Sequence[str], *, cuts_left: bool = False
     ) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
         #: Each piece as a list of texts and the names of the slots between them: text, slot, text, slot, text.
         self.pieces = [re.split(r"\{(query|document)\}", piece) for piece in template]
@@ -142,7 +145,7 @@ class PromptEncoder(Encoder):
         parts = [
             part for start in range(0, len(fillings), CHUNK) for part in self._chunk(piece, fillings[start:][:CHUNK])
         ]
-        ids, owners, of_passage = (np.concatenate(column) for column in zip(*parts, strict=True))
+        ids, owners, of_passage = (np.concatenate(column) for column in zip(NOTHING, *parts, strict=True))
         return Tokenized(ids, owners, of_passage, np.cumsum([0, *(len(ids) for ids, *_ in parts)]))
 
     def _chunk(self, piece: Sequence[str], fillings: Sequence[tuple[str, ...]]) -> Iterable[Part]:

@@ -4,11 +4,9 @@ The checkpoints are small ones with random weights (tiny_families.py). The refer
 transformers' own classes with all logits, or, for ColBERT, through NumPy and through sentence-transformers.
 """
 
-import json
 import re
 import shutil
 import string
-import sys
 
 import numpy as np
 import pyserini_rerank
@@ -16,16 +14,16 @@ import pytest
 import reference
 import tiny_checkpoints
 import torch
+from pyserini_rerank import Windows
 from pyserini_rerank.benchmarks import throughput
-from pyserini_rerank.cli.main import main
 from pyserini_rerank.passages import Tokens
 from pyserini_rerank.scoring.architectures.late_interaction import LateInteraction
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue
+from pyserini_rerank.scoring.encoding.encoded_pairs import joined
 from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
 from pyserini_rerank.testing import PAIRS, BackendContract, score
-from pyserini_rerank.texts.token_index import TokenIndex
 from sentencepiece import SentencePieceProcessor
 from tiny_families import BGE, COLBERT, GTE, MONOT5, MXBAI, NAMES, QWEN3, build, sentencepiece_model
 from transformers import (
@@ -165,9 +163,11 @@ def authors(folders):
 @pytest.mark.parametrize("name", PROMPTED)
 def test_the_tokens_are_the_authors(rerankers, authors, name):
     encoder, (tokens, _) = rerankers[name].backend.encoder, authors[name]
-    for pair, encoded in zip(SOME, encoder.encode(SOME), strict=True):
-        assert encoded.ids.tolist() == tokens(*pair)
-        assert not (encoded.query_was_cut or encoded.passage_was_cut)
+    encoded = encoder.encode(SOME)
+    assert joined(encoded.ids, encoded.starts, encoded.sizes).tolist() == [
+        token for pair in SOME for token in tokens(*pair)
+    ]
+    assert not (encoded.query_was_cut.any() or encoded.passage_was_cut.any())
 
 
 @pytest.mark.parametrize("name", PROMPTED)
@@ -288,26 +288,22 @@ def test_each_query_of_a_batch_is_encoded_once(rerankers):
 def test_colbert_takes_tokenized_passages(rerankers):
     backend = rerankers[COLBERT].backend
     tokenized = []
-    for position, (query, text) in enumerate(LATE_PAIRS):
+    for query, text in LATE_PAIRS:
         ids = backend.encoder.tokenizer.encode(text, add_special_tokens=False).ids
-        tokenized.append((query, Tokens(np.array(ids, dtype="<i4").tobytes(), position)))
+        tokenized.append((query, Tokens(np.array(ids, dtype="<i4").tobytes())))
     assert score(backend, tokenized).tobytes() == score(backend, LATE_PAIRS).tobytes()
     assert backend.vocabulary == vocabulary(backend.encoder.tokenizer)
 
 
 @pytest.mark.parametrize("name", PROMPTED)
-def test_prompts_take_no_token_index(rerankers, folders, tmp_path, monkeypatch, name):
+def test_prompts_take_no_tokens(rerankers, folders, name):
     """A passage's tokens depend on what is around it."""
-    (tmp_path / "docs.jsonl").write_text(json.dumps({"id": "1", "contents": "the flea"}) + "\n")
-    words = ["--collection", tmp_path / "docs.jsonl", "--tokenizer", folders[name], "--output", tmp_path / "tokens"]
-    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", "index-tokens", *map(str, words)])
-    with pytest.raises(SystemExit, match="0"):
-        main()
-    with pytest.raises(ValueError) as error:
-        TokenIndex(tmp_path / "tokens").check(rerankers[name])
-    assert one_line(error) == (
-        f"{folders[name]} has a backend that takes texts and no tokens: use texts= instead of tokens=."
-    )
+    backend = rerankers[name].backend
+    assert backend.vocabulary is None
+    with pytest.raises(TypeError, match="takes texts and no tokens"):
+        backend.tokenize(["the flea"])
+    with pytest.raises(ValueError, match="windows are cut by tokens, and .* takes texts only"):
+        Windows(rerankers[name])
 
 
 # -------------------------------------------------------------------------------------------------- what can go wrong
@@ -330,7 +326,7 @@ def test_without_memory_a_batch_goes_through_in_parts(rerankers, folders, monkey
     plain, most = TorchBackend._forward, 700
 
     def forward(self, pairs):
-        if len(pairs) * max(pair.length for pair in pairs) > most:
+        if len(pairs) * int(pairs.lengths.max()) > most:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(self, pairs)
 

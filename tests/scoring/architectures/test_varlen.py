@@ -66,7 +66,7 @@ def test_the_scores_are_those_of_padded_sequences(
     padded = TorchBackend(folder, device="cpu", dtype=dtype, max_length=50)
     assert packed.family.packs and not padded.family.packs
     [batch] = packed.plan(pairs).batches
-    lengths = [pair.length for pair in batch.inputs]
+    lengths = batch.inputs.lengths.tolist()
     assert 1 < len(set(lengths)) < len(lengths)
     scores, expected = packed.run(batch), padded.run(batch)
     assert expected.std() > 0.1

@@ -71,13 +71,11 @@ def test_several_threads_share_them(two, expected):
 
 def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
     before = children()
-    with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path, processes=1) as several:
+    with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path) as several:
         assert several.predict(PAIRS).tobytes() == expected.tobytes()
         assert several.backend.known_scores == 0
         assert len(children()) == len(before) + 1
-        # What tokenizes for all of them is this process's.
-        assert len(children("tokenizing_processes")) == 1 and not children()[-1].children()
-    assert children() == before and not children("tokenizing_processes")
+    assert children() == before
     with pyserini_rerank.load(folder, device="cpu", cache=tmp_path) as one:
         assert one.predict(PAIRS).tobytes() == expected.tobytes()
         assert one.backend.known_scores == len(PAIRS)
@@ -148,11 +146,11 @@ def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(two):
 
 def test_what_is_dropped_leaves_no_process(folder):
     before = children()
-    loaded = pyserini_rerank.load(folder, device=["cpu", "cpu"], processes=2)
-    assert len(children()) == len(before) + 1 and len(children("tokenizing_processes")) == 2
+    loaded = pyserini_rerank.load(folder, device=["cpu", "cpu"])
+    assert len(children()) == len(before) + 1
     del loaded
     gc.collect()
-    assert children() == before and not children("tokenizing_processes")
+    assert children() == before
 
 
 #: Both processes have too little memory: spawned ones import the script as well.

@@ -385,7 +385,7 @@ def limit_memory(monkeypatch, most):
     plain, shapes = TorchBackend._forward, []
 
     def forward(self, pairs):
-        tokens = len(pairs) * max(pair.length for pair in pairs)
+        tokens = len(pairs) * int(pairs.lengths.max())
         if tokens > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
         shapes.append(tokens)

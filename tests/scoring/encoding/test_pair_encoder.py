@@ -36,13 +36,20 @@ def repeated(n):
 def laid_out(encoder, pairs, pad_id=0):
     """Each pair alone: ids and types without padding."""
     rows = []
-    for pair in encoder.encode(pairs):
-        ids, mask, types = encoder.pad([pair], pad_id)
+    encoded = encoder.encode(pairs)
+    for row in range(len(pairs)):
+        pair = encoded.take(slice(row, row + 1))
+        ids, mask, types = encoder.pad(pair, pad_id)
         assert mask.all()
-        assert ids.shape == mask.shape == types.shape == (1, pair.length)
+        assert ids.shape == mask.shape == types.shape == (1, encoded.lengths[row])
         assert ids.dtype == mask.dtype == types.dtype == np.int64
         rows.append((ids[0].tolist(), types[0].tolist()))
     return rows
+
+
+def sizes_of(encoder, encoded):
+    """The tokens that are kept of a single pair's query and passage."""
+    return encoded.sizes[0, encoder.query_at], encoded.sizes[0, encoder.passage_at]
 
 
 def wanted(reference, pairs, max_length=MAX_LENGTH):
@@ -86,10 +93,10 @@ def test_cuts(reference, max_length):
     ],
 )
 def test_the_longer_one_is_cut_first(encoder, query, passage, kept):
-    [pair] = encoder.encode([(repeated(query), repeated(passage))])
-    assert (len(pair.query), len(pair.passage)) == kept
-    assert (pair.query_was_cut, pair.passage_was_cut) == (kept[0] < query, kept[1] < passage)
-    assert pair.length == min(512, query + passage + 3)
+    pair = encoder.encode([(repeated(query), repeated(passage))])
+    assert sizes_of(encoder, pair) == kept
+    assert (pair.query_was_cut[0], pair.passage_was_cut[0]) == (kept[0] < query, kept[1] < passage)
+    assert pair.lengths.tolist() == [min(512, query + passage + 3)]
 
 
 @pytest.mark.parametrize(
@@ -159,12 +166,11 @@ def test_templates(name, max_length):
 
 def test_two_separators():
     encoder = PairEncoder(word_level(*TEMPLATES["XLM-R"]), MAX_LENGTH)
-    assert encoder.special == 4
+    assert len(encoder.special) == 4
     [(ids, types)] = laid_out(encoder, [("flea", "cat cat")])
     assert ids == [0, 3, 1, 1, 4, 4, 1]
     assert set(types) == {0}
-    [pair] = encoder.encode([(repeated(600), repeated(600))])
-    assert (len(pair.query), len(pair.passage)) == (254, 254)
+    assert sizes_of(encoder, encoder.encode([(repeated(600), repeated(600))])) == (254, 254)
 
 
 def test_a_tokenizer_that_makes_several_tokens_of_the_example():
@@ -185,10 +191,10 @@ def test_padding(encoder):
     assert ids.shape == (3, 11)
     assert mask.sum(1).tolist() == [5, 11, 5]
     assert (ids[mask == 0] == 77).all() and (types[mask == 0] == 0).all()
-    for row, pair in enumerate(pairs):
-        alone = encoder.pad([pair], 77)
+    for row, length in enumerate(pairs.lengths.tolist()):
+        alone = encoder.pad(pairs.take(slice(row, row + 1)), 77)
         for together, single in zip((ids, mask, types), alone, strict=True):
-            assert together[row, : pair.length].tolist() == single[0].tolist()
+            assert together[row, :length].tolist() == single[0].tolist()
 
 
 def test_a_text_is_tokenized_once(encoder, monkeypatch):
@@ -198,11 +204,11 @@ def test_a_text_is_tokenized_once(encoder, monkeypatch):
     pairs = [(query, passage) for query in ("q1", "q2") for passage in ("p1", "p2", "p3")]
     encoded = encoder.encode(pairs)
     assert sorted(seen) == ["p1", "p2", "p3", "q1", "q2"]
-    assert [pair.length for pair in encoded] == [7] * 6
+    assert encoded.lengths.tolist() == [7] * 6
 
 
 def test_no_pairs(encoder):
-    assert encoder.encode([]) == []
+    assert len(encoder.encode([])) == 0 and encoder.plan([], 100).batches == []
 
 
 def test_two_encoders_do_not_disturb_each_other(encoder, reference):
@@ -218,7 +224,7 @@ def test_two_encoders_do_not_disturb_each_other(encoder, reference):
 
 def cut(encoder, pairs):
     encoded = encoder.encode(pairs)
-    return sum(pair.query_was_cut for pair in encoded), sum(pair.passage_was_cut for pair in encoded)
+    return encoded.query_was_cut.sum(), encoded.passage_was_cut.sum()
 
 
 def test_cut_queries_and_passages_are_counted_apart(encoder):
@@ -240,14 +246,13 @@ def test_cut_queries_and_passages_are_counted_apart(encoder):
     ],
 )
 def test_passages_that_the_vocabulary_does_not_know(encoder, passage, unknown):
-    [pair] = encoder.encode([("flea", passage)])
-    assert encoder.mostly_unknown([pair.passage]).tolist() == [unknown]
+    assert encoder.encode([("flea", passage)]).mostly_unknown.tolist() == [unknown]
 
 
 def test_unknown_tokens_of_other_tokenizers():
     encoder = PairEncoder(word_level(*TEMPLATES["XLM-R"]), MAX_LENGTH)
     pairs = encoder.encode([("flea", "cat flea other"), ("flea", "other words cat")])
-    assert encoder.mostly_unknown([pair.passage for pair in pairs]).tolist() == [False, True]
+    assert pairs.mostly_unknown.tolist() == [False, True]
 
 
 def test_a_tokenizer_without_an_unknown_token():
@@ -259,6 +264,6 @@ def test_a_tokenizer_without_an_unknown_token():
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     encoder = PairEncoder(tokenizer, MAX_LENGTH)
-    [pair] = encoder.encode([("flea", "قطة ꙮ")])
-    assert encoder.unknown is None and len(pair.passage) > 6
-    assert encoder.mostly_unknown([pair.passage]).tolist() == [False]
+    pair = encoder.encode([("flea", "قطة ꙮ")])
+    assert encoder.unknown is None and sizes_of(encoder, pair)[1] > 6
+    assert pair.mostly_unknown.tolist() == [False]

@@ -1,22 +1,27 @@
-"""Texts to tokens, against the Rust tokenizer itself: by the shorter way, and in other processes."""
+"""Texts to tokens: nanotoken against Hugging Face's tokenizer, which takes its place where the two differ."""
 
 import json
+import multiprocessing
 import os
-import signal
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyserini_rerank
 import pytest
 import tiny_checkpoints
-import tiny_families
+from collection import Bge
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyserini_rerank.scoring.checkpoints.checkpoint import bundled
-from pyserini_rerank.scoring.encoding.encoder import WORTH_SENDING
-from pyserini_rerank.scoring.encoding.text_tokenizer import TextTokenizer
-from pyserini_rerank.scoring.encoding.tokenizing_processes import TokenizingProcesses
-from tokenizers import AddedToken, Tokenizer
+from pyserini_rerank.scoring.encoding import text_tokenizer
+from pyserini_rerank.scoring.encoding.battery import battery
+from pyserini_rerank.scoring.encoding.text_tokenizer import TextTokenizer, TokenLists, by_reference
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from tokenizers.normalizers import BertNormalizer
 
 WORDS = [
@@ -36,8 +41,19 @@ def tokenizer(**normalizer: bool) -> Tokenizer:
     """BERT's own, with a token of a user's and a normalizer's other settings."""
     parts = json.loads((bundled.folder() / "tokenizer.json").read_text())
     parts["normalizer"] |= normalizer
-    made = Tokenizer.from_str(json.dumps(parts))
+    made = Tokenizer.from_str(json.dumps(parts | {"truncation": None, "padding": None}))
     made.add_tokens(["Foo"])
+    return made
+
+
+def multilingual() -> Tokenizer:
+    """A cased vocabulary of many scripts, as mBERT's is, trained on the battery's own texts."""
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = BertNormalizer(lowercase=False)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=8000, special_tokens=special, show_progress=False)
+    made.train_from_iterator(battery(tokenizer()), trainer)
     return made
 
 
@@ -46,16 +62,21 @@ VARIANTS = {
     "cased": tokenizer(lowercase=False),
     "accents": tokenizer(strip_accents=False),
     "as it is": tokenizer(clean_text=False, handle_chinese_chars=False),
+    "multilingual": multilingual(),
 }
 TOKENIZERS = {name: TextTokenizer(plain) for name, plain in VARIANTS.items()}
+
+
+def listed(tokens: TokenLists) -> list[list[int]]:
+    return [tokens.ids[start:stop].tolist() for start, stop in pairwise(tokens.offsets.tolist())]
 
 
 def check(texts: list[str]) -> None:
     for name, plain in VARIANTS.items():
         found = TOKENIZERS[name](texts)
         expected = [plain.encode(text, add_special_tokens=False).ids for text in texts]
-        assert [ids.tolist() for ids in found] == expected, name
-        assert all(ids.dtype == np.int32 for ids in found)
+        assert listed(found) == expected, name
+        assert found.ids.dtype == np.int32 and found.offsets.dtype == np.int64
 
 
 @given(st.lists(TEXTS, max_size=5))
@@ -107,7 +128,7 @@ def test_added_tokens(vocabulary: Path, content: str) -> None:
                 plain = Tokenizer.from_file(str(vocabulary))
                 plain.normalizer = BertNormalizer(lowercase=lowercase)
                 plain.add_tokens([AddedToken(content, special=special, **options)])
-                found = [ids.tolist() for ids in TextTokenizer(plain)(AROUND)]
+                found = listed(TextTokenizer(plain)(AROUND))
                 assert found == [plain.encode(text, add_special_tokens=False).ids for text in AROUND], (
                     options,
                     special,
@@ -117,72 +138,210 @@ def test_added_tokens(vocabulary: Path, content: str) -> None:
 def test_a_line_break_is_a_token_in_every_text() -> None:
     plain = tokenizer()
     plain.add_special_tokens(["\n"])
-    ascii, other = TextTokenizer(plain)(["flea\ncat", "café\ncat"])
-    assert plain.token_to_id("\n") in ascii.tolist() and plain.token_to_id("\n") in other.tolist()
+    for ids in listed(TextTokenizer(plain)(["flea\ncat", "café\ncat"])):
+        assert plain.token_to_id("\n") in ids
 
 
-@pytest.mark.stress
-@given(st.lists(TEXTS, max_size=5))
-@settings(max_examples=100_000, deadline=None)
-def test_many_more_texts(texts: list[str]) -> None:
-    check(texts)
+# ------------------------------------------------------------------------------------------------------------- trust
+
+FAST, REFERENCE = f"nanotoken {version('nanotoken')}", f"tokenizers {version('tokenizers')}"
 
 
-def test_which_texts_take_the_shorter_way(documents: dict[str, str]) -> None:
-    uncased, cased = TOKENIZERS["uncased"], TOKENIZERS["cased"]
-    assert uncased._normalized("A Flea\nlives") == "a flea lives" and cased._normalized("A Flea") == "A Flea"
-    assert sum(uncased._normalized(text) is not None for text in documents.values()) > 0.9 * len(documents)
-    for text in ("a [SEP] b", "[sep]", "foo", "café", "a\tb", "\x7f"):
-        assert uncased._normalized(text) is None
+def test_wordpiece_is_tokenized_by_nanotoken() -> None:
+    assert {made.name for made in TOKENIZERS.values()} == {FAST}
 
 
-# ----------------------------------------------------------------------------------------------------------- processes
+def wrong_in(character: str) -> Any:
+    """Make nanotoken's tokenizer give another id for each text that has a character."""
+    make = text_tokenizer.by_nanotoken
 
+    def made(reference: Tokenizer) -> Any:
+        right = make(reference)
 
-@pytest.fixture(scope="module")
-def many(documents: dict[str, str]) -> list[str]:
-    return [f"{number} {text}" for number in range(4) for text in documents.values()]
+        def tokenize(texts: list[str]) -> TokenLists:
+            found = right(texts)
+            ids = found.ids.copy()
+            for text, start, stop in zip(texts, found.offsets[:-1], found.offsets[1:], strict=True):
+                if character in text and stop > start:
+                    ids[start] += 1
+            return TokenLists(ids, found.offsets)
 
+        return tokenize
 
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
-def test_other_processes_give_the_same(many: list[str]) -> None:
-    """The scores' bits as well."""
-    pairs = [("flea", " ".join(text.split()[:8])) for text in many]
-    assert len(set(pairs)) > WORTH_SENDING
-    with pyserini_rerank.load("bundled", device="cpu", max_length=8) as reranker:
-        expected = reranker.predict(pairs)
-    with pyserini_rerank.load("bundled", device="cpu", max_length=8, processes=3) as reranker:
-        processes, own = reranker.backend.encoder.processes, reranker.backend.encoder.texts
-        assert reranker.predict(pairs).tobytes() == expected.tobytes()
-        started = processes._processes
-        for some in (many, many[:1], [], ["", "café"]):
-            assert [ids.tolist() for ids in processes(some)] == [ids.tolist() for ids in own(some)]
-        assert processes._processes is started and all(process.poll() is None for process in started)
-    assert all(process.poll() is not None for process in started)
-
-
-def test_a_process_that_is_killed(many: list[str]) -> None:
-    processes = TokenizingProcesses(VARIANTS["uncased"], 2)
-    expected = [ids.tolist() for ids in processes(many)]
-    first = processes._processes
-    os.kill(first[1].pid, signal.SIGKILL)
-    first[1].wait()
-    with pytest.raises(RuntimeError, match="^a process that tokenizes has ended: was it killed, or .*[?]$"):
-        processes(many)
-    assert [ids.tolist() for ids in processes(many)] == expected
-    # Without this process, which holds the other end of their pipes, they end.
-    for process in processes._processes:
-        process.stdin.close()
-        assert process.wait(60) == 0
-    assert all(process.poll() is not None for process in first)
+    return made
 
 
 @pytest.mark.parametrize(
-    ("name", "processes", "says"),
-    [("bundled", 0, "processes=0: give a number"), ("bundled", -1, "processes=-1: give"), (None, 2, "reads prompts")],
+    "character", ["\x85", "\u0301", "ß", "\u2028", "\ufeff", "\u1100", "柏", "\U0001f469", "é", "Ω"]
 )
-def test_processes_that_cannot_be(name, processes, says, tmp_path):
-    folder = name or tiny_families.build(tiny_families.MONOT5, tmp_path)
-    with pytest.raises(ValueError, match=says) as error:
-        pyserini_rerank.load(folder, device="cpu", processes=processes)
-    assert len(str(error.value).splitlines()) == 1
+def test_one_id_that_differs_anywhere_gives_the_reference(
+    character: str, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(text_tokenizer, "by_nanotoken", wrong_in(character))
+    plain = Tokenizer.from_file(str(vocabulary))
+    made = TextTokenizer(plain)
+    assert made.name == REFERENCE
+    assert listed(made([f"flea{character}"])) == [plain.encode(f"flea{character}", add_special_tokens=False).ids]
+
+
+def test_the_comparison_is_made_once(vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a vocabulary: another one is compared anew. What cannot be remembered is compared each time."""
+    compared = []
+    monkeypatch.setattr(text_tokenizer, "battery", lambda reference: compared.append(reference) or battery(reference))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(3):
+        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST
+    assert len(compared) == 1
+    other = Tokenizer.from_file(str(vocabulary))
+    other.add_tokens(["fleas"])
+    assert TextTokenizer(other).name == FAST and len(compared) == 2
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST
+    assert len(compared) == 4
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    [verdict] = [path for path in (tmp_path / "cache").rglob(text_tokenizer.VERDICT) if json.loads(path.read_text())][
+        :1
+    ]
+    verdict.write_text("{")
+    assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST, "a damaged file is no verdict"
+
+
+def test_other_kinds_are_left_to_the_reference(tmp_path: Path) -> None:
+    words = Tokenizer(models.WordLevel({"flea": 0, "<unk>": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    alphabet = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    letters = Tokenizer(models.BPE(alphabet, []))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for plain in (words, letters):
+        made = TextTokenizer(plain)
+        assert made.name == REFERENCE
+        assert listed(made(["flea é", "", "x"])) == [
+            plain.encode(text, add_special_tokens=False).ids for text in ("flea é", "", "x")
+        ]
+
+
+def test_a_vocabulary_without_an_unknown_token(vocabulary: Path, tmp_path: Path) -> None:
+    """Hugging Face's raises for a word that it lacks, and so does ours; words that it has are tokenized."""
+    parts = json.loads(vocabulary.read_text())
+    del parts["model"]["vocab"][parts["model"]["unk_token"]]
+    parts["added_tokens"] = [token for token in parts["added_tokens"] if token["content"] != "[UNK]"]
+    plain = Tokenizer.from_str(json.dumps(parts))
+    made = TextTokenizer(plain)
+    assert made.name == REFERENCE and listed(made(["flea"])) == [plain.encode("flea", add_special_tokens=False).ids]
+    with pytest.raises(Exception, match="UNK"):
+        made(["ꙮ"])
+
+
+def test_without_nanotoken(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nanotoken", None)
+    plain = Tokenizer.from_file(str(vocabulary))
+    made = TextTokenizer(plain)
+    assert made.name == REFERENCE and listed(made(["flea é"])) == [plain.encode("flea é", add_special_tokens=False).ids]
+
+
+def test_special_tokens_in_a_text(documents: dict[str, str]) -> None:
+    """They become what Hugging Face's tokenizer makes of them: the special token itself."""
+    plain = VARIANTS["uncased"]
+    [ids] = listed(TOKENIZERS["uncased"](["a [SEP] b[MASK]c [sep]"]))
+    assert plain.token_to_id("[SEP]") in ids and plain.token_to_id("[MASK]") in ids
+    assert ids == plain.encode("a [SEP] b[MASK]c [sep]", add_special_tokens=False).ids
+
+
+# ------------------------------------------------------------------------------------------------------ large and many
+
+
+def test_huge_inputs() -> None:
+    made, plain = TOKENIZERS["uncased"], VARIANTS["uncased"]
+    for text in ("flea " * 200_000, "x" * 1_000_000, "\u0301" * 1_000_000, "柏" * 300_000):
+        assert listed(made([text])) == listed(by_reference(plain, [text]))
+    empty = made([""] * 100_000)
+    assert len(empty.ids) == 0 and empty.offsets.tolist() == [0] * 100_001
+    nothing = made([])
+    assert len(nothing.ids) == 0 and nothing.offsets.tolist() == [0]
+
+
+def test_half_of_a_surrogate_pair_is_an_error() -> None:
+    """No text that comes from an index has one: it is replaced when the text is read."""
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        TOKENIZERS["uncased"](["a\ud800b"])
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        by_reference(VARIANTS["uncased"], ["a\ud800b"])
+
+
+def test_threads_forks_and_spawned_processes(documents: dict[str, str]) -> None:
+    texts = list(documents.values())
+    made = TOKENIZERS["uncased"]
+    expected = listed(made(texts))
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(lambda _: listed(made(texts)), range(16)))
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            os._exit(0 if listed(made(texts)) == expected else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    with multiprocessing.get_context("spawn").Pool(1) as processes:
+        assert processes.apply_async(_in_another_process, (texts,)).get(120) == expected
+
+
+def _in_another_process(texts: list[str]) -> list[list[int]]:
+    return listed(TextTokenizer(tokenizer())(texts))
+
+
+# -------------------------------------------------------------------------------------------------------------- fuzzing
+
+POOL = [*WORDS, *text_tokenizer.battery(tokenizer())]
+
+
+def random_text(chance: random.Random) -> str:
+    """Draw a text of any characters, words and special tokens, with any blanks between them."""
+    parts = []
+    for _ in range(chance.randrange(1, 12)):
+        kind = chance.random()
+        if kind < 0.4:
+            number = chance.choice([0x80, 0x250, 0x3000, 0x10000, 0x20000, 0x110000])
+            parts.append(
+                "".join(chr(n) for n in (chance.randrange(number) for _ in range(8)) if not 0xD800 <= n < 0xE000)
+            )
+        elif kind < 0.8:
+            text = chance.choice(POOL)
+            start = chance.randrange(len(text) + 1)
+            parts.append(text[start : start + chance.randrange(1, 30)])
+        else:
+            parts.append(
+                chance.choice(["[SEP]", "[CLS]", "[MASK]", "##", " ", "\t", "\u3000", "x" * 99, "É" * 51, "\u0301"])
+            )
+    return chance.choice(["", " ", "\n"]).join(parts)
+
+
+def fuzz(plain: Tokenizer, count: int, seed: int) -> None:
+    made, chance = TextTokenizer(plain), random.Random(seed)
+    assert made.name == FAST
+    for _ in range(0, count, 1000):
+        texts = [random_text(chance) for _ in range(1000)]
+        found, expected = made(texts), by_reference(plain, texts)
+        if not np.array_equal(found.ids, expected.ids) or not np.array_equal(found.offsets, expected.offsets):
+            [first, *_] = [
+                text for text, one, other in zip(texts, listed(found), listed(expected), strict=True) if one != other
+            ]
+            pytest.fail(f"seed {seed}: {first!a} has other ids")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_random_texts(name: str) -> None:
+    fuzz(VARIANTS[name], 2000, seed=7)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("name", [*VARIANTS, "bge-small"])
+def test_a_hundred_thousand_random_texts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each vocabulary that can be had without a network; the seed is a new one each time."""
+    seed = random.SystemRandom().randrange(2**32)
+    plain = VARIANTS.get(name) or Bge().tokenizer
+    plain.no_truncation()
+    plain.no_padding()
+    with capsys.disabled():
+        print(f"{name}: seed {seed}, {plain.get_vocab_size():,} entries")
+    fuzz(plain, 100_000, seed)
