@@ -206,7 +206,7 @@ def _token_figures(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: 
     single = _single_device(backend)
     if not isinstance(single, TorchBackend | GraphBackend) or isinstance(single.encoder, LateInteractionEncoder):
         return figures
-    batches = [[pair.length for pair in batch.inputs] for plan in plans for batch in plan.batches]
+    batches = [batch.inputs.lengths.tolist() for plan in plans for batch in plan.batches]
     lengths = list(chain(*batches))
     classifier = (
         backend.family if isinstance(backend, TorchBackend) and isinstance(backend.family, Classifier) else None

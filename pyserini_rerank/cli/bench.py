@@ -125,7 +125,7 @@ def bench(
     judged = load_qrels(qrels) if qrels else None
     fetched = None
     if run and topics:
-        with named_as_options(texts="--index, --collection"):
+        with named_as_options(texts="--index or --collection"):
             texts = open_texts(texts_of(index, collection))
             assert texts, "--index or --collection is given"
             fetched = fetch(run, load_topics(topics), texts, depth=depth, qrels=judged)
@@ -193,6 +193,8 @@ def _time(
     where = [facts[name] for name in ("device", "dtype") if name in facts]
     if "batch_tokens" in facts:
         where.append(f"{facts['batch_tokens']} tokens a batch")
+    if "tokenizer" in facts:
+        where.append(f"tokens by {facts['tokenizer']}")
     printed = dict(figures)
     if "peak_memory" in figures:
         printed["mebibytes"] = figures["peak_memory"] / 2**20

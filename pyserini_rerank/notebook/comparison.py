@@ -245,7 +245,7 @@ def compare(
                 first_rank=place.first_rank,
                 first_score=place.first_score,
                 grade=grades.get(place.docid),
-                cut=scored and reranker.cuts(query, text),
+                cut=scored and text is not None and reranker.cuts(query, text),
             )
         )
     return Comparison(

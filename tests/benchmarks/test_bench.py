@@ -70,7 +70,9 @@ def test_generated_pairs_have_msmarcos_lengths(reranker):
     assert pairs == workload.generated_pairs(1000) and len(pairs) == 1000
     assert len({query for query, _ in pairs}) == 10
     plan = reranker.backend.plan(pairs)
-    lengths = sorted(len(pair.passage) for batch in plan.batches for pair in batch.inputs)
+    lengths = sorted(
+        size for batch in plan.batches for size in batch.inputs.sizes[:, reranker.backend.encoder.passage_at].tolist()
+    )
     assert np.mean(lengths) == pytest.approx(85, abs=4), "85.2 in BM25's top 100 of TREC DL 2019"
     assert lengths[500] == pytest.approx(75, abs=4) and lengths[0] >= 19 and lengths[-1] <= 258
 
@@ -97,7 +99,7 @@ def test_what_is_padded_and_cut(tiny):
     pairs = [("flea", "berlin " * length) for length in (5, 5, 9, 40)]
     with pyserini_rerank.load(tiny, backend="onnx", batch_tokens=10000, max_length=20) as reranker:
         [batch] = reranker.backend.plan(pairs).batches
-        lengths = [pair.length for pair in batch.inputs]
+        lengths = batch.inputs.lengths.tolist()
         figures = throughput.measure(reranker, pairs[1:], 1)
     assert sorted(lengths) == [9, 9, 13, 20]
     assert figures["cut_share"] == 1 / 3 and figures["tokens_per_pair"] == (9 + 13 + 20) / 3

@@ -214,7 +214,11 @@ class GraphBackend(CheckpointBackend, ABC):
     @property
     def description(self) -> dict[str, str]:
         """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch."""
-        return {"backend": self.kind, **describe(CPU, self._precision, self.budget, self.threads)}
+        return {
+            "backend": self.kind,
+            **describe(CPU, self._precision, self.budget, self.threads),
+            "tokenizer": self.encoder.package,
+        }
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,)."""

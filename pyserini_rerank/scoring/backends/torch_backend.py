@@ -97,7 +97,11 @@ class TorchBackend(CheckpointBackend):
     def description(self) -> dict[str, str]:
         """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch."""
         tokens = min(self.budget, self.fits)
-        return {"backend": "torch", **describe(self.device, self.dtype, tokens, self.threads)}
+        return {
+            "backend": "torch",
+            **describe(self.device, self.dtype, tokens, self.threads),
+            "tokenizer": self.encoder.package,
+        }
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch: float32 (n,).

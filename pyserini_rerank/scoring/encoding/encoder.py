@@ -29,9 +29,12 @@ class Encoder(ABC):
     ----------
     least : int
         The smallest `max_length` that has room for a pair.
+    package : str
+        The package that tokenizes, with its version.
     """
 
     least: int
+    package: str
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, *, cuts_left: bool = False) -> None:
         self.tokenizer = tokenizer

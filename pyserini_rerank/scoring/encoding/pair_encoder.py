@@ -49,6 +49,7 @@ class TextEncoder(Encoder):
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
         self.prompt = prompt
         self.texts = TextTokenizer(tokenizer)
+        self.package = self.texts.package
 
     @abstractmethod
     def kept(self, queries: NDArray[np.int64], passages: NDArray[np.int64]) -> Sizes:

@@ -12,6 +12,7 @@ from ...distinct import numbered
 from ..backend import Pair
 from .encoded_pairs import EncodedPairs, Ids, joined
 from .encoder import Encoder
+from .text_tokenizer import REFERENCE
 
 #: Texts that are tokenized at once. The number limits the memory: the tokenizer tells much more of a token than its id.
 CHUNK = 256
@@ -57,6 +58,7 @@ class PromptEncoder(Encoder):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         super().__init__(tokenizer, max_length, cuts_left=cuts_left)
+        self.package = REFERENCE
         #: Each piece as a list of texts and the names of the slots between them: text, slot, text, slot, text.
         self.pieces = [re.split(r"\{(query|document)\}", piece) for piece in template]
         added = tokenizer.get_added_tokens_decoder().items()

@@ -23,6 +23,7 @@ CACHE_ENTRIES = 2**17
 #: The file in the user's cache that says whether a tokenizer gave the reference's ids.
 VERDICT = "verdict.json"
 NANOTOKEN = "nanotoken"
+REFERENCE = f"tokenizers {version('tokenizers')}"
 
 
 class TokenLists(NamedTuple):
@@ -51,7 +52,7 @@ class TextTokenizer:
 
     Attributes
     ----------
-    name : str
+    package : str
         The package that tokenizes, with its version.
     """
 
@@ -59,7 +60,7 @@ class TextTokenizer:
         reference.no_truncation()
         reference.no_padding()
         fast = _exact(reference)
-        self.name = f"{NANOTOKEN if fast else 'tokenizers'} {version(NANOTOKEN if fast else 'tokenizers')}"
+        self.package = f"{NANOTOKEN} {version(NANOTOKEN)}" if fast else REFERENCE
         self._tokenize: Tokenize = fast or partial(by_reference, reference)
 
     def __call__(self, texts: Sequence[str]) -> TokenLists:

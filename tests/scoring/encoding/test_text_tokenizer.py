@@ -148,7 +148,7 @@ FAST, REFERENCE = f"nanotoken {version('nanotoken')}", f"tokenizers {version('to
 
 
 def test_wordpiece_is_tokenized_by_nanotoken() -> None:
-    assert {made.name for made in TOKENIZERS.values()} == {FAST}
+    assert {made.package for made in TOKENIZERS.values()} == {FAST}
 
 
 def wrong_in(character: str) -> Any:
@@ -181,7 +181,7 @@ def test_one_id_that_differs_anywhere_gives_the_reference(
     monkeypatch.setattr(text_tokenizer, "by_nanotoken", wrong_in(character))
     plain = Tokenizer.from_file(str(vocabulary))
     made = TextTokenizer(plain)
-    assert made.name == REFERENCE
+    assert made.package == REFERENCE
     assert listed(made([f"flea{character}"])) == [plain.encode(f"flea{character}", add_special_tokens=False).ids]
 
 
@@ -191,22 +191,22 @@ def test_the_comparison_is_made_once(vocabulary: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(text_tokenizer, "battery", lambda reference: compared.append(reference) or battery(reference))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for _ in range(3):
-        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST
+        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).package == FAST
     assert len(compared) == 1
     other = Tokenizer.from_file(str(vocabulary))
     other.add_tokens(["fleas"])
-    assert TextTokenizer(other).name == FAST and len(compared) == 2
+    assert TextTokenizer(other).package == FAST and len(compared) == 2
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
-        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST
+        assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).package == FAST
     assert len(compared) == 4
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     [verdict] = [path for path in (tmp_path / "cache").rglob(text_tokenizer.VERDICT) if json.loads(path.read_text())][
         :1
     ]
     verdict.write_text("{")
-    assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).name == FAST, "a damaged file is no verdict"
+    assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).package == FAST, "a damaged file is no verdict"
 
 
 def test_other_kinds_are_left_to_the_reference(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_other_kinds_are_left_to_the_reference(tmp_path: Path) -> None:
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     for plain in (words, letters):
         made = TextTokenizer(plain)
-        assert made.name == REFERENCE
+        assert made.package == REFERENCE
         assert listed(made(["flea é", "", "x"])) == [
             plain.encode(text, add_special_tokens=False).ids for text in ("flea é", "", "x")
         ]
@@ -230,7 +230,7 @@ def test_a_vocabulary_without_an_unknown_token(vocabulary: Path, tmp_path: Path)
     parts["added_tokens"] = [token for token in parts["added_tokens"] if token["content"] != "[UNK]"]
     plain = Tokenizer.from_str(json.dumps(parts))
     made = TextTokenizer(plain)
-    assert made.name == REFERENCE and listed(made(["flea"])) == [plain.encode("flea", add_special_tokens=False).ids]
+    assert made.package == REFERENCE and listed(made(["flea"])) == [plain.encode("flea", add_special_tokens=False).ids]
     with pytest.raises(Exception, match="UNK"):
         made(["ꙮ"])
 
@@ -239,7 +239,9 @@ def test_without_nanotoken(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "nanotoken", None)
     plain = Tokenizer.from_file(str(vocabulary))
     made = TextTokenizer(plain)
-    assert made.name == REFERENCE and listed(made(["flea é"])) == [plain.encode("flea é", add_special_tokens=False).ids]
+    assert made.package == REFERENCE and listed(made(["flea é"])) == [
+        plain.encode("flea é", add_special_tokens=False).ids
+    ]
 
 
 def test_special_tokens_in_a_text(documents: dict[str, str]) -> None:
@@ -318,7 +320,7 @@ def random_text(chance: random.Random) -> str:
 
 def fuzz(plain: Tokenizer, count: int, seed: int) -> None:
     made, chance = TextTokenizer(plain), random.Random(seed)
-    assert made.name == FAST
+    assert made.package == FAST
     for _ in range(0, count, 1000):
         texts = [random_text(chance) for _ in range(1000)]
         found, expected = made(texts), by_reference(plain, texts)
