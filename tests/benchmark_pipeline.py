@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pyserini_rerank
 from pyserini.search.lucene import LuceneSearcher
-from pyserini_rerank.texts.index_documents import IndexedDocuments
-from pyserini_rerank.texts.token_writer import write
 from rounds import asked, indexed, take_turns
 
 BASE = "the tokenizer alone, pairs in memory"
@@ -24,14 +22,13 @@ THREADS = 2
 
 def main(count: int = 90, rounds: int = 5) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place, tokens = str(Path(folder, "index")), str(Path(folder, "tokens"))
+        place = str(Path(folder, "index"))
         documents = indexed(place)
         queries = asked(count)
         qids = [str(i) for i in range(len(queries))]
         reranker = pyserini_rerank.load("bundled", device="cpu")
         encoder = reranker.backend.encoder
         reranker.backend.run = lambda batch: np.zeros(len(batch.positions), dtype=np.float32)
-        write(Path(tokens), IndexedDocuments(place), encoder.tokenizer, "bundled")
         found = LuceneSearcher(place).batch_search(queries, qids, k=DEPTH, threads=THREADS)
         pairs = [(query, documents[hit.docid]) for query, qid in zip(queries, qids, strict=True) for hit in found[qid]]
         del found
@@ -43,9 +40,9 @@ def main(count: int = 90, rounds: int = 5) -> None:
 
             return alone
 
-        def searching(k: int, **options: str) -> Callable[[], None]:
+        def searching(k: int) -> Callable[[], None]:
             searcher = LuceneSearcher(place)
-            searcher.set_reranker(reranker, depth=DEPTH, **options)
+            searcher.set_reranker(reranker, depth=DEPTH)
             return lambda: searcher.batch_search(queries, qids, k=k, threads=THREADS) and None
 
         ways = {
@@ -53,8 +50,6 @@ def main(count: int = 90, rounds: int = 5) -> None:
             "... each text alone": tokenizing([text for _, text in pairs], add_special_tokens=False),
             "batch_search from stored texts, k=10": searching(10),
             "batch_search from stored texts, k=1000": searching(1000),
-            "batch_search from the token index, k=10": searching(10, tokens=tokens),
-            "batch_search from the token index, k=1000": searching(1000, tokens=tokens),
         }
         take_turns(ways, len(pairs), rounds, BASE)
 
