@@ -39,8 +39,8 @@ DTYPES = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
-#: Options of torch alone. The other backends compute on the CPU, and tokenizing is fast enough for them.
-TORCH_OPTIONS = ("device", "processes")
+#: Options of torch alone. The other backends compute on the CPU.
+TORCH_OPTIONS = ("device",)
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 #: Passages for each judged question, and words of each passage: few, so that a slow machine is done in minutes.
 PASSAGES, WORDS = 10, 30
@@ -73,8 +73,8 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     Returns
     -------
     dict
-        The options with the backend and dtype that were chosen; without `device` and `processes` if the backend does
-        not take them. The options of a backend that cannot be chosen, such as ``"http"``, come back unchanged.
+        The options with the backend and dtype that were chosen; without `device` if the backend does not take it. The
+        options of a backend that cannot be chosen, such as ``"http"``, come back unchanged.
 
     Raises
     ------

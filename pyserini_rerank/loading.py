@@ -33,8 +33,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
         `pyserini_rerank.scoring.backends.cached_backend.CachedBackend`.
     **options
         Options of the backend. For torch they are `device` (one, or several: see
-        `pyserini_rerank.scoring.backends.devices_backend`), `dtype`, `max_length`, `batch_tokens`, `processes`,
-        `threads`, `head` and `known_as`: see `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
+        `pyserini_rerank.scoring.backends.devices_backend`), `dtype`, `max_length`, `batch_tokens`, `threads`,
+        `head` and `known_as`: see `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
 
     Raises
     ------

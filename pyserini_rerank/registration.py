@@ -68,8 +68,8 @@ def set_reranker(
     Raises
     ------
     ValueError, TypeError, OSError
-        The depth is below 1, the model cannot be loaded, the text source does not exist, or the token index is damaged,
-        stale, or of another vocabulary. The searcher stays as it was.
+        The depth is below 1, the model cannot be loaded, or the text source does not exist. The searcher stays as it
+        was.
     """
     from .retrieval.searcher_adapter import SearcherAdapter
     from .searcher import RerankingSearcher

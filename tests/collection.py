@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyserini_rerank.passages import Tokens
 from pyserini_rerank.scoring.backend import Batch, Plan
 
 #: Modules of the standard library whose docstrings are the collection.
@@ -219,8 +220,10 @@ class WordBackend(HashBackend):
     def __init__(self, score: Any = hashed) -> None:
         super().__init__(lambda query, passage: score(query, self.text_of(passage)))
 
-    def tokenize(self, texts: Sequence[str]) -> list[bytes]:
-        return [b"".join(zlib.crc32(word.encode()).to_bytes(4, "little") for word in text.split()) for text in texts]
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        return [
+            Tokens(b"".join(zlib.crc32(word.encode()).to_bytes(4, "little") for word in text.split())) for text in texts
+        ]
 
     def text_of(self, passage: Any) -> str:
-        return (self.tokenize([passage])[0] if isinstance(passage, str) else passage.ids).hex()
+        return (self.tokenize([passage])[0] if isinstance(passage, str) else passage).hex()

@@ -312,10 +312,10 @@ def test_what_was_loaded_for_a_combination_that_fails_is_freed(searcher: Any, ma
     assert not searcher.is_using_reranker()
 
 
-def test_a_reranker_for_which_the_source_is_wrong_is_freed(searcher: Any, made: Any, tmp_path: Any) -> None:
-    with pytest.raises(OSError):
-        RerankingSearcher(searcher, "model", backend="counted", tokens=tmp_path)
-    assert not any(still_open(made))
+def test_a_reranker_for_which_the_source_is_wrong_is_not_loaded(searcher: Any, made: Any, tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match="which Lucene cannot open as an index"):
+        RerankingSearcher(searcher, "model", backend="counted", texts=tmp_path)
+    assert not made
 
 
 def test_signatures_are_the_searchers_own(searcher: Any, hashing: Any) -> None:

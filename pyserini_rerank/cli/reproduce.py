@@ -109,7 +109,7 @@ def _run_all(cells: Sequence["Cell"]) -> Iterator[str]:
             try:
                 cell.check()
                 print(_quoted(cell.command))
-                with named_as_options(reranker="--model", texts="--index, --collection"):
+                with named_as_options(reranker="--model", texts="--index or --collection"):
                     console().print(rerank_run(**cell.arguments))
             except FAILURES as error:
                 yield f"not run: {condition.name}, {cell.model}: {error}"

@@ -60,7 +60,7 @@ def rerank(
     sources = {"--index": index, "--collection": collection}
     if any(sources.values()):
         one_of("the texts", sources)
-    with named_as_options(reranker="--model", texts="--index, --collection", measures="--measure"):
+    with named_as_options(reranker="--model", texts="--index or --collection", measures="--measure"):
         reranked = rerank_run(
             first_stage,
             model,

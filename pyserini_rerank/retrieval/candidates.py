@@ -103,41 +103,7 @@ def java_lists(results: Any) -> dict[str, Any]:
 
 def read_documents(documents: Any) -> dict[str, Fields]:
     """Read the stored fields from a Java map of docids to Lucene documents."""
-    return {docid: fields_of(document) for docid, document in loads(_json(documents)).items()}
-
-
-def in_chunks(
-    part: Callable[[int, int], Any], start: int, stop: int, *, most: int, unread: tuple[str, ...] = ()
-) -> Iterator[list[Any]]:
-    """Read Java objects from `start` to `stop`, a bounded number with each call into Java.
-
-    Parameters
-    ----------
-    part : callable
-        Gives a Java list of the objects between two positions.
-    most : int
-        About how many characters of JSON one call gets.
-    unread : tuple of str
-        Fields of a ScoredDoc that are left in Java.
-    """
-    step = FIRST_HITS
-    while start < stop:
-        end = min(start + step, stop)
-        with JAVA_LOCK:
-            text = _json(part(start, end), *unread)
-        yield loads(text)
-        # The next call gets at most eight times as many, since longer documents may follow.
-        step = max(1, min(MOST_HITS, 8 * step, most * (end - start) // len(text)))
-        start = end
-
-
-def fields_of(document: dict[str, Any]) -> Fields:
-    """Give a document's text fields by name; of a repeated field the first, as Lucene's own `get` does."""
-    fields: Fields = {}
-    for field in document["fields"]:
-        if isinstance(field["fieldsData"], str):
-            fields.setdefault(field["name"], field["fieldsData"])
-    return fields
+    return {docid: _fields_of(document) for docid, document in loads(_json(documents)).items()}
 
 
 def _float32(values: Iterable[Any]) -> NDArray[np.float32]:
@@ -146,8 +112,7 @@ def _float32(values: Iterable[Any]) -> NDArray[np.float32]:
 
 def _read_scores(hits: Any, count: int) -> NDArray[np.float32]:
     unread = ("docid", "lucene_document", "lucene_docid")
-    chunks = in_chunks(lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=unread)
-    return _float32(hit["score"] for chunk in chunks for hit in chunk)
+    return _float32(hit["score"] for chunk in _in_chunks(hits, count, unread) for hit in chunk)
 
 
 def _rescore_in_place(hit: Any, score: float) -> Any:
@@ -158,15 +123,34 @@ def _rescore_in_place(hit: Any, score: float) -> Any:
 def _read_java(hits: Any, count: int, unread: tuple[str, ...] = ()) -> tuple[list[str], list[Fields | None]]:
     docids: list[str] = []
     documents: list[Fields | None] = []
-    # pyjnius binds a method on the class, not on the object: see from_java.
-    for chunk in in_chunks(
-        lambda start, stop: hits.subList(start, stop), 0, count, most=MOST_CHARACTERS, unread=(*READ_LATER, *unread)
-    ):
+    for chunk in _in_chunks(hits, count, (*READ_LATER, *unread)):
         for hit in chunk:
             docids.append(hit["docid"])
             document = hit.get("lucene_document")
-            documents.append(fields_of(document) if document else None)
+            documents.append(_fields_of(document) if document else None)
     return docids, documents
+
+
+def _fields_of(document: dict[str, Any]) -> Fields:
+    """Give a document's text fields by name; of a repeated field the first, as Lucene's own `get` does."""
+    fields: Fields = {}
+    for field in document["fields"]:
+        if isinstance(field["fieldsData"], str):
+            fields.setdefault(field["name"], field["fieldsData"])
+    return fields
+
+
+def _in_chunks(hits: Any, count: int, unread: tuple[str, ...]) -> Iterator[list[Any]]:
+    """Read the first `count` hits of a Java list without some fields, a bounded number with each call into Java."""
+    start, step = 0, FIRST_HITS
+    while start < count:
+        end = min(start + step, count)
+        with JAVA_LOCK:
+            text = _json(hits.subList(start, end), *unread)
+        yield loads(text)
+        # The next call gets at most eight times as many, since longer documents may follow.
+        step = max(1, min(MOST_HITS, 8 * step, MOST_CHARACTERS * (end - start) // len(text)))
+        start = end
 
 
 def _json(java: Any, *unread: str) -> str:

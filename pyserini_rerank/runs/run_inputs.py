@@ -151,5 +151,6 @@ def open_texts(texts: Any) -> Source | None:
 
 
 def _check_named(topics: Any, texts: Any) -> None:
-    if topics is None or texts is None:
-        raise ValueError("name the queries, by topics=, and the texts, by texts=.")
+    named = {"the queries, by topics=": topics, "the texts, by texts=": texts}
+    if lacking := [what for what, value in named.items() if value is None]:
+        raise ValueError(f"name {', and '.join(lacking)}.")

@@ -24,9 +24,6 @@ IDS = ("id", "_id", "pid", "docid")
 AS_IT_LIES = "a collection is read from the middle"
 #: The number of lines that show the file's format.
 SNIFFED = 1000
-#: The most that is read of a collection at once.
-MOST_BYTES = 4_000_000
-MOST_DOCUMENTS = 20_000
 
 
 class _File:

@@ -16,7 +16,7 @@ MISSING = ("error", "skip")
 
 
 def open_source(texts: Any, searcher: Any, missing: str = "error") -> Source:
-    """Open the source of the passages of a searcher's hits: texts, or a token index.
+    """Open the source of the texts of a searcher's hits.
 
     Parameters
     ----------

@@ -5,13 +5,12 @@ A text is never looked up by a docid that Pyserini has cut (`strip_segment_id`):
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..passages import Passages
 from ..retrieval.candidates import Candidates, Fields
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
 
 #: The remedy for a hit without text.
 PASS_TEXTS = (
@@ -27,17 +26,12 @@ class MissingText(LookupError):
 class Source(Protocol):
     """A source of documents' texts.
 
-    A text is None if the source does not have it, and "" if the document is empty. A passage that was tokenized before
-    is no string; it is passed on to the backend as it is.
+    A text is None if the source does not have it, and "" if the document is empty.
     """
 
     @property
     def location(self) -> str:
         """The name of the source in an error."""
-
-    @property
-    def remedy(self) -> str:
-        """The remedy, in an error, for a document that the source does not have."""
 
     @property
     def reads_documents(self) -> bool:
@@ -46,18 +40,17 @@ class Source(Protocol):
     skips_missing: bool
     """Whether a hit whose document has no text is not scored; otherwise it is an error."""
 
-    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> Sequence[Any]: ...
+    def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> Sequence[str | None]: ...
 
 
 class TextSource:
     """The base class of all sources of texts."""
 
-    remedy = PASS_TEXTS
     reads_documents = False
     skips_missing = False
 
 
-def read(source: Source, candidates: Candidates) -> list[Any]:
+def read(source: Source, candidates: Candidates) -> list[str | None]:
     """Read the texts of the candidates that have a docid here; None for a hit without text that is skipped.
 
     Raises
@@ -71,8 +64,8 @@ def read(source: Source, candidates: Candidates) -> list[Any]:
     texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
     for docid, text in zip(candidates.docids, texts, strict=True):
         if text is None and not source.skips_missing:
-            raise MissingText(f"hit {docid} has no text in {source.location}: {source.remedy}")
-    return [clean(text) if isinstance(text, str) else text for text in texts]
+            raise MissingText(f"hit {docid} has no text in {source.location}: {PASS_TEXTS}")
+    return [None if text is None else clean(text) for text in texts]
 
 
 def clean(text: str) -> str:

@@ -35,7 +35,7 @@ class StoredTexts(TextSource):
         return f"the index of {type(self.searcher).__name__}" if self.searcher else "its stored document"
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
-        texts = [text_of(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
+        texts = [_text_of(self.fields_to_text, *hit) for hit in zip(docids, documents, strict=True)]
         lacking = [i for i, text in enumerate(texts) if not text]
         if lacking and self.index:
             looked_up = self.index.read([docids[i] for i in lacking], [])
@@ -54,7 +54,7 @@ class IndexTexts(TextSource):
 
     def read(self, docids: Sequence[str], documents: Sequence[Fields | None]) -> list[str | None]:
         stored = self._documents(docids)
-        return [text_of(self.fields_to_text, docid, stored.get(docid)) for docid in docids]
+        return [_text_of(self.fields_to_text, docid, stored.get(docid)) for docid in docids]
 
     def _documents(self, docids: Sequence[str]) -> dict[str, Fields]:
         if hasattr(getattr(self.searcher, "object", None), "batch_get_docs"):
@@ -139,7 +139,7 @@ def open_index(index: Any) -> Any:
     return searcher
 
 
-def text_of(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
+def _text_of(fields_to_text: Read, docid: str, fields: Fields | None) -> str | None:
     """Give a document's text; an error names the document."""
     try:
         return fields_to_text(fields) if fields else None

@@ -38,11 +38,10 @@ HTTP = ["--backend", "http", "--option", "retries=0"]
     [
         (["--option", "thread=3"], "the backend 'torch' has no option 'thread': there are "),
         (["--option", "threads=many"], "threads='many': give a number of threads"),
-        (["--option", "processes=0"], "processes=0: give a number of processes"),
         (["--option", "nothing"], "--option nothing: give NAME=VALUE"),
-        (["--backend", "onnx", "--option", "processes=2"], "has no option"),
+        (["--backend", "onnx", "--option", "device=cpu"], "the backend 'onnx' has no option 'device'"),
         (HTTP, "the backend 'http' needs the option 'api'"),
-        (["--option", "processes=two"], "processes='two': give a number of processes"),
+        (["--option", "processes=2"], "the backend 'torch' has no option 'processes'"),
         ([*HTTP, "--option", "api=tei", "--cache", "scores"], "pass fingerprint="),
         ([*HTTP, "--option", "api=tei", "--option", "timeout=soon"], "timeout='soon'"),
         ([*HTTP, "--option", "api=tei", "--option", "retries=1.5"], "retries=1.5"),
@@ -67,15 +66,15 @@ def test_what_cannot_be_is_one_line(experiment, tmp_path, monkeypatch, capsys, m
     assert error.startswith("pyserini-rerank: ") and said in error and len(error.splitlines()) == 1
 
 
-def test_auto_takes_the_options_that_torch_alone_has(experiment, tmp_path, monkeypatch, capsys):
+def test_auto_takes_the_option_that_torch_alone_has(experiment, tmp_path, monkeypatch, capsys):
     from pyserini_rerank import automatic, load
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     few = automatic.questions()
     monkeypatch.setattr(automatic, "questions", lambda: tuple(part[:40] for part in few[:2]) + few[2:])
-    with load(experiment / NAME, backend="auto", device=["cpu"], processes=1, threads=1) as reranker:
+    with load(experiment / NAME, backend="auto", device=["cpu"], threads=1) as reranker:
         assert len(reranker.score("flea", ["cat", "dog"])) == 2
     said = capsys.readouterr().err
     assert "onnx float32 " in said and "cannot: " not in said
-    with pytest.raises(TypeError, match="has no option 'proceses'"):
-        load(experiment / NAME, backend="auto", proceses=1)
+    with pytest.raises(TypeError, match="has no option 'thread'"):
+        load(experiment / NAME, backend="auto", thread=1)

@@ -1,7 +1,6 @@
-"""Where a combination meets a token index, a score cache, threads and blank queries: it gives the bits that it gives
+"""Where a combination meets empty texts, a score cache, threads and blank queries: it gives the bits that it gives
 without them."""
 
-import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ from pyserini_rerank import (
     load,
     trace,
 )
-from pyserini_rerank.texts.collection import CollectedDocuments
-from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build
 
 NAMES = ["cross-encoder/ms-marco-TinyBERT-L-2-v2", "cross-encoder/ms-marco-MiniLM-L-2-v2"]
@@ -97,34 +94,23 @@ def models(folders: list[str]) -> Iterator[list[Reranker]]:
         model.close()
 
 
-@pytest.fixture(scope="module")
-def tokens(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A token index of the texts."""
-    folder = tmp_path_factory.mktemp("tokens")
-    rows = [json.dumps({"id": docid, "contents": text}) for docid, text in TEXTS.items()]
-    (folder / "docs.jsonl").write_text("\n".join(rows))
-    write(folder / "tokens", CollectedDocuments(folder / "docs.jsonl"), models[0].backend.encoder.tokenizer, NAMES[0])
-    return folder / "tokens"
-
-
 def bits(hits: Any) -> list[tuple[str, str]]:
     return [(docid, score.hex()) for docid, score in listed(hits)]
 
 
-# -------------------------------------------------------------------------------------------------------- token indexes
+# ---------------------------------------------------------------------------------------------------------- empty texts
 
 
 @COMBINED
-def test_tokens_give_what_texts_give(combination: str, models: list[Reranker], tokens: Path) -> None:
-    results = []
-    for source in ({"texts": TEXTS}, {"tokens": tokens}):
-        reranker = COMBINATIONS[combination](*models)
-        with pytest.warns(EmptyDocumentWarning):
-            found = reranker.rerank(QUERY, HITS, **source)
-        results.append((bits(found), trace(found), found.scored, reranker.counts))
-    assert results[0] == results[1]
-    counts = results[0][-1]
-    assert counts.empty == 1 and counts.scored > 0 and (counts.cut_passages > 0) == ("windows" not in combination)
+def test_an_empty_text_changes_nothing_beside_it(combination: str, models: list[Reranker]) -> None:
+    reranker, without = (COMBINATIONS[combination](*models) for _ in range(2))
+    hits = HITS[:12]  # as many as the cascades take
+    with pytest.warns(EmptyDocumentWarning):
+        found = reranker.rerank(QUERY, hits, texts=TEXTS)
+    alone = without.rerank(QUERY, [hit for hit in hits if TEXTS[hit.docid].strip()], texts=TEXTS)
+    assert bits(found)[: found.scored] == bits(alone)[: alone.scored]
+    assert vars(reranker.counts) == vars(without.counts) | {"empty": 1}
+    assert reranker.counts.scored > 0 and (reranker.counts.cut_passages > 0) == ("windows" not in combination)
 
 
 class Own(Reranker):
@@ -135,21 +121,6 @@ class Own(Reranker):
 
     def relevance(self, queries: Any, found: Any, counts: Counts) -> Any:
         return [[len(text) for text in passages.texts] for passages in found]
-
-
-@pytest.mark.parametrize("combination", [name for name in COMBINATIONS if "windows" not in name])
-@pytest.mark.parametrize("place", ["rerank", "searcher"])
-def test_a_reranker_of_ones_own_that_reads_no_tokens_is_refused(
-    combination: str, place: str, models: list[Reranker], tokens: Path
-) -> None:
-    reranker = COMBINATIONS[combination](Own(), models[1])
-    with pytest.raises(ValueError) as error:
-        if place == "rerank":
-            reranker.rerank(QUERY, HITS, tokens=tokens)
-        else:
-            RerankingSearcher(Everything(), reranker, tokens=tokens)
-    assert str(error.value).startswith("own ") and "takes texts and no tokens: use texts= instead" in str(error.value)
-    assert "\n" not in str(error.value) and reranker.counts == models[1].counts == Counts()
 
 
 def test_windows_of_a_reranker_of_ones_own_are_refused() -> None:
@@ -169,14 +140,13 @@ def cached(combination: str, folders: list[str], cache: Path) -> Iterator[Rerank
 
 
 @COMBINED
-@pytest.mark.parametrize("source", ["texts", "tokens"])
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyDocumentWarning")
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.EmptyQueryWarning")
 def test_the_second_time_all_scores_are_known(
-    combination: str, source: str, folders: Any, models: Any, tokens: Path, tmp_path: Path, monkeypatch: Any
+    combination: str, folders: Any, models: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     def search(reranker: Reranker) -> Any:
-        searcher = RerankingSearcher(Everything(), reranker, **{source: TEXTS if source == "texts" else tokens})
+        searcher = RerankingSearcher(Everything(), reranker, texts=TEXTS)
         found = searcher.batch_search([QUERY, " ", "flea museum", ""], list("1234"), k=30)
         return {qid: bits(hits) for qid, hits in found.items()}, reranker.counts
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 import torch
-from collection import HashBackend, listed
+from collection import HashBackend
 from pyserini_rerank import ModelReranker, Windows
 from tiny_checkpoints import build
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -81,6 +81,13 @@ def test_windows_without_overlap(tiny: Any) -> None:
     assert windows.counts.pairs == 2 + 3
 
 
+def test_one_window_of_a_whole_text_gives_the_bits_of_the_text(tiny: Any) -> None:
+    """Its tokens are those that the model makes of the text itself, and are cut as the text is."""
+    with pytest.warns(pyserini_rerank.CutWarning):
+        scores = [reranker.score(QUERY, DOCUMENTS).tolist() for reranker in (tiny, Windows(tiny, 9999, 9999))]
+    assert scores[0] == scores[1] and len(set(scores[0])) > 5
+
+
 def test_windows_of_all_queries_are_packed_together(folder: str) -> None:
     with pyserini_rerank.load(folder, device="cpu") as tiny:
         planned = []
@@ -88,20 +95,6 @@ def test_windows_of_all_queries_are_packed_together(folder: str) -> None:
         tiny.backend.plan = lambda pairs: planned.append(len(pairs)) or plan(pairs)
         Windows(tiny, SIZE, STRIDE).predict([(QUERY, LONG), ("what is berlin?", LONG)])
     assert len(planned) == 1 and planned[0] > 20
-
-
-def test_tokens_that_were_made_before_give_the_same_bits(
-    tiny: Any, folder: str, tmp_path: Any, searcher: Any, make_searcher: Any, query: str, lucene_index: str
-) -> None:
-    from pyserini_rerank.texts import token_writer
-    from pyserini_rerank.texts.index_documents import IndexedDocuments
-
-    token_writer.write(tmp_path / "tokens", IndexedDocuments(lucene_index), tiny.backend.encoder.tokenizer, folder)
-    windows = Windows(tiny, 16, 8)
-    searcher.set_reranker(windows, depth=20)
-    from_tokens = make_searcher("bm25")
-    from_tokens.set_reranker(windows, depth=20, tokens=tmp_path / "tokens")
-    assert listed(searcher.search(query, k=20)) == listed(from_tokens.search(query, k=20))
 
 
 def test_a_document_without_text_stays_below(tiny: Any) -> None:

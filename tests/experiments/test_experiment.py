@@ -37,8 +37,6 @@ from pyserini_rerank.experiments.run_files import file_name
 from pyserini_rerank.runs.plots import svg
 from pyserini_rerank.runs.topics import load_qrels, load_topics
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
-from pyserini_rerank.texts.collection import CollectedDocuments
-from pyserini_rerank.texts.token_writer import write
 from scipy.stats import ttest_rel
 from tiny_checkpoints import build
 
@@ -375,15 +373,6 @@ def test_several_threads_share_a_reranker(small: Small) -> None:
         tables = list(pool.map(lambda _: experiment(systems, **given), range(4)))
     assert all(table.values == tables[0].values for table in tables)
     assert small.one.score("flea", ["the flea"]).shape == (1,), "it stays open"
-
-
-def test_tokens_give_what_texts_give(small: Small, tmp_path: Path) -> None:
-    tokenizer = small.one.backend.encoder.tokenizer
-    write(tmp_path / "tokens", CollectedDocuments(small.folder / "docs.jsonl"), tokenizer, NAME)
-    systems = {"first": small.run, "windows": (small.run, Windows(small.one, 16, 8)), "one": (small.run, small.one)}
-    given = {name: value for name, value in small.given.items() if name not in ("device", "texts")}
-    by_texts = experiment(systems, **given, texts=small.folder / "docs.jsonl")
-    assert experiment(systems, **given, tokens=tmp_path / "tokens").values == by_texts.values
 
 
 def test_documents_without_text_stay_below_where_that_is_wished(small: Small) -> None:

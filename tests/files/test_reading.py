@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import tarfile
@@ -21,7 +22,7 @@ from pyserini_rerank.files.reading import at_rest, open_lines
 from pyserini_rerank.runs.official_candidates import OfficialCandidates, is_official
 from pyserini_rerank.runs.run_file import Skipped, read
 from pyserini_rerank.runs.topics import load_qrels, load_topics
-from pyserini_rerank.texts.collection import CollectedDocuments, Collection
+from pyserini_rerank.texts.collection import Collection
 
 BOM = b"\xef\xbb\xbf"
 
@@ -40,10 +41,16 @@ def _official(path: Path) -> Any:
 
 
 def _collection(path: Path) -> Any:
-    listed = [pair for _, chunk in CollectedDocuments(path).read(0) for pair in chunk]
+    """List the documents whose docids a simple parse finds, and which the collection has."""
     collection = Collection(path)
-    assert [(docid, collection.get(docid)) for docid, _ in listed] == listed
-    return listed
+    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    if lines[0].lstrip().startswith("{"):
+        names = ("id", "_id", "pid", "docid")
+        docids = [next(str(row[name]) for name in names if row.get(name) is not None) for row in map(json.loads, lines)]
+    else:
+        docids = [line.split("\t")[0] for line in lines]
+    documents = [(docid, collection.get(docid)) for docid in docids]
+    return [(docid, text) for docid, text in documents if text is not None]
 
 
 #: Each with what it reads, and how.

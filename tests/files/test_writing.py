@@ -65,10 +65,6 @@ WRITERS: dict[str, Writer] = {
     "rerank": lambda small, output: [*arguments(small, "x"), "--output", output],
     "search": lambda small, output: ["search", "lucene", "--index", "x", "--topics", "x", "--output", output],
     "search=": lambda small, output: ["search", "lucene", "--index", "x", "--topics", "x", f"--output={output}"],
-    "index-tokens": lambda small, output: [
-        *("index-tokens", "--collection", str(small / "docs.jsonl"), "--tokenizer", str(small / NAME)),
-        *("--output", output),
-    ],
 }
 QRELS = ("--qrels", "qrels.txt")
 #: Writers of what is written at once, beside a run.
@@ -90,7 +86,7 @@ def test_what_cannot_be_replaced_is_refused(
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/null")
     before = state(tmp_path)
-    for more in ([], ["--overwrite"] if writer != "index-tokens" else []):
+    for more in ([], ["--overwrite"]):
         assert run(monkeypatch, *WRITERS[writer](small, output), *more) == 1
         assert capsys.readouterr().err == (
             f"pyserini-rerank: {output} is no file, and an output that can be interrupted needs one: name a file.\n"
@@ -114,10 +110,6 @@ def test_a_link_stays_and_its_target_is_written(
     assert first.is_symlink() and link.is_symlink() and len(target.read_text().splitlines()) == 18
     assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "first.run", "first.run.json", "link.run"]
     assert [path.name for path in target.parent.iterdir()] == ["real.run"]
-    tokens = tmp_path / "tokens"
-    tokens.symlink_to(tmp_path / "far" / "tokens")
-    assert run(monkeypatch, *WRITERS["index-tokens"](small, str(tokens))) == 0
-    assert tokens.is_symlink() and (tmp_path / "far" / "tokens" / "meta.json").is_file()
 
 
 @pytest.mark.parametrize("option", EXTRA)
@@ -415,7 +407,4 @@ def test_files_of_ones_own_in_the_folder_are_not_deleted(small: Path, name: str,
     assert run(monkeypatch, *arguments(small, "mine.run")) == 1
     assert f"mine.run.partial holds {name!r}, and is deleted when the output is complete" in capsys.readouterr().err
     assert mine.exists()
-    words = ["index-tokens", "--collection", str(small / "docs.jsonl"), "--tokenizer", str(small / NAME)]
-    assert run(monkeypatch, *words, "--output", str(small / "mine.run")) == 1
-    assert f"mine.run.partial holds {name!r}" in capsys.readouterr().err and mine.exists()
     shutil.rmtree(mine.parent)

@@ -289,24 +289,15 @@ def test_an_ensemble_cuts_what_any_of_it_cuts(tricky: Any, tiny: Reranker) -> No
     assert [row.docid for row in made.rows if row.cut] == ["long"]
 
 
-@pytest.mark.parametrize("by", ["texts", "tokens"])
-def test_segments_of_a_searcher_without_texts(by: str, tmp_path: Path, tiny: Reranker) -> None:
+def test_segments_of_a_searcher_without_texts(tiny: Reranker) -> None:
     """A document is shown by its best segment, whose text goes by the docid of the segment."""
-    from pyserini_rerank.texts.index_documents import IndexedDocuments
-    from pyserini_rerank.texts.token_writer import write
-
     texts = {"D1#0": "the cat", "D2#0": "the dog", "D1#1": "a flea of the cat", "D3": "no segment"}
 
     class Searcher:
         def search(self, query: str, k: int = 10) -> list[Any]:
             return [SimpleNamespace(docid=docid, score=9.0 - i) for i, docid in enumerate(texts)][:k]
 
-    source: dict[str, Any] = {"texts": texts}
-    if by == "tokens":
-        index = build_lucene_index(tmp_path / "index", texts)
-        write(tmp_path / "tokens", IndexedDocuments(index), tiny.backend.encoder.tokenizer, "tiny")
-        source = {"tokens": tmp_path / "tokens"}
-    made = compare(RerankingSearcher(Searcher(), Segments(tiny), **source), "flea", qrels={"D1": 1})
+    made = compare(RerankingSearcher(Searcher(), Segments(tiny), texts=texts), "flea", qrels={"D1": 1})
     rows = {row.docid: row for row in made.rows}
     scores = dict(zip(texts, tiny.score("flea", list(texts.values())), strict=True))
     assert {docid: row.score for docid, row in rows.items()} == pytest.approx(
@@ -317,8 +308,7 @@ def test_segments_of_a_searcher_without_texts(by: str, tmp_path: Path, tiny: Rer
         (2, None),
         (4, None),
     ]
-    if by == "texts":  # a token index has none to show
-        assert [rows[docid].text for docid in ("D1", "D2", "D3")] == ["the cat", "the dog", "no segment"]
+    assert [rows[docid].text for docid in ("D1", "D2", "D3")] == ["the cat", "the dog", "no segment"]
 
 
 def test_query_terms_are_marked(tricky: Any) -> None:
@@ -381,19 +371,6 @@ def test_grades_have_a_colour_that_grows_with_them(tricky: Any) -> None:
     (column,) = (column for column in made.__rich__().columns if column.header == "grade")
     styles = dict(zip(docids, (cell.style for cell in column.cells), strict=True))
     assert styles == {"plain": "bold green", "titled": "bold green", "long": "", "none": "", "<i>evil</i>": ""}
-
-
-@pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
-def test_tokens_instead_of_texts(tmp_path: Path, tricky: Any, tiny: Reranker) -> None:
-    """A token index has no texts: what is shown is what the hits store."""
-    from pyserini_rerank.texts.index_documents import IndexedDocuments
-    from pyserini_rerank.texts.token_writer import write
-
-    write(tmp_path / "tokens", IndexedDocuments(tricky.index_dir), tiny.backend.encoder.tokenizer, "bundled")
-    by_text = compare(RerankingSearcher(tricky, tiny), "flea")
-    by_tokens = compare(RerankingSearcher(tricky, tiny, tokens=tmp_path / "tokens"), "flea")
-    assert by_tokens.rows == by_text.rows
-    assert [row.docid for row in by_tokens.rows if row.cut] == ["long"]
 
 
 def test_errors_say_what_to_do(searcher: Any, hashing: Reranker, query: str) -> None:

@@ -1,7 +1,7 @@
 """What breaks while something runs: no result is lost, and none is wrong.
 
-Kills at random moments are in ``experiments/test_rerank_command.py`` and ``scoring/test_tokens.py``, a full disk
-under a run as well; a server that fails is in ``scoring/test_http.py``.
+Kills at random moments are in ``runs/test_rerank_command.py``, as is a full disk under a run; a server that fails is
+in ``scoring/backends/test_http_backend.py``.
 """
 
 import json
@@ -31,8 +31,6 @@ from pyserini_rerank.runs.resumable_output import ResumableOutput
 from pyserini_rerank.scoring.backend import OutOfMemoryWarning
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from pyserini_rerank.scoring.score_store import DATA, ScoreStore
-from pyserini_rerank.texts import collection
-from pyserini_rerank.texts.token_writer import STATE
 from tiny_checkpoints import build, weights_file
 
 TINY = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -182,26 +180,6 @@ def test_a_full_disk_under_a_score_cache(tmp_path: Path, small_disk: Any) -> Non
     assert store.get(keys).tolist() == [1.5] * 10 + [3.5] * 3990
 
 
-def test_a_full_disk_under_index_tokens(
-    tmp_path: Path, experiment: Path, small_disk: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    """What was committed is kept, and the same command goes on to the same bytes."""
-    monkeypatch.setattr(collection, "MOST_BYTES", 5000)  # for several commits
-    words = ["index-tokens", "--collection", str(experiment / "docs.jsonl"), "--tokenizer", str(experiment / TINY)]
-    assert run(monkeypatch, *words, "--output", str(tmp_path / "whole")) == 0
-    capsys.readouterr()
-    small_disk(10_000)
-    assert run(monkeypatch, *words, "--output", str(tmp_path / "full")) == 1
-    small_disk(resource.RLIM_INFINITY)
-    [said] = capsys.readouterr().err.splitlines()
-    partial = tmp_path / "full.partial"
-    assert said.startswith("pyserini-rerank: ") and str(partial) in said and "File too large" in said
-    assert 0 < json.loads((partial / STATE).read_text())["documents"] < 250 and not (tmp_path / "full").exists()
-    assert run(monkeypatch, *words, "--output", str(tmp_path / "full")) == 0
-    whole, full = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("whole", "full"))
-    assert full == whole
-
-
 # Clocks
 
 
@@ -311,7 +289,7 @@ def test_a_device_without_enough_memory_under_a_batch_of_searches(
     plain = TorchBackend._forward
 
     def forward(self: TorchBackend, pairs: Any) -> Any:
-        if len(pairs) * max(pair.length for pair in pairs) > 1500:
+        if len(pairs) * pairs.lengths.max() > 1500:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return plain(self, pairs)
 

@@ -36,12 +36,9 @@ from pyserini_rerank.runs.run_file import read
 from pyserini_rerank.runs.topics import load_qrels, load_topics
 from pyserini_rerank.scoring.backends import http_backend
 from pyserini_rerank.scoring.score_store import DATA, ScoreStore
-from pyserini_rerank.texts.collection import CollectedDocuments, Collection
+from pyserini_rerank.texts.collection import Collection
 from pyserini_rerank.texts.source import MissingText
-from pyserini_rerank.texts.token_index import TokenIndex
-from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build
-from tokenizers import Tokenizer
 
 SEED = 5
 SECONDS = 20
@@ -350,11 +347,15 @@ def collections(folder: Path, request: pytest.FixtureRequest) -> Reader:
         return dict(reversed(pairs))
 
     def ours(path: Path) -> Any:
-        listed = [row for _, chunk in CollectedDocuments(path).read(0) for row in chunk]
-        by_docid = Collection(path)
-        looked_up = {docid: by_docid.get(docid) for docid, _ in listed}
-        assert looked_up == dict(reversed(listed))
-        return looked_up
+        collection = Collection(path)
+        rows = [row for row in path.read_bytes().split(b"\n") if row.strip()]
+        if rows and rows[0].lstrip().startswith(b"{"):
+            names = ("id", "_id", "pid", "docid")
+            objects = [json.loads(row) for row in rows]
+            docids = [next(str(one[name]) for name in names if one.get(name) is not None) for one in objects]
+        else:
+            docids = [row.partition(b"\t")[0].decode() for row in rows]
+        return {docid: collection.get(docid) for docid in docids}
 
     return files(folder, whole, ours, strict)
 
@@ -430,34 +431,7 @@ def stored(folder: Path, request: pytest.FixtureRequest) -> Reader:
     return Reader(whole, rerank, may_be, lambda name: "d1")
 
 
-# What was written by this package itself: token indexes and score caches
-
-
-def tokens(folder: Path, request: pytest.FixtureRequest) -> Reader:
-    texts = {f"d{n}": f"the flea and the cat number {n}" for n in range(40)} | {"empty": ""}
-    source = folder / "docs.tsv"
-    source.write_text("".join(f"{docid}\t{text}\n" for docid, text in texts.items()))
-    tokenizer = Tokenizer.from_file(str(build(TINY, folder) / "tokenizer.json"))
-    write(folder / "index", CollectedDocuments(source), tokenizer, TINY)
-    known = TokenIndex(folder / "index").get(list(texts))
-    vocabulary = TokenIndex(folder / "index").meta["vocabulary"]
-    whole = {path.name: path.read_bytes() for path in sorted((folder / "index").iterdir())}
-
-    def read(name: str, data: bytes) -> Any:
-        (folder / "index" / name).unlink()  # the old one may be mapped
-        (folder / "index" / name).write_bytes(data)
-        try:
-            index = TokenIndex(folder / "index")
-            index.check_vocabulary(vocabulary, TINY)
-            return index.get(list(texts))
-        finally:
-            (folder / "index" / name).write_bytes(whole[name])
-
-    # A passage that is not found is an error for whoever asks for it.
-    return Reader(
-        whole, read, lambda name, data, got: all(one in (right, None) for one, right in zip(got, known, strict=True)),
-        lambda name: str(folder / "index"),
-    )  # fmt: skip
+# What was written by this package itself: score caches
 
 
 def cache(folder: Path, request: pytest.FixtureRequest) -> Reader:
@@ -582,7 +556,7 @@ def answers(folder: Path, request: pytest.FixtureRequest) -> Reader:
 
 #: How many inputs each gets of every 1,000.
 READERS: dict[Callable[[Path, pytest.FixtureRequest], Reader], int] = {
-    runs: 200, official: 80, topics: 100, qrels: 60, collections: 90, stored: 250, tokens: 100, cache: 40, answers: 70,
+    runs: 200, official: 80, topics: 100, qrels: 60, collections: 160, stored: 270, cache: 50, answers: 70,
     checkpoints: 10,
 }  # fmt: skip
 

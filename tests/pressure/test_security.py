@@ -23,10 +23,7 @@ from package_index import skip_or_fail
 from pyserini_rerank.experiments.conditions import load_conditions
 from pyserini_rerank.runs.official_candidates import OfficialCandidates
 from pyserini_rerank.runs.provenance import provenance
-from pyserini_rerank.texts.token_index import META, TokenIndex, checksum_of
-from pyserini_rerank.texts.token_writer import write
 from tiny_checkpoints import build, read_weights, weights_file
-from tokenizers import Tokenizer
 from transformers import AutoConfig
 
 TINY = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -148,7 +145,7 @@ def test_the_source_has_no_call_that_trusts_a_file() -> None:
     assert {*seen} == {*SAFE}
 
 
-# Paths in archives and token indexes
+# Paths in archives
 
 
 def below(folder: Path) -> dict[str, Any]:
@@ -209,34 +206,6 @@ def test_an_archive_whose_checksum_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "top.tar.gz").write_bytes(data)
     with pytest.raises(ValueError, match="top.tar.gz is damaged .CRC check failed"):
         OfficialCandidates(tmp_path / "top.tar.gz", tmp_path)
-
-
-def test_a_token_index_reads_its_own_files_only(tmp_path: Path) -> None:
-    """Whatever its meta.json calls them, with a checksum that is right."""
-    from pyserini_rerank.texts.collection import CollectedDocuments
-
-    (tmp_path / "docs.tsv").write_text("d1\tthe flea\n")
-    tokenizer = Tokenizer.from_file(str(build(TINY, tmp_path) / "tokenizer.json"))
-    write(tmp_path / "index", CollectedDocuments(tmp_path / "docs.tsv"), tokenizer, TINY)
-    right = TokenIndex(tmp_path / "index").get(["d1"])
-    shutil.copytree(tmp_path / "index", tmp_path / "secret")
-    file = tmp_path / "index" / META
-
-    def change(**more: Any) -> None:
-        meta = json.loads(file.read_text()) | more
-        del meta["checksum"]
-        file.write_text(json.dumps(meta | {"checksum": checksum_of(meta)}))
-
-    sizes = json.loads(file.read_text())["bytes"]
-    change(bytes={**sizes, "../secret/documents.bin": sizes["documents.bin"]})
-    assert TokenIndex(tmp_path / "index").get(["d1"]) == right
-    (tmp_path / "index" / "documents.bin").unlink()
-    with pytest.raises(ValueError, match="documents.bin has 0 of"):
-        TokenIndex(tmp_path / "index")
-    shutil.copy(tmp_path / "secret" / "documents.bin", tmp_path / "index")
-    change(dtype="O")  # objects are pointers, if somebody believes it
-    with pytest.raises((ValueError, TypeError)):
-        TokenIndex(tmp_path / "index").get(["d1"])
 
 
 # Keys

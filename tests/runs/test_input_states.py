@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from experiment import NAME, arguments, run, write_experiment
+from pyserini_rerank.files.reading import digest
 from pyserini_rerank.runs import input_states
 from pyserini_rerank.runs.resumable_output import ResumableOutput
 from tiny_checkpoints import build
@@ -237,6 +238,26 @@ def test_an_index_that_has_changed(
     index({"new": "flea berlin"}, append=True)
     assert run(monkeypatch, *words) == 1
     assert f"was begun with another {'texts' if way == 'texts' else 'index'}: " in capsys.readouterr().err
+
+
+def test_the_newest_commit_is_the_one_that_lucene_opens(index: Any, tmp_path: Path) -> None:
+    """Lucene counts its commits in base 36: segments_10 comes after segments_z."""
+    folder = index({"a": "text"})
+    from jnius import autoclass
+
+    java = {name: autoclass(f"org.apache.lucene.{name}") for name in (
+        "store.FSDirectory", "index.IndexWriter", "index.IndexWriterConfig", "document.Document"
+    )}  # fmt: skip
+    store = java["store.FSDirectory"].open(autoclass("java.io.File")(folder).toPath())
+    writer = java["index.IndexWriter"](store, java["index.IndexWriterConfig"]())
+    while not Path(folder, "segments_10").exists():
+        writer.addDocument(java["document.Document"]())
+        writer.commit()
+    writer.close()
+    Path(folder, "segments_z").write_bytes(b"an old one that could not be deleted")
+    assert input_states.of_index(folder) == digest(Path(folder, "segments_10"))
+    with pytest.raises(FileNotFoundError, match="is no Lucene index .it has no segments file.: name another one"):
+        input_states.of_index(tmp_path)
 
 
 def test_a_docid_with_white_space_is_noticed_before_anything_is_scored(

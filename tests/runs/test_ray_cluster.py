@@ -400,21 +400,10 @@ def test_another_machine_has_scores_of_its_own(small, tmp_path):
     threads = torch.get_num_threads()
     for host, folder in (("elsewhere", f"scores.{platform.node()}"), (platform.node(), "scores")):
         assert not (tmp_path / folder).exists()
-        scorer = RemoteScorer(RerankSettings(), made, tmp_path / "scores", None, host, Path.cwd(), threads)
+        scorer = RemoteScorer(RerankSettings(), made, tmp_path / "scores", host, Path.cwd(), threads)
         assert scorer.facts()["model"] == str(small / NAME)
         assert (tmp_path / folder).is_dir()
         scorer.scorer.reranker.close()
-
-
-def test_a_token_index_of_another_vocabulary(small, tmp_path, monkeypatch):
-    other = str(build("amberoad/bert-multilingual-passage-reranking-msmarco", tmp_path))
-    tokens, documents = tmp_path / "tokens", str(small / "docs.jsonl")
-    words = ["--collection", documents, "--tokenizer", other, "--output", str(tokens)]
-    assert run(monkeypatch, "index-tokens", *words) == 0
-    made = partial(load, small / NAME, device="cpu")
-    scorer = RemoteScorer(RerankSettings(), made, tmp_path / "scores", tokens, platform.node(), Path.cwd(), 1)
-    with pytest.raises(ValueError, match="has the vocabulary of"):
-        scorer.facts()
 
 
 def test_machines_with_different_files_are_refused():

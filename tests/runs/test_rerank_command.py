@@ -120,11 +120,11 @@ def test_bad_input_is_an_error_or_is_counted(small, tmp_path, monkeypatch, capsy
 def test_the_texts_have_to_be_named_once(small, monkeypatch, capsys):
     assert run(monkeypatch, *arguments(small, "x.run", "--index", "somewhere")) == 1
     [said] = capsys.readouterr().err.splitlines()
-    assert "--index and --collection were given together: name the texts, by one of --index, --coll" in said
+    assert "--index and --collection were given together: name the texts, by one of --index and --collection." in said
     words = arguments(small, "x.run")
     at = words.index("--collection")
     assert run(monkeypatch, *words[:at], *words[at + 2 :]) == 1
-    assert capsys.readouterr().err == "pyserini-rerank: name the texts, by one of --index, --collection and --tokens.\n"
+    assert capsys.readouterr().err == "pyserini-rerank: name the texts, by --index or --collection.\n"
     assert not (small / "x.run.partial").exists()
 
 
@@ -302,32 +302,6 @@ def test_a_bm25_that_lucene_does_not_have(small, monkeypatch, capsys, k1, b):
     words = arguments(small, "x.run")
     assert run(monkeypatch, words[0], *words[3:], "--bm25", k1, b, "--index", str(small)) == 1
     assert "give a k1 of 0 or more, and a b from 0 to 1" in capsys.readouterr().err
-
-
-def test_a_token_index_gives_the_same_bytes(small, monkeypatch, capsys):
-    """In `make test` this is where the whole command meets a token index; see scoring/test_tokens.py."""
-    words = (
-        "--collection",
-        str(small / "docs.jsonl"),
-        "--tokenizer",
-        str(small / NAME),
-        "--output",
-        str(small / "tokens"),
-    )
-    assert run(monkeypatch, "index-tokens", *words) == 0
-    plain, tokens = (
-        arguments(small, "text.run", "--max-length", "20"),
-        arguments(small, "tokens.run", "--max-length", "20"),
-    )
-    where = tokens.index("--collection")
-    tokens[where : where + 2] = ["--tokens", str(small / "tokens")]
-    assert run(monkeypatch, *plain) == run(monkeypatch, *tokens) == 0
-    assert (small / "tokens.run").read_bytes() == (small / "text.run").read_bytes()
-    assert json.loads((small / "tokens.run.json").read_text())["texts"] == f"the token index {small / 'tokens'}"
-    tokens[tokens.index("--model") + 1] = str(build("amberoad/bert-multilingual-passage-reranking-msmarco", small))
-    tokens[tokens.index("--output") + 1] = str(small / "other.run")
-    assert run(monkeypatch, *tokens) == 1
-    assert "has the vocabulary of" in capsys.readouterr().err
 
 
 def test_a_run_of_other_queries_than_are_judged_is_an_error(small, monkeypatch, capsys):

@@ -23,10 +23,7 @@ from pyserini_rerank import (
     SkippedDocumentWarning,
     Windows,
 )
-from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
-from pyserini_rerank.texts.collection import CollectedDocuments
 from pyserini_rerank.texts.opening import open_source
-from pyserini_rerank.texts.token_writer import write
 
 QIDS = list("abcdef")
 
@@ -59,7 +56,7 @@ def test_texts_of_a_collection_file(
 
 
 def test_a_collection_is_read_by_many_threads(files: Any, documents: dict[str, str]) -> None:
-    source = open_source(files["jsonl"], None, None)
+    source = open_source(files["jsonl"], None)
     assert source.location == str(files["jsonl"])
     names = list(documents)
     orders = [np.random.default_rng(seed).permutation(names).tolist() for seed in range(8)]
@@ -73,7 +70,7 @@ def test_a_collection_that_is_written_to_while_it_is_open(write: str, tmp_path: 
     path, hits = tmp_path / "docs.jsonl", [Hit(f"d{i}", 9.0 - i) for i in range(9)]
     before = "".join(json.dumps({"id": hit.docid, "contents": "x" * (i + 20)}) + "\n" for i, hit in enumerate(hits))
     path.write_text(before)
-    source = open_source(path, None, None, missing="skip")
+    source = open_source(path, None, missing="skip")
     texts = source.read([hit.docid for hit in hits], [])
     other = tmp_path / "other.jsonl"
     other.write_text("")
@@ -195,22 +192,6 @@ def test_skipping_over_stored_documents(
     searcher.set_reranker(hashing, depth=12, texts={}, missing="skip")
     assert docids(searcher.search(query, 12)) == first
     assert searcher._reranking.texts.skips_missing and hashing.counts.missing == 2 + 2 + 12
-
-
-def test_skipping_with_a_token_index(tmp_path: Path, reranker: Any) -> None:
-    rows = [json.dumps({"id": docid, "contents": text}) for docid, text in PARTIAL.items()]
-    (tmp_path / "docs.jsonl").write_text("\n".join(rows))
-    tokenizer = reranker.backend.encoder.tokenizer
-    write(tmp_path / "tokens", CollectedDocuments(tmp_path / "docs.jsonl"), tokenizer, "bundled")
-    assert reranker.vocabulary == vocabulary(tokenizer)
-    with pytest.raises(MissingText, match="hit D0#0 has no text in the token index"):
-        reranker.rerank("flea", HITS, tokens=tmp_path / "tokens")
-    found = reranker.rerank("flea", HITS, tokens=tmp_path / "tokens", missing="skip")
-    assert listed(found) == listed(reranker.rerank("flea", HITS, texts=PARTIAL, missing="skip"))
-    assert docids(found)[-5:] == [hit.docid for hit in HITS if hit.docid not in PARTIAL]
-    with RerankingSearcher(Everything(), reranker, tokens=tmp_path / "tokens", missing="skip") as searcher:
-        made = pyserini_rerank.compare(searcher, "flea", k=12)
-    assert [row.docid for row in made.rows if row.score is None] == docids(found)[-5:]
 
 
 @pytest.mark.parametrize("missing", ["ignore", None, True])
