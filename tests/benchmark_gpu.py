@@ -51,9 +51,8 @@ def main(checkpoint: str, count: int = 60_000) -> None:
         if peer := sentence_transformers(folder):
             ways["sentence-transformers, from texts"] = lambda: peer(pairs)
         rates = in_turn(ways, count)
-        share = median(
-            text / model for text, model in zip(rates["from texts, in one process"], rates["the model alone"])
-        )
+        from_texts, alone = rates["from texts, in one process"], rates["the model alone"]
+        share = median(text / model for text, model in zip(from_texts, alone, strict=True))
         print(f"{share:13.1%} of the model alone is reached from texts")
         kernels(family, batches[0])
         variants(family, batches, count)
@@ -162,7 +161,6 @@ def variants(family: Any, batches: Sequence[dict[str, Any]], count: int) -> None
         "... as a CUDA graph": lambda: [graph.replay() for _ in range(repeat)],
     }
     in_turn(ways, count)
-    del graph
     layers = next(module for name, module in family.model.named_modules() if name.endswith("encoder.layer"))
     plain = list(layers)
     for number, layer in enumerate(plain):

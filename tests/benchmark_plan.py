@@ -65,8 +65,8 @@ def measure(name: str, encoder: PairEncoder, pairs: list[Pair]) -> None:
     total = micros["plan"] + micros["layout"]
     print(
         f"{total:7.1f} µs a pair, {1e6 / total:9,.0f} pairs/s: plan {micros['plan']:.1f} (its tokens, done again with "
-        f"warm caches, {micros['tokens']:.1f}), layout {micros['layout']:.1f}; {tokens / len(pairs):.0f} tokens a pair; "
-        f"{name}"
+        f"warm caches, {micros['tokens']:.1f}), layout {micros['layout']:.1f}; "
+        f"{tokens / len(pairs):.0f} tokens a pair; {name}"
     )
 
 

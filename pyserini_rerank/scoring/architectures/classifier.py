@@ -114,7 +114,7 @@ class Classifier(Architecture):
         """
         pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
         with models.reading(f"the model in {folder}", folder):
-            alone = torch.cat([self.scores(pairs.take(slice(row, row + 1)), device) for row in range(len(pairs))])
+            alone = torch.cat([self.scores(pairs[row : row + 1], device) for row in range(len(pairs))])
             together = self.scores(pairs, device)
         self.encoder.of_one_length |= not nearly_equal(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)
 

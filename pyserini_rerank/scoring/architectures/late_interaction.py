@@ -94,7 +94,7 @@ class LateInteraction(Architecture):
 
     def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         _, first, rows = np.unique(pairs.query_rows, return_index=True, return_inverse=True)
-        queries = self._vectors(*self.encoder.pad_queries(pairs.take(first)), device)
+        queries = self._vectors(*self.encoder.pad_queries(pairs[first]), device)
         ids, mask = self.encoder.pad_passages(pairs, pad_id=0)
         passages = self._vectors(ids, mask, device)
         compared = to_device((mask == 1) & ~np.isin(ids, self.encoder.punctuation), device)

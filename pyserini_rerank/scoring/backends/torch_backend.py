@@ -120,9 +120,7 @@ class TorchBackend(CheckpointBackend):
         while True:
             rows = min(len(pairs), max(1, self.fits // longest))
             try:
-                scores = [
-                    self._computed(pairs.take(slice(start, start + rows))) for start in range(0, len(pairs), rows)
-                ]
+                scores = [self._computed(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
                 break
             except torch.OutOfMemoryError:
                 if rows == 1:

@@ -43,7 +43,7 @@ class EncodedPairs:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def take(self, rows: NDArray[np.intp] | slice) -> "EncodedPairs":
+    def __getitem__(self, rows: NDArray[np.intp] | slice) -> "EncodedPairs":
         """Give the pairs of these rows; the tokens are shared."""
         columns = [getattr(self, column.name)[rows] for column in fields(self)[1:]]
         return EncodedPairs(self.ids, *columns)
@@ -51,7 +51,7 @@ class EncodedPairs:
     def alike(self) -> list["EncodedPairs"]:
         """Split where the length changes, into pairs of one length each."""
         bounds = np.flatnonzero(np.diff(self.lengths, prepend=-1, append=-1)).tolist()
-        return [self.take(slice(start, stop)) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [self[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the tokens of these pairs alone to another process, and not those of all that were planned with them."""

@@ -51,7 +51,7 @@ class Encoder(ABC):
         pairs: Sequence[Pair],
         budget: int,
         added: int = 0,
-        inputs: Callable[[EncodedPairs, NDArray[np.intp]], Any] = EncodedPairs.take,
+        inputs: Callable[[EncodedPairs, NDArray[np.intp]], Any] = EncodedPairs.__getitem__,
     ) -> Plan:
         """Put pairs of similar length into batches.
 

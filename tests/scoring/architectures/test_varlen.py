@@ -73,7 +73,7 @@ def test_the_scores_are_those_of_padded_sequences(
     assert abs(scores - expected).max() < within * max(1, abs(expected).max())
     # And each is its own: a sequence alone has the score that it has among the others.
     for row, score in enumerate(scores):
-        [alone] = packed.run(Batch(np.arange(1), batch.inputs.take(slice(row, row + 1))))
+        [alone] = packed.run(Batch(np.arange(1), batch.inputs[row : row + 1]))
         assert abs(alone - score) < within * max(1, abs(score))
 
 
@@ -89,7 +89,7 @@ def packed_attention(device: str, dtype: torch.dtype, firsts: bool, window: int 
     lengths = [9, 9, 9, 4, 2, 2, 1]
     chance = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, sum(lengths), 2, 8, generator=chance, dtype=torch.float64).to(dtype)
-    packing = PackedSequences(lengths, torch.device(device))
+    packing = PackedSequences(np.array(lengths), torch.device(device))
     asked = query[packing.first.cpu()] if firsts else query
     found = packing.attend(asked.to(device), key.to(device), value.to(device), 0.3, window).cpu().double()
     parts = zip(*(some.double().split(lengths) for some in (query, key, value)), strict=True)

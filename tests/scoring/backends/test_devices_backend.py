@@ -84,7 +84,7 @@ def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
 def test_what_the_other_process_raises_is_raised_here(two, expected):
     other = two.backend.device_processes[0]
     [batch] = two.backend.plan(PAIRS[:1]).batches
-    with pytest.raises(AttributeError, match="has no attribute 'length'"):
+    with pytest.raises(AttributeError, match="has no attribute 'lengths'"):
         other.run(Batch(batch.positions, ["no pair"]))
     assert two.predict(PAIRS).tobytes() == expected.tobytes(), "and it goes on"
 

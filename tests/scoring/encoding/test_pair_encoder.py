@@ -38,7 +38,7 @@ def laid_out(encoder, pairs, pad_id=0):
     rows = []
     encoded = encoder.encode(pairs)
     for row in range(len(pairs)):
-        pair = encoded.take(slice(row, row + 1))
+        pair = encoded[row : row + 1]
         ids, mask, types = encoder.pad(pair, pad_id)
         assert mask.all()
         assert ids.shape == mask.shape == types.shape == (1, encoded.lengths[row])
@@ -192,7 +192,7 @@ def test_padding(encoder):
     assert mask.sum(1).tolist() == [5, 11, 5]
     assert (ids[mask == 0] == 77).all() and (types[mask == 0] == 0).all()
     for row, length in enumerate(pairs.lengths.tolist()):
-        alone = encoder.pad(pairs.take(slice(row, row + 1)), 77)
+        alone = encoder.pad(pairs[row : row + 1], 77)
         for together, single in zip((ids, mask, types), alone, strict=True):
             assert together[row, :length].tolist() == single[0].tolist()
 

@@ -42,7 +42,7 @@ def encoders(folders):
 
 def tokens_of(encoded, row=0):
     """The ids of one prompt."""
-    one = encoded.take(slice(row, row + 1))
+    one = encoded[row : row + 1]
     return joined(one.ids, one.starts, one.sizes)
 
 
