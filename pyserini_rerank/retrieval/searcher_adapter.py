@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Parameters that limit how many hits a searcher can give, whatever its k.
 LIMITS = ("k0", "binary_k")
+#: Searchers that search with Faiss.
+WITH_FAISS = ("FaissSearcher", "HybridSearcher")
 #: The largest number that Java and Faiss take.
 MOST = 2**31 - 1
 #: Where Pyserini's own classes keep the Java object whose batch search gives all hits in one map.
@@ -111,8 +113,9 @@ class SearcherAdapter:
                     bound.arguments[name] = list(map(_pythons_own, listed(values, name)))
         bound.arguments.update({name: _pythons_own(value) for name, value in bound.arguments.items()})
         k = whole(bound.arguments.get("k", parameters["k"].default), "k", least=1)
-        # Faiss pads what its index does not have, and its binary search overflows there.
-        size = self.searcher.num_docs if is_a(self.searcher, "FaissSearcher") else MOST
+        # Faiss pads what its index does not have: its binary search overflows there, and for very many more there is no
+        # memory, which ends the process.
+        size = _size(self.searcher) if any(is_a(self.searcher, kind) for kind in WITH_FAISS) else MOST
         wanted = min(max(k, depth), size)
         bound.arguments["k"] = wanted
         limit = None
@@ -305,6 +308,13 @@ def _java_object(searcher: Any) -> str:
     # Python's own RM3 and Rocchio search again after the Java batch.
     feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
     return JAVA_OBJECT.get(kind.__name__, "") if is_javas and not feedback else ""
+
+
+def _size(searcher: Any) -> int:
+    """Tell how many documents a searcher has at most."""
+    if is_a(searcher, "HybridSearcher"):
+        return max(_size(part) for part in (searcher.sparse_searcher, searcher.dense_searcher))
+    return int(getattr(searcher, "num_docs", MOST))
 
 
 def _count_documents(searcher: Any) -> int:
