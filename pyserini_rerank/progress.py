@@ -67,7 +67,7 @@ def queries_bar(total: int, description: str, *, done: int = 0, leave: bool = Fa
 
         try:
             yield reach
-            shown.total = shown.n  # lines may have been left out
+            reach(shown.total)  # lines may have been left out; a notebook's bar takes no other total
         finally:
             _bar_around.reset(token)
 

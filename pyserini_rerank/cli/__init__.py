@@ -10,7 +10,8 @@ FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupErr
 
 
 def console() -> "Console":
-    """Give the console that tables are shown on: lines are not cut, and numbers have no colours."""
+    """Give the console that tables are shown on: lines are not cut, numbers have no colours, and brackets in a user's
+    names are no markup."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, soft_wrap=True)
