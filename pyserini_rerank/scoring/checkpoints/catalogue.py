@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from ...files.reading import read_text
+from ...files.reading import is_input, read_text
 from ...files.yaml12 import read_yaml
 from .bundled import NAME as BUNDLED
 from .heads import HEADS
@@ -96,10 +96,12 @@ def users_file() -> Path | None:
     """Name the file of the user's own rows; None where there is none.
 
     The variable ``PYSERINI_RERANK_CHECKPOINTS`` names it; else it is ``checkpoints.yaml`` in the folder
-    ``pyserini-rerank`` of the user's configuration.
+    ``pyserini-rerank`` of the user's configuration. Raises FileNotFoundError where the variable names no file.
     """
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
+        if not is_input(path := os.path.expanduser(named)):
+            raise FileNotFoundError(f"{VARIABLE} names {named}, which is no file: correct the variable, or unset it.")
+        return Path(path)
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
     path = Path(folder, "pyserini-rerank", "checkpoints.yaml")

@@ -97,9 +97,10 @@ def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert users_file() == path and "me/reranker" in catalogue()
     path.write_text("")
     assert "me/reranker" not in catalogue(), "it is read as it is now"
-    monkeypatch.setenv(module.VARIABLE, "no/such.yaml")
-    with pytest.raises(FileNotFoundError, match=r"no/such\.yaml"):
-        catalogue()
+    for named in ("no/such.yaml", str(tmp_path), "~no such user/rows.yaml"):
+        monkeypatch.setenv(module.VARIABLE, named)
+        with pytest.raises(FileNotFoundError, match=f"^PYSERINI_RERANK_CHECKPOINTS names {named}, which is no file"):
+            catalogue()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes another user's place")
