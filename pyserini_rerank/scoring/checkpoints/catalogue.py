@@ -99,9 +99,10 @@ def users_file() -> Path | None:
     ``pyserini-rerank`` of the user's configuration. Raises FileNotFoundError where the variable names no file.
     """
     if named := os.environ.get(VARIABLE):
-        if not is_input(path := os.path.expanduser(named)):
+        path = Path(os.path.expanduser(named))
+        if not is_input(path):
             raise FileNotFoundError(f"{VARIABLE} names {named}, which is no file: correct the variable, or unset it.")
-        return Path(path)
+        return path
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
     path = Path(folder, "pyserini-rerank", "checkpoints.yaml")
