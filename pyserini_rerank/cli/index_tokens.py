@@ -29,7 +29,7 @@ def index_tokens(
     one_of("the documents", {"--index": index, "--collection": collection})
     documents: Documents = CollectedDocuments(collection) if collection else IndexedDocuments(str(index))
     meta = write(output, documents, load_settings(resolve(tokenizer)).tokenizer, tokenizer)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     size = sum(meta["bytes"].values())
     console.print(f"{output}: {meta['documents']:,} documents, {size / meta['documents']:.0f} bytes each")
     if meta["without_text"]:
