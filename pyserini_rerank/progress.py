@@ -68,7 +68,7 @@ def queries_bar(total: int, description: str, *, done: int = 0, leave: bool = Fa
 
         try:
             yield reach
-            shown.total = shown.n  # where lines of the input were left out, the bar ends at 100 % all the same
+            reach(shown.total)  # lines may have been left out, and a notebook's bar takes no other total
         finally:
             _bar_around.reset(token)
 

@@ -116,3 +116,15 @@ def test_a_depth_that_is_none(
     ):
         with pytest.raises(error, match=f"^{message}"):
             call()
+
+
+@pytest.mark.parametrize("kind", ["faiss", "binary", "hybrid", "bm25"])
+def test_a_depth_beyond_all_documents(
+    kind: str, make_searcher: Any, query: str, hashing: Reranker, documents: dict[str, str], numbered: dict[str, str]
+) -> None:
+    """Faiss takes memory for as many hits as it is asked for, and without that ends the process."""
+    searcher = make_searcher(kind)
+    searcher.set_reranker(hashing, texts=numbered if kind == "binary" else documents)
+    found = searcher.search(query, 20, rerank_depth=10**12)
+    assert listed(found) == listed(searcher.search(query, 20, rerank_depth=len(documents)))
+    assert listed(searcher.batch_search([query], ["1"], 20, rerank_depth=10**12)["1"]) == listed(found)

@@ -177,6 +177,21 @@ def test_what_is_left_out_or_was_done_before_ends_at_the_end_as_well(
     assert terminal.steps("reranking")[-1][1] == 100
 
 
+def test_a_notebooks_bar_is_full_as_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its widget keeps the total with which it was made."""
+    from tqdm.notebook import tqdm as of_notebooks
+
+    monkeypatch.setattr("tqdm.auto.tqdm", of_notebooks)
+    monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.delenv(progress.VARIABLE, raising=False)
+    with progress.queries_bar(6, "reranking", leave=True) as reach:
+        reach(3)
+        shown = progress._bar_around.get()
+    assert isinstance(shown, of_notebooks)
+    _, widget, figures = shown.container.children
+    assert widget.value == widget.max and "6/6" in figures.value
+
+
 @pytest.mark.parametrize("how", ["variable", "function", "tqdm"])
 def test_one_switch_for_all_bars(how: str, small: Any, terminal: Terminal, monkeypatch: Any) -> None:
     """The bars are those of reading a collection, a run's queries and a call's tokens."""

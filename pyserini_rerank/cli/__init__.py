@@ -10,7 +10,7 @@ FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, LookupErr
 
 
 def console() -> "Console":
-    """Make the console for tables, which does not cut lines and does not colour numbers."""
+    """Make the console for tables: it does not cut lines or colour numbers, and brackets in names are no markup."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, soft_wrap=True)

@@ -209,7 +209,7 @@ def _time(
         if name in printed:
             table.add_row(value.format(printed[name]), words.format(**printed))
     screen = console()
-    screen.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}", markup=False)
+    screen.print(f"{reranker.name}{' on ' if where else ''}{', '.join(where)}")
     screen.print(table)
     return {**facts, **figures}
 
@@ -250,7 +250,7 @@ def _sweep(
         table.add_row(number, *(f"{row.means[name]:.4f}" for name in names), *cost, row.name)
     screen = console()
     screen.print(table)
-    screen.print("\n" + plots.quality_as_text(points, names[0]), markup=False)
+    screen.print("\n" + plots.quality_as_text(points, names[0]))
     if plot:
         plots.save(plots.quality(points, names[0]), plot)
     return {"rows": [asdict(row) for row in rows], "rerankers": facts}

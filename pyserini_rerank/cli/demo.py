@@ -43,7 +43,7 @@ def demo(
     from ..runs.provenance import provenance
 
     warnings.simplefilter("ignore", CutWarning)  # the length is printed below
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     times: dict[str, float] = {}
     with _timed(times, "load the model"):
         reranker = _load(model, device, console)

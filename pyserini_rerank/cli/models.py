@@ -30,16 +30,13 @@ def models(
     for name in card:
         figures = rows[name].published
         table.add_row(name, f"{figures['dl19']:.2f}", f"{figures['dev']:.2f}", str(figures["docs_per_second"]))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(
         "\nAs published: nDCG@10 on TREC DL 2019 and MRR@10 on MS MARCO dev (x 100), reranking the official top 1000; "
         "passages a second on a V100.\n"
     )
-    for heading, names in (
-        ("others", rows.keys() - {*card, *own_rows}),
-        (f"yours, of {users_file()}", own_rows.keys()),
-    ):
+    for heading, names in (("others", rows.keys() - {*card, *own_rows}), ("yours", own_rows.keys())):
         if names:
             others = Table(box=None)
             others.add_column(heading, no_wrap=True)
@@ -48,5 +45,7 @@ def models(
                 others.add_row(name, rows[name].family or "classifier")
             console.print(others)
             console.print()
+    if own_rows:
+        console.print(f"Yours are of {users_file()}.", soft_wrap=True)
     console.print(f"{NAME} is {CHECKPOINT} {ORIGIN}.")
     console.print("Any other cross-encoder with one label loads as well.")

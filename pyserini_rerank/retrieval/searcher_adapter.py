@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Parameters that limit the number of hits of a searcher, whatever its k.
 LIMITS = ("k0", "binary_k")
+#: Searchers that search with Faiss.
+WITH_FAISS = ("FaissSearcher", "HybridSearcher")
 #: The largest number that Java and Faiss take.
 MOST = 2**31 - 1
 #: From Pyserini's classes to the attribute with the Java object whose batch search gives all hits in one map.
@@ -111,8 +113,9 @@ class SearcherAdapter:
                     bound.arguments[name] = list(map(_as_python, listed(values, name)))
         bound.arguments.update({name: _as_python(value) for name, value in bound.arguments.items()})
         k = whole(bound.arguments.get("k", parameters["k"].default), "k", least=1)
-        # If asked for more than its index has, Faiss pads its results, and its binary search overflows.
-        size = self.searcher.num_docs if is_a(self.searcher, "FaissSearcher") else MOST
+        # If asked for more than its index has, Faiss pads its results, and its binary search overflows. If asked for very
+        # many more, it ends the process, since there is no memory.
+        size = _size(self.searcher) if any(is_a(self.searcher, kind) for kind in WITH_FAISS) else MOST
         wanted = min(max(k, depth), size)
         bound.arguments["k"] = wanted
         limit = None
@@ -309,6 +312,13 @@ def _java_object(searcher: Any) -> str:
     # RM3 and Rocchio in Python search again after the Java batch.
     feedback = getattr(searcher, "rm3", None) or getattr(searcher, "rocchio", None)
     return JAVA_OBJECT.get(kind.__name__, "") if is_unchanged and not feedback else ""
+
+
+def _size(searcher: Any) -> int:
+    """Tell how many documents a searcher has at most."""
+    if is_a(searcher, "HybridSearcher"):
+        return max(_size(part) for part in (searcher.sparse_searcher, searcher.dense_searcher))
+    return int(getattr(searcher, "num_docs", MOST))
 
 
 def _count_documents(searcher: Any) -> int:

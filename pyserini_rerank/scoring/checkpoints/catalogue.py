@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from ...files.reading import read_text
+from ...files.reading import is_input, read_text
 from ...files.yaml12 import read_yaml
 from .bundled import NAME as BUNDLED
 from .heads import HEADS
@@ -99,10 +99,14 @@ def users_file() -> Path | None:
     """Give the path of the user's file; None if there is no such file.
 
     The environment variable ``PYSERINI_RERANK_CHECKPOINTS`` names it. Without the variable it is ``checkpoints.yaml``
-    in the folder ``pyserini-rerank`` of the user's configuration.
+    in the folder ``pyserini-rerank`` of the user's configuration. Raises FileNotFoundError if the variable names no
+    file.
     """
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
+        path = Path(os.path.expanduser(named))
+        if not is_input(path):
+            raise FileNotFoundError(f"{VARIABLE} names {named}, which is no file: correct the variable, or unset it.")
+        return path
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
     path = Path(folder, "pyserini-rerank", "checkpoints.yaml")

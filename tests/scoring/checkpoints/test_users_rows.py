@@ -97,9 +97,10 @@ def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert users_file() == path and "me/reranker" in catalogue()
     path.write_text("")
     assert "me/reranker" not in catalogue(), "it is read as it is now"
-    monkeypatch.setenv(module.VARIABLE, "no/such.yaml")
-    with pytest.raises(FileNotFoundError, match=r"no/such\.yaml"):
-        catalogue()
+    for named in ("no/such.yaml", str(tmp_path), "~no such user/rows.yaml"):
+        monkeypatch.setenv(module.VARIABLE, named)
+        with pytest.raises(FileNotFoundError, match=f"^PYSERINI_RERANK_CHECKPOINTS names {named}, which is no file"):
+            catalogue()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes another user's place")
@@ -125,7 +126,20 @@ def test_models_lists_them(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert [row for row in rows.values() if "file" in row] == [rows["me/prompted"]]
     assert run(monkeypatch, "models") == 0
     shown = capsys.readouterr().out
-    assert shown.index("yours, of") < shown.index("me/prompted") < shown.index("bundled is cross-encoder")
+    assert shown.index(" yours ") < shown.index("me/prompted") < shown.index(f"Yours are of {file}.\n")
+
+
+def test_brackets_are_no_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path("[", "old]", "checkpoints.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_text('"[bold]/mine": {}')
+    monkeypatch.setenv(module.VARIABLE, str(file))
+    assert run(monkeypatch, "models") == 0
+    shown = capsys.readouterr().out
+    assert "[/old]/checkpoints.yaml" in shown and "[bold]/mine" in shown
 
 
 def test_the_families_are_those_that_are_loaded() -> None:
