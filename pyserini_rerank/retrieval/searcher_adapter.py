@@ -113,8 +113,8 @@ class SearcherAdapter:
                     bound.arguments[name] = list(map(_as_python, listed(values, name)))
         bound.arguments.update({name: _as_python(value) for name, value in bound.arguments.items()})
         k = whole(bound.arguments.get("k", parameters["k"].default), "k", least=1)
-        # If asked for more than its index has, Faiss pads its results, and its binary search overflows. If asked for very
-        # many more, it ends the process, since there is no memory.
+        # If asked for more than its index has, Faiss pads its results, and its binary search overflows. If asked for
+        # very many more, it ends the process, since there is no memory.
         size = _size(self.searcher) if any(is_a(self.searcher, kind) for kind in WITH_FAISS) else MOST
         wanted = min(max(k, depth), size)
         bound.arguments["k"] = wanted
