@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import FAILURES, bench, cache, demo, models, reproduce, rerank, search
+from . import FAILURES, bench, cache, demo, models, reproduce, rerank, sample, search
 
 INTERRUPTED = 130
 FORMAT = warnings.formatwarning
@@ -43,6 +43,7 @@ app.command()(models.models)
 app.add_typer(cache.app, name="cache")
 app.command()(rerank.rerank)
 app.command()(reproduce.reproduce)
+app.command()(sample.sample)
 # Options that `search` does not know are passed on to Pyserini.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(search.search)
 

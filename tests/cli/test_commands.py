@@ -11,6 +11,8 @@ import pytest
 from pyserini_rerank import __version__, docstrings
 from pyserini_rerank.cli import main as app_module
 from pyserini_rerank.cli.main import app, main
+from pyserini_rerank.runs.run_file import read as read_run
+from pyserini_rerank.runs.topics import load_topics
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
 from typer.testing import CliRunner
 
@@ -88,6 +90,22 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     assert "the hub cannot be reached: the bundled model is used" in " ".join(shown.split())
     assert "Model: bundled" in shown
     assert "How do I copy a whole folder?" in shown
+
+
+def test_the_sample_is_a_test_collection(tmp_path):
+    folder = str(tmp_path / "sample")
+    assert "documents, 3 topics" in run("sample", folder, "--queries", "3")
+    inputs = ["--topics", f"{folder}/topics.tsv", "--qrels", f"{folder}/qrels.txt", "--index", f"{folder}/index"]
+    shown = run("rerank", "--run", f"{folder}/bm25.run", *inputs, "--model", "bundled", "--depth", "2",
+                "--max-length", "32", "--output", f"{folder}/reranked.run")  # fmt: skip
+    assert "nDCG@10" in shown
+    read = dict(read_run(f"{folder}/bm25.run"))
+    assert list(read) == ["1", "2", "3"] and all(len(hits) == 100 for hits in read.values())
+    assert load_topics(f"{folder}/topics.tsv") == {
+        str(number): question["question"] for number, question in enumerate(docstrings.questions()[:3], 1)
+    }
+    with pytest.raises(FileExistsError, match="is no new or empty folder: name another one"):
+        run("sample", folder)
 
 
 LOCALES = {

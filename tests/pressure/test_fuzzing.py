@@ -190,6 +190,11 @@ def text_lines(data: bytes) -> list[str]:
     return [line.rstrip("\r") for line in text.split("\n") if line.strip(" \t\n\r\x0b\x0c")]
 
 
+def columns_of(line: str) -> list[str]:
+    """Split a line at ASCII white space, as trec_eval does."""
+    return [column.decode() for column in line.encode().split()]
+
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -211,8 +216,8 @@ def runs(folder: Path, request: pytest.FixtureRequest) -> Reader:
     def strict(name: str, data: bytes) -> Any:
         found = text_lines(plain(data))
         refuse(not found)
-        if len(found[0].split()) == 6:
-            columns = [line.split() for line in found]
+        if len(columns_of(found[0])) == 6:
+            columns = [columns_of(line) for line in found]
             refuse(any(len(some) != 6 for some in columns) or len({some[5] for some in columns}) != 1)
             hits = [(qid, docid, finite(score)) for qid, _, docid, _, score, _ in columns]
         else:
@@ -316,8 +321,8 @@ def qrels(folder: Path, request: pytest.FixtureRequest) -> Reader:
 
     def strict(name: str, data: bytes) -> Any:
         read: dict[str, dict[str, int]] = {}
-        for line in filter(str.strip, text_lines(data)):
-            columns = line.split()
+        for line in text_lines(data):
+            columns = columns_of(line)
             refuse(len(columns) != 4 or not re.fullmatch(r"[+-]?\d{1,9}", columns[3], re.ASCII))
             refuse(read.setdefault(columns[0], {}).setdefault(columns[2], int(columns[3])) != int(columns[3]))
         refuse(not read)

@@ -5,6 +5,7 @@ setting that was silently ignored would give other scores.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,11 @@ def _pretrained(checkpoint: Checkpoint) -> Any:
     auto = BertTokenizer if row.body or row.type else AutoTokenizer
     with reading(f"the tokenizer in {source}", source):
         pretrained = auto.from_pretrained(source, trust_remote_code=False)
-        for name, kind in (("model_max_length", int | float), ("model_input_names", list | tuple)):
-            if not isinstance(value := getattr(pretrained, name), kind):
-                raise ValueError(f"{name} is {value!r}")
+        length, inputs = pretrained.model_max_length, pretrained.model_input_names
+        if not isinstance(length, int | float) or math.isnan(length):
+            raise ValueError(f"model_max_length is {length!r}")
+        if not isinstance(inputs, list | tuple):
+            raise ValueError(f"model_input_names is {inputs!r}")
         rust_tokenizer(pretrained)  # refuses one that is written in Python
     return pretrained
 

@@ -6,6 +6,7 @@ cross-encoder.
 
 import hashlib
 import json
+import math
 import shutil
 import threading
 from functools import cache
@@ -324,6 +325,7 @@ REFUSED = {
     ),
     "an unknown kind": ("bert", CONFIG, {"model_type": "own"}, "config.json cannot be read: .* model type `own`"),
     "a length that is none": ("bert", TOKENIZER, {"model_max_length": "20"}, "cannot be read: .*max_length is '20"),
+    "a length of NaN": ("bert", TOKENIZER, {"model_max_length": math.nan}, "cannot be read: .*model_max_length is nan"),
     "no length at all": ("bert", TOKENIZER, {"model_max_length": 0}, "max_length is 0: .* reads pairs of 5 to 64"),
     "a side that is none": ("bert", TOKENIZER, {"truncation_side": "middle"}, "cannot be read: .*'middle'|: middle"),
     "more modules": (

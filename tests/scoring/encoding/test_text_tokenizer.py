@@ -202,10 +202,8 @@ def test_the_comparison_is_made_once(vocabulary: Path, tmp_path: Path, monkeypat
         assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).package == FAST
     assert len(compared) == 4
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    [verdict] = [path for path in (tmp_path / "cache").rglob(text_tokenizer.VERDICT) if json.loads(path.read_text())][
-        :1
-    ]
-    verdict.write_text("{")
+    for verdict in (tmp_path / "cache").rglob(text_tokenizer.VERDICT):
+        verdict.write_text("{")
     assert TextTokenizer(Tokenizer.from_file(str(vocabulary))).package == FAST, "a damaged file is no verdict"
 
 
@@ -290,6 +288,22 @@ def test_threads_forks_and_spawned_processes(documents: dict[str, str]) -> None:
 
 def _in_another_process(texts: list[str]) -> list[list[int]]:
     return listed(TextTokenizer(tokenizer())(texts))
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as Linux tells it")
+def test_the_memory_of_words_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts of eight words that no text had before: 1,000,000 take no more than 100,000 did."""
+    chance, made = random.Random(3), TOKENIZERS["uncased"]
+    resident = []
+    for number in range(1001):
+        made([" ".join(f"{chance.getrandbits(40):x}" for _ in range(8)) for _ in range(1000)])
+        if number % 100 == 0:
+            resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    with capsys.disabled():
+        print("MiB beyond the first 1,000 texts, each 100,000:", [round(size - resident[0]) for size in resident[1:]])
+    assert max(resident) - resident[0] < 40
+    assert max(resident[2:]) - resident[1] < 8
 
 
 # -------------------------------------------------------------------------------------------------------------- fuzzing
