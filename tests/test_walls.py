@@ -30,6 +30,7 @@ ROOMS = {
             "arguments",
             "caller",
             "counts",
+            "distinct",
             "files",
             "markup",
             "passages",

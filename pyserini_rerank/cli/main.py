@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import FAILURES, bench, cache, demo, models, reproduce, rerank, sample, search
+from . import FAILURES, bench, cache, demo, doctor, models, reproduce, rerank, sample, search
 
 INTERRUPTED = 130
 FORMAT = warnings.formatwarning
@@ -38,6 +38,7 @@ def options(
 
 
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.command()(bench.bench)
 app.command()(models.models)
 app.add_typer(cache.app, name="cache")

@@ -101,11 +101,11 @@ def _exact(reference: Tokenizer) -> Tokenize | None:
         return None
 
     def compare(folder: Path) -> None:
-        folder.joinpath(VERDICT).write_text(json.dumps({"same_ids": same_ids(reference, tokenize)}))
+        folder.joinpath(VERDICT).write_text(json.dumps({"same_ids": same_ids(reference, tokenize)}), encoding="utf-8")
 
     try:
         folder = made_once(f"{NANOTOKEN}-{versions}-{vocabulary(reference)}", compare)
-        is_same = json.loads(folder.joinpath(VERDICT).read_text())["same_ids"]
+        is_same = json.loads(folder.joinpath(VERDICT).read_text(encoding="utf-8"))["same_ids"]
     except OSError:  # the user's cache cannot be written
         is_same = same_ids(reference, tokenize)
     return tokenize if is_same else None
