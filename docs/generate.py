@@ -1,0 +1,137 @@
+"""The pages that are made from the code: a hook of MkDocs, and of the tests that nothing public is missing."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+import nbformat
+import pyserini_rerank
+import typer
+from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
+from pyserini_rerank.cli.main import app
+from pyserini_rerank.scoring.backend import BUILT_IN, create
+from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SOURCE = "https://huggingface.co/"
+
+#: The public names, by goal; `python` refuses to leave one out.
+NAMES = {
+    "Rerank a search": ["load", "RerankingSearcher", "Reranker", "ModelReranker", "RankedText", "Counts"],
+    "Hits": ["Hits", "Trace", "trace"],
+    "Texts": ["Template", "MissingText"],
+    "Combine rerankers": [
+        "Cascade", "Interpolation", "ReciprocalRankFusion", "Ensemble", "FirstStageScore", "Windows", "Segments",
+    ],
+    "Runs and experiments": ["rerank_run", "BM25", "RerankedRun", "experiment", "ExperimentResult"],
+    "Look at results": ["compare", "Comparison", "explain", "Explanation", "progress_bars"],
+    "Warnings": [
+        "CutWarning", "EmptyDocumentWarning", "EmptyQueryWarning", "SkippedDocumentWarning", "UnknownTextWarning",
+        "ShortfallWarning", "OutOfMemoryWarning",
+    ],
+}  # fmt: skip
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the reference and the notebooks."""
+    pages = {"reference/python.md": python(), "reference/commands.md": commands(), "reference/backends.md": backends()}
+    pages["reference/checkpoints.md"] = f"# Checkpoints\n\n{checkpoints()}"
+    for notebook in sorted(EXAMPLES.glob("*.ipynb")):
+        pages |= notebook_pages(notebook)
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the table of checkpoints where a page asks for it."""
+    return markdown.replace("{{ checkpoints }}", checkpoints())
+
+
+def python() -> str:
+    """Write the reference of the public names."""
+    missing = set(pyserini_rerank.__all__) ^ {name for names in NAMES.values() for name in names}
+    if missing:
+        raise ValueError(f"the reference and `pyserini_rerank.__all__` differ by {', '.join(sorted(missing))}.")
+    sections = (
+        f"## {heading}\n\n" + "\n\n".join(f"::: pyserini_rerank.{name}" for name in names)
+        for heading, names in NAMES.items()
+    )
+    methods = (
+        "Importing the package gives all of Pyserini's searchers the methods `set_reranker`, `unset_reranker` and "
+        "`is_using_reranker`: see [Add reranking to a search](../add-reranking.md)."
+    )
+    contract = "## Test a backend of your own\n\n::: pyserini_rerank.testing.BackendContract"
+    return "\n\n".join(["# Python", methods, *sections, contract])
+
+
+def commands() -> str:
+    """Write the reference of the commands and their options."""
+    group: Any = typer.main.get_command(app)
+    return "# Commands\n\n" + "\n\n".join(
+        _command(command, ["pyserini-rerank", name]) for name, command in group.commands.items()
+    )
+
+
+def _command(command: Any, words: list[str]) -> str:
+    name = " ".join(words)
+    if hasattr(command, "commands"):
+        return "\n\n".join(_command(nested, [*words, verb]) for verb, nested in command.commands.items())
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    rows = [row for parameter in command.get_params(context) if (row := parameter.get_help_record(context))]
+    table = "".join(f"| `{option}` | {_cell(says)} |\n" for option, says in rows)
+    says = inspect.cleandoc(command.help or "")
+    return f"## {name}\n\n{says}\n\n```text\n{usage}\n```\n\n| option | |\n| --- | --- |\n{table}"
+
+
+def checkpoints() -> str:
+    """Write the tables of the catalogue."""
+    rows, card = catalogue(), of_the_card()
+    lines = ["| checkpoint | DL19 nDCG@10 | dev MRR@10 | passages/s (V100) |", "| --- | --- | --- | --- |"]
+    for name in card:
+        figures = rows[name].published
+        cells = [f"[{name}]({SOURCE}{name})", *(f"{figures[test]:.2f}" for test in ("dl19", "dev"))]
+        lines.append(f"| {' | '.join(cells)} | {figures['docs_per_second']} |")
+    lines += [
+        "",
+        "The figures are those of the model card of `cross-encoder/ms-marco-*`: the official top 1000, max_length 512.",
+        "",
+    ]
+    lines += ["| other checkpoints | kind |", "| --- | --- |"]
+    kinds = {
+        None: "classifier",
+        "seq2seq": "answers a prompt (encoder-decoder)",
+        "decoder": "answers a prompt",
+        "late": "late interaction",
+    }
+    lines += [f"| [{name}]({SOURCE}{name}) | {kinds[row.family]} |" for name, row in rows.items() if name not in card]
+    return "\n".join(lines)
+
+
+def backends() -> str:
+    """Write the options of each backend."""
+    sections = []
+    for name in BUILT_IN:
+        maker = create(name)
+        options = ", ".join(f"`{option}`" for option in list(inspect.signature(maker).parameters)[1:])
+        sections.append(
+            f'## {name}\n\n`load(..., backend="{name}")` takes the options {options}.\n\n'
+            f"::: {maker.__module__}.{maker.__qualname__}"
+        )
+    return "# Backends\n\n" + "\n\n".join(sections)
+
+
+def notebook_pages(notebook: Path) -> dict[str, str | bytes]:
+    """Make a page of a notebook with its outputs, and the files of its pictures."""
+    body, resources = MarkdownExporter().from_notebook_node(
+        nbformat.read(notebook, as_version=4), {"unique_key": notebook.stem}
+    )
+    pictures = {f"notebooks/{name}": content for name, content in resources["outputs"].items()}
+    return {f"notebooks/{notebook.stem}.md": body, **pictures}
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
