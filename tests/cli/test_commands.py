@@ -75,7 +75,7 @@ def test_demo_evaluates_and_shows_two_questions(monkeypatch):
         "RR@10",
         "BM25",
         "reranked",
-        "Largest gain",
+        "Largest gain of the others",
         "Largest loss",
         "better on",
         "passages a second",
