@@ -17,6 +17,7 @@ MARKS = {
     "needs a network": [pytest.mark.network],
     "needs a GPU": [pytest.mark.gpu],
     "takes minutes": [pytest.mark.stress],
+    "needs a fresh checkout": [pytest.mark.skip(reason="is run by hand in a fresh checkout")],
     "needs other machines": [pytest.mark.skip(reason="needs other machines")],
 }
 
