@@ -83,6 +83,7 @@ def command(words: list[str]) -> None:
 
 
 def main() -> None:
+    sys.path.insert(0, os.getcwd())  # a page may import a file that it writes
     command([SAMPLE, SAMPLE, "--queries", QUERIES])
     for line in sys.stdin:
         page, needs = json.loads(line)

@@ -126,8 +126,8 @@ class HitsStage:
 def _ordered(hits: Any, qid: str) -> list[Any]:
     """Read a query's hits; scores by docid are put in order, equal ones as they are given."""
     if not hasattr(hits, "items"):
-        return listed(hits, f"the hits of {qid}")
-    scored = [RunHit(docid, score) for docid, score in keyed(hits, f"the hits of {qid}").items()]
+        return listed(hits, f"the hits of {qid!s:.50}")
+    scored = [RunHit(docid, score) for docid, score in keyed(hits, f"the hits of {qid!s:.50}").items()]
     for hit in scored:
         check_hit(hit)
         if math.isnan(hit.score):

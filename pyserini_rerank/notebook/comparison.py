@@ -219,7 +219,7 @@ def compare(
         if isinstance(grade, Mapping):
             raise TypeError("qrels= takes docid -> grade of this one query: pass qrels[qid].")
         if not isinstance(grade, Real):
-            raise TypeError(f"the grade of {docid} is {grade!r}: give a number.")
+            raise TypeError(f"the grade of {docid!s:.50} is {grade!r}: give a number.")
     first_stage = reranking.first_stage.searcher
     depth = reranking.depth_of(options.pop("rerank_depth", None))
     hits = reranking.search(query, k=max(k, depth), rerank_depth=depth, **options)

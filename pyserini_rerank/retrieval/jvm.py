@@ -187,7 +187,7 @@ def _place(stack: str | None) -> str:
 def _silence_vector_warning() -> None:
     """Keep Lucene from printing two lines about the missing vector module in every process.
 
-    Only dense search in Lucene is slower without it, as the README says.
+    Only dense search in Lucene is slower without it, see docs/first-stages.md.
     """
     from jnius import autoclass
 

@@ -286,7 +286,7 @@ def _failure(searcher: Any, queries: Sequence[Any], qids: Sequence[str]) -> Exce
         try:
             searcher.search(query, k=1)
         except Exception as error:
-            return _clear(error, searcher, f"query {qid}")
+            return _clear(error, searcher, f"query {qid!s:.50}")
     return None
 
 

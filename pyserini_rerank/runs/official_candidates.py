@@ -106,7 +106,7 @@ class OfficialCandidates:
                         continue
                     qid, _, query, _ = _parse(line)
                     if self.queries.setdefault(qid, query) != query:
-                        raise BadLine(f"has another query {qid} than a line before", "keep one of the two")
+                        raise BadLine(f"has another query {qid:.50} than a line before", "keep one of the two")
                     self._query_of_line.append(numbers.setdefault(qid, len(numbers)))
                     self._offsets.append(offset)
                 except BadLine as bad:
@@ -129,7 +129,7 @@ class OfficialCandidates:
                     file.seek(offset)
                     _, docid, _, passage = _parse(file.readline())
                     if docid in hits:
-                        self._leave_out(BadLine(f"repeats document {docid} of query {qid}", "keep one of the two"))
+                        self._leave_out(BadLine(f"repeats document {docid:.50} of query {qid:.50}", "keep one of the two"))
                     else:
                         hits[docid] = RunHit(docid, math.nan, passage)
                 yield qid, [hits[docid] for docid in sorted(hits)]

@@ -99,7 +99,7 @@ def _checked(get: Callable[[str], Any], location: str) -> CallableTexts:
     def checked(docid: str) -> str | None:
         text = get(docid)
         if text is not None and not isinstance(text, str):
-            raise TypeError(f"the text of {docid} in {location} is {type(text).__name__}, not str.")
+            raise TypeError(f"the text of {docid!s:.50} in {location} is {type(text).__name__}, not str.")
         return text
 
     return CallableTexts(checked, location)

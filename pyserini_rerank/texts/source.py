@@ -64,7 +64,7 @@ def read(source: Source, candidates: Candidates) -> list[str | None]:
     texts = source.read([fields.get("id", docid) if fields else docid for docid, fields in hits], candidates.documents)
     for docid, text in zip(candidates.docids, texts, strict=True):
         if text is None and not source.skips_missing:
-            raise MissingText(f"hit {docid} has no text in {source.location}: {PASS_TEXTS}")
+            raise MissingText(f"hit {docid!s:.50} has no text in {source.location}: {PASS_TEXTS}")
     return [None if text is None else clean(text) for text in texts]
 
 

@@ -144,4 +144,4 @@ def _text_of(fields_to_text: Read, docid: str, fields: Fields | None) -> str | N
     try:
         return fields_to_text(fields) if fields else None
     except ValueError as error:
-        raise ValueError(f"document {docid}: {error}") from None
+        raise ValueError(f"document {docid!s:.50}: {error}") from None

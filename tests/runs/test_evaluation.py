@@ -12,6 +12,8 @@ import pytrec_eval
 from pyserini_rerank.runs import evaluation
 from pyserini_rerank.runs.evaluation import Coverage, compare, evaluate, ndcg, per_query, query_table, read_run
 from pyserini_rerank.runs.measures import default_measures, parse_measures
+from pyserini_rerank.runs.run_file import read
+from pyserini_rerank.runs.topics import load_qrels
 
 DL19 = Path(__file__).parents[3] / "shared" / "data" / "dl19"
 
@@ -45,6 +47,25 @@ def test_dl19_agrees_with_trec_eval(dl19):
         assert ours["R(rel=2)@100"][qid] == pytest.approx(binary[qid]["recall_100"], abs=5e-5)
         assert ours["R(rel=2)@1000"][qid] == pytest.approx(binary[qid]["recall_1000"], abs=5e-5)
     assert sum(ours["nDCG@10"].values()) / len(qrels) == pytest.approx(0.5058, abs=5e-5)
+
+
+TEN = Path(__file__).with_name("dl19")
+
+
+@pytest.mark.parametrize(("name", "mean"), [("bm25.run", 0.4872), ("reranked.run", 0.7396)])
+def test_ten_queries_agree_with_trec_eval(name, mean):
+    """Ten of TREC DL 2019's queries, as numbers: judgements, BM25's top 100, and MiniLM-L-12's order of them."""
+    qrels = load_qrels(TEN / "qrels.txt")
+    run = {qid: {hit.docid: hit.score for hit in hits} for qid, hits in read(TEN / name)}
+    assert len(run) == 10 and all(len(hits) == 100 for hits in run.values())
+    ours = per_query(run.items(), qrels, default_measures(2))
+    graded = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10"}).evaluate(run)
+    binary = pytrec_eval.RelevanceEvaluator(qrels, {"map", "recall_100"}, relevance_level=2).evaluate(run)
+    for measure, theirs, theirs_name in (
+        ("nDCG@10", graded, "ndcg_cut_10"), ("AP(rel=2)", binary, "map"), ("R(rel=2)@100", binary, "recall_100"),
+    ):  # fmt: skip
+        assert ours[measure] == {qid: pytest.approx(theirs[qid][theirs_name], abs=1e-6) for qid in run}, measure
+    assert sum(ours["nDCG@10"].values()) / 10 == pytest.approx(mean, abs=5e-5)
 
 
 def test_compare_counts_and_tests_in_pairs():
