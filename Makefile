@@ -25,8 +25,8 @@ test: .venv/test
 stress: .venv/test
 	$(BIN)/pytest -m stress
 
-docs: .venv/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+docs: .venv/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 wheel: .venv/uv
 	rm -rf dist
@@ -52,9 +52,6 @@ install = echo "Installing into .venv: about 3 GB are downloaded (torch and CUDA
 
 .venv/test: .venv/uv pyproject.toml constraints.txt
 	@$(call install,bundled-model$(COMMA)test)
-
-.venv/docs: .venv/test
-	@$(call install,bundled-model$(COMMA)test$(COMMA)docs)
 
 .venv/uv: constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.12 or 3.13 on PATH or among pyenv's versions: install one." >&2; exit 1; }

@@ -60,7 +60,9 @@ class Passages:
         scores = self.first_scores()
         if np.isinf(scores).any():
             docid = self.docids[int(np.argmax(np.isinf(scores)))]
-            raise ValueError(f"the first stage's score of {docid!s:.50} is infinite in float32: it cannot be weighed in.")
+            raise ValueError(
+                f"the first stage's score of {docid!s:.50} is infinite in float32: it cannot be weighed in."
+            )
         if np.isnan(scores).any():
             raise ValueError(
                 "the candidates have no first-stage scores and are in no order, such as MS MARCO's official ones: a "

@@ -129,7 +129,9 @@ class OfficialCandidates:
                     file.seek(offset)
                     _, docid, _, passage = _parse(file.readline())
                     if docid in hits:
-                        self._leave_out(BadLine(f"repeats document {docid:.50} of query {qid:.50}", "keep one of the two"))
+                        self._leave_out(
+                            BadLine(f"repeats document {docid:.50} of query {qid:.50}", "keep one of the two")
+                        )
                     else:
                         hits[docid] = RunHit(docid, math.nan, passage)
                 yield qid, [hits[docid] for docid in sorted(hits)]
