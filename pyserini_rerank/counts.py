@@ -34,7 +34,7 @@ class Counts:
     cut_passages: int = 0
     cut_queries: int = 0
     unknown: int = 0
-    """Passages with more unknown tokens than known ones."""
+    """Passages with at least as many unknown tokens as known ones."""
     empty: int = 0
     """Documents without any text."""
     empty_queries: int = 0

@@ -120,7 +120,6 @@ class ModelReranker(Reranker):
                     raise ValueError(f"the backend of {self.name} gave {shapes}.")
                 scores[positions] = batch_scores
                 advance(int(tokens[positions].sum()))
-        counts.pairs += len(pairs)
         counts.scored += len(distinct)
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):

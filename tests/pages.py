@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FENCE = re.compile(
-    r'^(?:<!-- (?P<needs>[^\n]*) -->\n)?(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?[^\n]*\n'
+    r'^(?: *<!-- (?P<needs>[^\n]*) -->\n)?(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?[^\n]*\n'
     r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import pyserini_rerank
 import pytest
+import torch
 from pages import blocks
 from pyserini_rerank.cli.main import app
 from pyserini_rerank.scoring.backend import BUILT_IN
@@ -20,10 +22,27 @@ from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def answers(host: str) -> bool:
+    try:
+        socket.create_connection((host, 443), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
 #: The comment on the line before a block that not every machine can run, and the marks of its test.
 MARKS = {
-    "needs a network": [pytest.mark.network],
-    "needs a GPU": [pytest.mark.gpu],
+    "needs a network": [
+        pytest.mark.stress,
+        pytest.mark.network,
+        pytest.mark.skipif(not answers("huggingface.co"), reason="the Hugging Face hub cannot be reached"),
+    ],
+    "needs a GPU": [
+        pytest.mark.gpu,
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
+    ],
     "takes minutes": [pytest.mark.stress],
     "needs a fresh checkout": [pytest.mark.skip(reason="is run by hand in a fresh checkout")],
     "needs other machines": [pytest.mark.skip(reason="needs other machines")],

@@ -71,7 +71,7 @@ class Windows(Combination, key="windows"):
             raise ValueError(
                 f"windows are cut by tokens, and {' and '.join(vocabularies.values()) or reranker.name} "
                 + ("have different vocabularies" if len(vocabularies) > 1 else "takes texts only")
-                + ": use the torch backend and checkpoints of one vocabulary."
+                + ": use the torch, onnx or openvino backend, and checkpoints of one vocabulary."
             )
 
     @property
