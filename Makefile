@@ -14,7 +14,7 @@ BIN := .venv/bin
 
 .PHONY: demo test stress docs wheel versions
 demo: .venv/demo
-	@$(BIN)/pyserini-rerank demo
+	@PYTHONWARNINGS=ignore::SyntaxWarning $(BIN)/pyserini-rerank demo
 
 test: .venv/test
 	$(BIN)/ruff check .

@@ -68,6 +68,7 @@ def demo(
         before, after = _search(searcher, question, depth)[EXAMPLE], _search(reranked, question, depth)[EXAMPLE]
         _show_side_by_side(console, example["question"], before, after, example["answers"])
         if not query:
+            console.print()
             _evaluate(console, searcher, reranked, judged, depth, times)
         searcher.close()
     console.print("\n".join(f"{seconds:7.2f} s  {what}" for what, seconds in times.items()))
