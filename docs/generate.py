@@ -128,8 +128,8 @@ def backends() -> str:
             sections.append(f"::: pyserini_rerank.scoring.backends.{CLASSES[name]}\n    options: {{members: false}}")
     hint = (
         "On the command line, options without a flag of their own are given as `--option NAME=VALUE`, such as "
-        "`--option batch_tokens=4096`; for `search` the flag is `--reranker-option`. `onnx` and `openvino` share the options "
-        "of `GraphBackend`."
+        "`--option batch_tokens=4096`; for `search` the flag is `--reranker-option`. `onnx` and `openvino` share the "
+        "options of `GraphBackend`."
     )
     return "\n\n".join(["# Backends", hint, *sections])
 
