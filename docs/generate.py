@@ -17,6 +17,9 @@ from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SOURCE = "https://huggingface.co/"
 
+#: The classes that a backend's own text refers to for its options.
+CLASSES = {"torch": "torch_backend.TorchBackend", "onnx": "graph_backend.GraphBackend"}
+
 #: The public names, by goal; `python` refuses to leave one out.
 NAMES = {
     "Rerank a search": ["load", "RerankingSearcher", "Reranker", "ModelReranker", "RankedText", "Counts"],
@@ -121,7 +124,14 @@ def backends() -> str:
             f'## {name}\n\n`load(..., backend="{name}")` takes the options {options}.\n\n'
             f"::: {maker.__module__}.{maker.__qualname__}"
         )
-    return "# Backends\n\n" + "\n\n".join(sections)
+        if name in CLASSES:
+            sections.append(f"::: pyserini_rerank.scoring.backends.{CLASSES[name]}\n    options: {{members: false}}")
+    hint = (
+        "On the command line, options without a flag of their own are given as `--option NAME=VALUE`, such as "
+        "`--option batch_tokens=4096`; for `search` the flag is `--reranker-option`. `onnx` and `openvino` share the "
+        "options of `GraphBackend`."
+    )
+    return "\n\n".join(["# Backends", hint, *sections])
 
 
 def notebook_pages(notebook: Path) -> dict[str, str | bytes]:
