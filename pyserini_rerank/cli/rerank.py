@@ -19,7 +19,7 @@ Pair = tuple[float, float] | None
 def rerank(
     model: Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
     output: Annotated[Path, typer.Option(help="The TREC run to write; a report goes to OUTPUT.json.")],
-    run: Annotated[File, typer.Option(help="A run: TREC's or MS MARCO's format, or an MS MARCO top-1000.")] = None,
+    run: Annotated[File, typer.Option(help="A run of TREC, MS MARCO or ColBERT, or MS MARCO's top 1000.")] = None,
     bm25: Annotated[Pair, typer.Option(metavar="K1 B", help="Search --index with BM25, in place of a run.")] = None,
     topics: Annotated[Text, typer.Option(help="A file, or a name that Pyserini or ir_datasets knows.")] = None,
     index: Annotated[Text, typer.Option(help="Texts from an index: a path, or a prebuilt name.")] = None,

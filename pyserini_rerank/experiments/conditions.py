@@ -139,7 +139,7 @@ def load_conditions(path: Path | None = None) -> list[Collection]:
         folder = path.parent if path else Path()
         return [_collection(facts, folder) for facts in read_yaml(text).values()]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise ValueError(f"{path} does not read as conditions ({reason}): see experiments/conditions.yaml.") from None
 
 

@@ -39,8 +39,11 @@ class SentenceTransformersBackend(TextBackend):
     ----------
     name : str or path
         A checkpoint as `CrossEncoder` takes it, or ``"bundled"``.
-    device, dtype, batch_tokens, threads
-        As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
+    device : str or torch.device, optional
+        As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`, and so are the next three.
+    dtype : str or torch.dtype, optional
+    batch_tokens : int or "auto"
+    threads : int, optional
     max_length : int, optional
         The number of tokens to which a pair is cut; by default the checkpoint's number.
     prompt_name : str, optional
