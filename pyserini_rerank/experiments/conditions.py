@@ -151,7 +151,7 @@ def select(
     Raises
     ------
     ValueError
-        There is no such test set, it has no such first stage, or the official candidates have another depth.
+        There is no such test set, or it has no such first stage.
     """
     by_name = {name: collection for collection in collections for name in collection.test_sets}
     chosen = []
@@ -163,12 +163,10 @@ def select(
         for first_stage in first_stages:
             if first_stage not in known_stages:
                 raise ValueError(f"{test_set} has no first stage {first_stage!r}: there are {', '.join(known_stages)}.")
-            if first_stage == OFFICIAL and depth != OFFICIAL_DEPTH:
-                raise ValueError(
-                    "the official candidates are in no order, so that all of them are reranked: leave the depth of "
-                    f"{depth} out, or choose another first stage."
-                )
-            chosen.append(Condition(test_set, first_stage, depth, collection))
+            # The official candidates are in no order, so that all of them are reranked.
+            chosen.append(
+                Condition(test_set, first_stage, OFFICIAL_DEPTH if first_stage == OFFICIAL else depth, collection)
+            )
     return chosen
 
 

@@ -146,6 +146,7 @@ def test_the_commands_can_be_pasted(reproduce):
     assert [command[:2] for command in (official, search, rerank)] == [
         ["pyserini-rerank", kind] for kind in ("rerank", "search", "rerank")
     ]
+    assert "-1000." in official[official.index("--output") + 1], "all of them are reranked"
     assert "--only-judged" in official and official[official.index("--run") + 1].endswith("2020-top1000.tsv.gz")
     assert fetch[0] == "curl" and fetch[-2] == official[official.index("--run") + 1]
     assert fetch[-1].startswith("https://msmarco.z22.web.core.windows.net/")

@@ -105,8 +105,8 @@ def _exact(reference: Tokenizer) -> Tokenize | None:
 
     try:
         folder = made_once(f"{NANOTOKEN}-{versions}-{vocabulary(reference)}", compare)
-        is_same = json.loads(folder.joinpath(VERDICT).read_text(encoding="utf-8"))["same_ids"]
-    except OSError:  # the user's cache cannot be written
+        is_same = json.loads(folder.joinpath(VERDICT).read_text(encoding="utf-8"))["same_ids"] is True
+    except (OSError, ValueError, KeyError, TypeError):  # the user's cache cannot be written, or the file is damaged
         is_same = same_ids(reference, tokenize)
     return tokenize if is_same else None
 
