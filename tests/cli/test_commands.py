@@ -92,24 +92,6 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     assert "How do I copy a whole folder?" in shown
 
 
-def test_doctor_finds_nothing_wrong():
-    findings = {finding["part"]: finding for finding in json.loads(run("doctor", "--json"))}
-    assert not [finding for finding in findings.values() if finding["remedy"]]
-    assert findings["a search, reranked"]["found"].startswith("flea ")
-    assert "nanotoken" in findings["tokenizer"]["found"]
-    shown = run("doctor")
-    assert all(f"✓ {part}: " in shown for part in findings)
-
-
-def test_doctor_names_a_fault_and_its_remedy(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    result = CliRunner().invoke(app, ["doctor", "--json"])
-    assert result.exit_code == 1
-    [fault, *_] = [finding for finding in json.loads(result.output) if finding["part"] == "cache"]
-    assert "NotADirectoryError" in fault["found"] and fault["remedy"].startswith("Set XDG_CACHE_HOME")
-
-
 def test_the_sample_is_a_test_collection(tmp_path):
     folder = str(tmp_path / "sample")
     assert "documents, 3 topics" in run("sample", folder, "--queries", "3")
