@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyserini_rerank import __version__, docstrings
 from pyserini_rerank.cli import main as app_module
+from pyserini_rerank.cli import sample
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.runs.run_file import read as read_run
 from pyserini_rerank.runs.topics import load_topics
@@ -106,6 +107,45 @@ def test_the_sample_is_a_test_collection(tmp_path):
     }
     with pytest.raises(FileExistsError, match="is no new or empty folder: name another one"):
         run("sample", folder)
+
+
+def test_all_questions_are_the_default_of_the_sample():
+    assert len(docstrings.questions()) == sample.QUESTIONS
+
+
+def test_a_sample_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+
+    def stop(*_):
+        assert list(tmp_path.rglob(".unfinished-*"))
+        raise KeyboardInterrupt  # as Ctrl-C does
+
+    with monkeypatch.context() as patched:
+        patched.setattr(docstrings, "questions", stop)
+        for name in ("new", "empty"):
+            assert CliRunner().invoke(app, ["sample", str(tmp_path / name)]).exit_code == 130
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    run("sample", str(tmp_path / "empty"), "--queries", "2")
+    names = {path.name for path in (tmp_path / "empty").iterdir()}
+    assert names == {"collection.jsonl", "topics.tsv", "qrels.txt", "bm25.run", "index"}
+
+
+def test_of_two_samples_at_once_one_is_written(tmp_path):
+    folder = tmp_path / "ein ü"
+    folder.mkdir()
+    command = [sys.executable, "-m", "pyserini_rerank", "sample", str(folder), "--queries", "2"]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate()[1] for process in started]
+    assert sorted(process.returncode for process in started) == [0, 1], errors
+    assert "Traceback" not in "".join(errors)
+    assert len(list(folder.iterdir())) == 5
+    assert load_topics(str(folder / "topics.tsv")).keys() == {"1", "2"}
+
+
+def test_a_folder_that_cannot_be_indexed_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/index cannot be indexed: "):
+        docstrings.index({"1": "a"}, f"{tmp_path}/file/index")
 
 
 LOCALES = {
