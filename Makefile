@@ -2,7 +2,7 @@
 # make test   lint, types and tests, these in two processes of one thread each
 # make stress what is too long for every commit
 # make docs   the site, into site/; a broken link or reference fails
-# make wheel  the wheel, into dist/, and a test of it in an empty environment
+# make wheel  the wheel, into dist/; `make test` tries one
 # make versions  the tests of models with the oldest and the newest transformers that pyproject.toml allows
 
 # The first Python 3.12 or 3.13 on PATH or among pyenv's versions.

@@ -108,16 +108,26 @@ def index(documents: Mapping[str, str], folder: str) -> None:
     ----------
     documents : mapping
         From docid to text.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written, or the disk is full.
     """
     from pyserini.index.lucene import LuceneIndexer
     from pyserini.pyclass import autoclass
 
     configurator, level = "org.apache.logging.log4j.core.config.Configurator", "org.apache.logging.log4j.Level"
     autoclass(configurator).setLevel("io.anserini", autoclass(level).WARN)
-    indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
-    for docid, text in documents.items():
-        indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
-    indexer.close()
+    from jnius import JavaException  # only now, since Pyserini starts Java
+
+    try:
+        indexer = LuceneIndexer(args=["-index", folder, "-storeRaw"])
+        for docid, text in documents.items():
+            indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
+        indexer.close()
+    except JavaException as error:
+        raise OSError(f"{folder} cannot be indexed: {str(error).splitlines()[0]}") from None
 
 
 def _sources(library: Path) -> Iterator[Path]:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pyserini_rerank
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pyserini_rerank import registration
+from pyserini_rerank.cli.doctor import EXTRAS, REPLACEABLE
 
 ROOT = Path(__file__).parents[1]
 #: No dependencies: where they are missing, an error says what to install.
@@ -79,6 +81,16 @@ def test_every_import_is_of_a_declared_dependency():
                 assert of & names, f"{path}:{node.lineno} imports {module}, of {of}"
                 seen.add(module)
     assert {"numpy", "jnius", "yaml"} <= seen
+
+
+def test_the_files_about_the_package_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: own for name, own in project["optional-dependencies"].items() if name not in ("all", "test")}
+    assert {name: tuple(Requirement(one).name for one in own) for name, own in extras.items()} == EXTRAS
+    declared = {Requirement(one).name for one in project["dependencies"]}
+    assert declared >= {*REPLACEABLE}
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == pyserini_rerank.__version__
 
 
 def test_the_installed_command_runs(built):

@@ -367,3 +367,32 @@ def test_the_main_flow(tmp_path, pyserini_240, github):
     assert "| bundled | dl19-passage | bm25, 4 deep | nDCG@10 | 0.5058 |" in said["report"]
     assert "| 1.0000 |" in said["report"], "the best of both queries comes first"
     assert said["unknown"].startswith("texts= names 'no-such-index', which is neither a folder nor a prebuilt index")
+
+
+DOCTOR = """
+from pyserini_rerank.cli.main import app
+
+serve(os.environ["BEHAVIOUR"])
+sys.exit(app(["doctor", "--json"], standalone_mode=False))
+"""
+
+
+@pytest.mark.parametrize("behaviour", ["works", "not-found"])
+def test_the_doctor(tmp_path, pyserini_240, github, behaviour):
+    """Its output is JSON and nothing else, whatever Pyserini and Java print."""
+    base = f"http://127.0.0.1:{github.server_port}"
+    environment = {"BASE": base, "BEHAVIOUR": behaviour, "PYTHONPATH": os.pathsep.join([str(pyserini_240), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + DOCTOR], cwd=tmp_path, env=os.environ | environment,
+        capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    findings = {finding["part"]: finding for finding in json.loads(done.stdout)}
+    faults = [part for part, finding in findings.items() if finding["state"] == "fault"]
+    if behaviour == "works":
+        assert done.returncode == 0 and not faults, done.stdout
+        assert findings["Pyserini"]["found"] == VERSION
+    else:
+        assert done.returncode == 1 and faults == ["Pyserini", "a search, reranked"], done.stdout
+        assert "fetches its catalogue" in findings["Pyserini"]["found"]
+        assert "2.3.0, which fetches nothing" in findings["Pyserini"]["remedy"]
+        assert findings["a search, reranked"]["found"] == "does not work for want of Pyserini"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyserini_rerank import __version__, docstrings
 from pyserini_rerank.cli import main as app_module
+from pyserini_rerank.cli import sample
 from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.runs.run_file import read as read_run
 from pyserini_rerank.runs.topics import load_topics
@@ -92,24 +93,6 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     assert "How do I copy a whole folder?" in shown
 
 
-def test_doctor_finds_nothing_wrong():
-    findings = {finding["part"]: finding for finding in json.loads(run("doctor", "--json"))}
-    assert not [finding for finding in findings.values() if finding["remedy"]]
-    assert findings["a search, reranked"]["found"].startswith("flea ")
-    assert "nanotoken" in findings["tokenizer"]["found"]
-    shown = run("doctor")
-    assert all(f"✓ {part}: " in shown for part in findings)
-
-
-def test_doctor_names_a_fault_and_its_remedy(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    result = CliRunner().invoke(app, ["doctor", "--json"])
-    assert result.exit_code == 1
-    [fault, *_] = [finding for finding in json.loads(result.output) if finding["part"] == "cache"]
-    assert "NotADirectoryError" in fault["found"] and fault["remedy"].startswith("Set XDG_CACHE_HOME")
-
-
 def test_the_sample_is_a_test_collection(tmp_path):
     folder = str(tmp_path / "sample")
     assert "documents, 3 topics" in run("sample", folder, "--queries", "3")
@@ -124,6 +107,45 @@ def test_the_sample_is_a_test_collection(tmp_path):
     }
     with pytest.raises(FileExistsError, match="is no new or empty folder: name another one"):
         run("sample", folder)
+
+
+def test_all_questions_are_the_default_of_the_sample():
+    assert len(docstrings.questions()) == sample.QUESTIONS
+
+
+def test_a_sample_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+
+    def stop(*_):
+        assert list(tmp_path.rglob(".unfinished-*"))
+        raise KeyboardInterrupt  # as Ctrl-C does
+
+    with monkeypatch.context() as patched:
+        patched.setattr(docstrings, "questions", stop)
+        for name in ("new", "empty"):
+            assert CliRunner().invoke(app, ["sample", str(tmp_path / name)]).exit_code == 130
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    run("sample", str(tmp_path / "empty"), "--queries", "2")
+    names = {path.name for path in (tmp_path / "empty").iterdir()}
+    assert names == {"collection.jsonl", "topics.tsv", "qrels.txt", "bm25.run", "index"}
+
+
+def test_of_two_samples_at_once_one_is_written(tmp_path):
+    folder = tmp_path / "ein ü"
+    folder.mkdir()
+    command = [sys.executable, "-m", "pyserini_rerank", "sample", str(folder), "--queries", "2"]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate()[1] for process in started]
+    assert sorted(process.returncode for process in started) == [0, 1], errors
+    assert "Traceback" not in "".join(errors)
+    assert len(list(folder.iterdir())) == 5
+    assert load_topics(str(folder / "topics.tsv")).keys() == {"1", "2"}
+
+
+def test_a_folder_that_cannot_be_indexed_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/index cannot be indexed: "):
+        docstrings.index({"1": "a"}, f"{tmp_path}/file/index")
 
 
 LOCALES = {
