@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 #: The quickest, which `make test` executes; `make stress` executes all.
-QUICK = ("quickstart", "served_backend")
+QUICK = ("quickstart",)
 #: A place on somebody's machine, other than two that the docstring of `tempfile` has as examples.
 MACHINE = re.compile(
     r"/tmp/(tmp(?!tpu9nin8|pbi8f0hy)\w{8}|pytest|ipykernel)|/(home|root|work|mnt|Users)/|site-packages"

@@ -377,7 +377,7 @@ sys.exit(app(["doctor", "--json"], standalone_mode=False))
 """
 
 
-@pytest.mark.parametrize("behaviour", ["works", "not-found"])
+@pytest.mark.parametrize("behaviour", [pytest.param("works", marks=pytest.mark.stress), "not-found"])
 def test_the_doctor(tmp_path, pyserini_240, github, behaviour):
     """Its output is JSON and nothing else, whatever Pyserini and Java print."""
     base = f"http://127.0.0.1:{github.server_port}"

@@ -122,6 +122,7 @@ def test_the_command_compares_with_sentence_transformers(tiny, tmp_path, monkeyp
     assert f"{figures['ratio']:.2f} x" in shown and f"{figures['pairs_per_second']:,.1f}" in shown
 
 
+@pytest.mark.stress
 def test_a_run_beside_a_peer_of_another_dtype_in_another_python(experiment, tmp_path, monkeypatch, capsys):
     model, file = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2", tmp_path / "figures.json"
     python = tmp_path / "python"

@@ -41,7 +41,8 @@ def environment(tmp_path):
 
 def doctor(*arguments: str, site: Path | None = None, **variables: str) -> tuple[int, dict[str, dict[str, str]], str]:
     """Run the command, with the packages of `site` alone; give its exit status, its findings and its stderr."""
-    path = os.pathsep.join([str(ROOT), *([str(site)] if site else [])])
+    # A checkout may have the metadata of an editable install, which must not come before those of `site`.
+    path = os.pathsep.join([*([str(site)] if site else []), str(ROOT)])
     command = [sys.executable, *(["-S"] if site else []), "-m", "pyserini_rerank", "doctor", "--json"]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": path} | variables, capture_output=True, text=True, check=False
@@ -64,6 +65,7 @@ def test_nothing_is_wrong():
 
 
 @posix
+@pytest.mark.stress
 def test_what_only_makes_it_slower_is_a_note(environment, tmp_path):
     (tmp_path / "nvidia-smi").touch(mode=0o755)
     status, findings, error = doctor(
@@ -137,6 +139,7 @@ def test_a_cache_that_cannot_be_written_is_one_fault(tmp_path):
 
 
 @posix
+@pytest.mark.stress
 def test_the_hubs_cache(tmp_path):
     for name in ("models--a--whole", "models--a--partial"):
         (tmp_path / name / "snapshots" / "1").mkdir(parents=True)

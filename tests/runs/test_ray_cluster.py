@@ -141,6 +141,7 @@ def commits(output: Path) -> int:
     return json.loads(state.read_text())["commits"] if state.exists() else 0
 
 
+@pytest.mark.stress
 def test_workers_that_are_killed_are_replaced_and_no_byte_changes(start, large, plain, cluster):
     process = start(*arguments(large, "killed.run", "--ray"))
     wait_for(lambda: workers(READING), process)[0].kill()
