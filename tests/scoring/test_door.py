@@ -1,6 +1,7 @@
 """Closing while others score, closing twice, and forks: nobody hangs, and nobody gets what is not theirs."""
 
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -92,6 +93,14 @@ def test_closing_waits_for_the_batches_that_are_under_way_and_refuses_others(cal
 
 
 def test_a_signals_handler_that_interrupts_a_call_can_close():
+    """In a process of its own: among many libraries' threads, such a signal has once ended the whole test run."""
+    process = multiprocessing.get_context("spawn").Process(target=_close_in_a_signals_handler)
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+
+
+def _close_in_a_signals_handler():
     backend = Slow()
     reranker = ModelReranker(backend, "slow")
 
