@@ -142,7 +142,8 @@ class Collection(_File):
                     return self.text(line)
                 said = ""
             except ValueError as error:
-                said = f"{self.path}, docid {docid!s:.50}: {str(error).rstrip('.')}: correct the line."
+                shown = " ".join(docid.split())  # it may hold a line break
+                said = f"{self.path}, docid {shown:.50}: {str(error).rstrip('.')}: correct the line."
             if self._state_now() != self._state:
                 said = f"{self.path} has changed since it was opened: open it again."
             if said:

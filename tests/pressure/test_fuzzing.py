@@ -181,10 +181,14 @@ def plain(data: bytes) -> bytes:
         raise Refused from None
 
 
-def text_lines(data: bytes) -> list[str]:
+def is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def text_lines(data: bytes, errors: str = "strict") -> list[str]:
     """Take a file of lines apart; the last one may lack its end, and blank ones are none."""
     try:
-        text = data.decode()
+        text = data.decode(errors=errors)
     except UnicodeDecodeError:
         raise Refused from None
     return [line.rstrip("\r") for line in text.split("\n") if line.strip(" \t\n\r\x0b\x0c")]
@@ -339,17 +343,21 @@ def collections(folder: Path, request: pytest.FixtureRequest) -> Reader:
     }
 
     def strict(name: str, data: bytes) -> Any:
-        rows = text_lines(data)
         if name.endswith("jsonl"):
-            objects = [an_object(line) for line in rows]
+            objects = [an_object(line) for line in text_lines(data)]
             pairs = [
                 (str(first(values, "id", "_id", "pid", "docid")), text_of(json.dumps(values))) for values in objects
             ]
         else:
+            # Of each line the docid is read, and the text where it is asked for: not that of a docid's second line.
+            rows = text_lines(data.decode(errors="surrogateescape").encode(errors="surrogatepass"), "surrogatepass")
             refuse(any("\t" not in line for line in rows))
             pairs = [(line.split("\t", 1)[0], line.split("\t", 1)[1].strip()) for line in rows]
+            refuse(any(not is_text(docid) for docid, _ in pairs))
         # Of a docid that comes twice the first counts, whichever asks.
-        return dict(reversed(pairs))
+        read = dict(reversed(pairs))
+        refuse(any(text is not None and not is_text(text) for text in read.values()))
+        return read
 
     def ours(path: Path) -> Any:
         collection = Collection(path)
