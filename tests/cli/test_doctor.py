@@ -41,9 +41,9 @@ def environment(tmp_path):
 
 def doctor(*arguments: str, site: Path | None = None, **variables: str) -> tuple[int, dict[str, dict[str, str]], str]:
     """Run the command, with the packages of `site` alone; give its exit status, its findings and its stderr."""
-    # A checkout may have the metadata of an editable install, which must not come before those of `site`.
+    # A checkout, which is also the working folder, may have the metadata of an editable install: those of `site` count.
     path = os.pathsep.join([*([str(site)] if site else []), str(ROOT)])
-    command = [sys.executable, *(["-S"] if site else []), "-m", "pyserini_rerank", "doctor", "--json"]
+    command = [sys.executable, "-P", *(["-S"] if site else []), "-m", "pyserini_rerank", "doctor", "--json"]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": path} | variables, capture_output=True, text=True, check=False
     )
