@@ -15,7 +15,6 @@ bfloat16 and takes turns, three rounds each, of which the medians are printed:
 It needs neither Java nor a network. On a CPU it runs without the graph and the compiled layers, to try the script.
 """
 
-import json
 import sys
 import tempfile
 import time
@@ -30,16 +29,16 @@ import pyserini_rerank
 import torch
 from pyserini_rerank.benchmarks.workload import generated_pairs
 from pyserini_rerank.model import PLANNED_TOGETHER
-from safetensors.torch import load_file, save_file
+from rounds import shortened
 
-LAYERS, ROUNDS, QUERY_ROUNDS, CANDIDATES = 6, 3, 200, 100
+ROUNDS, QUERY_ROUNDS, CANDIDATES = 3, 200, 100
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main(checkpoint: str, count: int = 60_000) -> None:
     pairs = [(query, f"{text} {number}") for number, (query, text) in enumerate(generated_pairs(count))]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = shortened(Path(checkpoint), Path(temporary, "L6"))
+        folder = shortened(Path(checkpoint), Path(temporary, "L6"), layers=6)
         reranker = pyserini_rerank.load(folder, device=DEVICE, dtype="bfloat16")
         print(f"{reranker!r}, tokens by {reranker.description['tokenizer']}, {count:,} pairs")
         family = reranker.backend.family  # type: ignore[attr-defined]
@@ -57,21 +56,6 @@ def main(checkpoint: str, count: int = 60_000) -> None:
         kernels(family, batches[0])
         variants(family, batches, count)
         one_query(reranker, pairs)
-
-
-def shortened(checkpoint: Path, folder: Path) -> Path:
-    """Copy a BERT with its first six layers."""
-    folder.mkdir()
-    for file in checkpoint.iterdir():
-        if file.suffix in (".json", ".txt"):
-            (folder / file.name).write_bytes(file.read_bytes())
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": LAYERS}))
-    weights = load_file(checkpoint / "model.safetensors")
-    beyond = [f".layer.{number}." for number in range(LAYERS, config["num_hidden_layers"])]
-    kept = {name: weight for name, weight in weights.items() if not any(part in name for part in beyond)}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
-    return folder
 
 
 def laid_out(reranker: Any, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

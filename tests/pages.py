@@ -1,7 +1,10 @@
-"""Runs the blocks of pages of the documentation: ``pages.py``, with a page and a need a line on stdin.
+"""Runs the blocks of pages of the documentation.
 
-A line of JSON answers each: the error of its first block that fails, or null. In a process of its own, since Java keeps
-the working folder that it was started in: every page runs in the same one, which is emptied before it.
+Each line of stdin is a page and a need, as a list in JSON. A line in JSON answers it: the error of the first block that
+fails, or null.
+
+All pages run in one process, and in one working folder, which is emptied before each page. Java keeps the folder in
+which it was started, so that a relative path could not be opened from another one.
 """
 
 import json

@@ -1,10 +1,13 @@
 """What the benchmarks share: real passages enough, and ways to do the same work that take turns."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 
 from pyserini_rerank.docstrings import index, questions, read
+from safetensors.numpy import load_file, save_file
 
 
 def indexed(folder: str) -> dict[str, str]:
@@ -22,6 +25,21 @@ def indexed(folder: str) -> dict[str, str]:
 def asked(count: int) -> list[str]:
     """Give that many queries; 140 at most."""
     return ([question["question"] for question in questions()] * 2)[:count]
+
+
+def shortened(checkpoint: Path, folder: Path, layers: int) -> Path:
+    """Copy a BERT in float32 with its first layers alone."""
+    folder.mkdir()
+    for file in checkpoint.iterdir():
+        if file.suffix in (".json", ".txt"):
+            (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
+    weights = load_file(checkpoint / "model.safetensors")
+    beyond = [f".layer.{number}." for number in range(layers, config["num_hidden_layers"])]
+    kept = {name: weight for name, weight in weights.items() if not any(part in name for part in beyond)}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], hits: int, rounds: int, base: str) -> None:

@@ -239,7 +239,7 @@ def _tokenizer() -> tuple[str, str]:
     if package.startswith(NANOTOKEN):
         return f"{package} for WordPiece, else {REFERENCE}", ""
     return f"{REFERENCE}, which is slower for WordPiece than {NANOTOKEN}; {_installed(NANOTOKEN)}", (
-        f"Run `pip install '{NANOTOKEN}>=0.1,<0.2'`, if there is one for this machine."
+        f"Run `pip install '{NANOTOKEN}'`, if there is one for this machine."
     )
 
 

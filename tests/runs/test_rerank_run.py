@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import rich
 from experiment import NAME, arguments, run, write_experiment
-from pyserini_rerank import BM25, Cascade, load, rerank_run
+from pyserini_rerank import BM25, Cascade, Interpolation, Reranker, load, rerank_run
 from pyserini_rerank.runs.topics import load_qrels, load_topics
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 
@@ -251,6 +251,33 @@ def test_a_loaded_reranker_stays_open_and_is_told_by_its_fingerprint(
         # Of a combination only the part that was loaded for it is closed.
         rerank_run(**loaded | {"reranker": [(reranker, 10), (model, 5)], "device": "cpu"}, output=tmp_path / "y.run")
         reranker.score("flea", ["it is still open"])
+
+
+class Longest(Reranker):
+    """A reranker of one's own, with the one method that it needs and a fingerprint: it counts nothing."""
+
+    fingerprint = "longest"
+
+    def relevance(self, queries, found, counts):
+        return [np.array([len(text) for text in passages.texts], dtype=np.float32) for passages in found]
+
+
+@pytest.mark.parametrize(
+    ("made", "pairs"),
+    [
+        (lambda own, _: own, 60),
+        (lambda own, _: Interpolation(own, alpha=0.5), 60),
+        (lambda own, model: Cascade([(own, 10), (model, 2)]), 60 + 12),
+        (lambda own, model: Cascade([(model, 10), (Interpolation(own, alpha=0.5), 3)]), 60 + 18),
+    ],
+    ids=["alone", "interpolated", "first in a cascade", "nested"],
+)
+def test_the_pairs_of_a_reranker_of_ones_own_are_counted(given, tmp_path, made, pairs):
+    loaded = {name: value for name, value in given.items() if name != "device"}
+    with load(given["reranker"], device="cpu") as model:
+        reranker = made(Longest("longest"), model)
+        result = rerank_run(**loaded | {"reranker": reranker}, output=tmp_path / "x.run")
+    assert result.report["counts"]["pairs"] == pairs == reranker.counts.pairs
 
 
 def test_a_finished_output_is_not_replaced_and_a_closed_reranker_is_refused(given, tmp_path):
