@@ -40,10 +40,18 @@ if TYPE_CHECKING:
     from .runs.reranked_run import RerankedRun
     from .scoring.backend import OutOfMemoryWarning
     from .searcher import RerankingSearcher
+    from .serving.async_reranker import AsyncReranker
+    from .serving.mcp_tools import register_rerank_tool
+    from .serving.rerank_server import rerank_router
+    from .serving.rest_search import search_router
     from .texts.formats import Template
     from .texts.source import MissingText
 
 _PUBLIC = {
+    "AsyncReranker": "serving.async_reranker",
+    "register_rerank_tool": "serving.mcp_tools",
+    "rerank_router": "serving.rerank_server",
+    "search_router": "serving.rest_search",
     "compare": "notebook.comparison",
     "Comparison": "notebook.comparison",
     "explain": "notebook.explanation",
@@ -82,6 +90,7 @@ _PUBLIC = {
 }
 __all__ = [
     "BM25",
+    "AsyncReranker",
     "Cascade",
     "Comparison",
     "Counts",
@@ -114,7 +123,10 @@ __all__ = [
     "explain",
     "load",
     "progress_bars",
+    "register_rerank_tool",
+    "rerank_router",
     "rerank_run",
+    "search_router",
     "trace",
 ]
 

@@ -68,7 +68,7 @@ class ModelReranker(Reranker):
             return complete(backend).tokenize(texts)
 
     def cuts(self, query: str, passage: str | Tokens) -> bool:
-        return self._plan([(query, passage)]).cut_passages > 0
+        return len(self.plan([(query, passage)]).cut_passages) > 0
 
     @property
     def known_scores(self) -> int:
@@ -101,9 +101,19 @@ class ModelReranker(Reranker):
         """Wait for the batches that are being scored, then free the device. Further batches are refused."""
         self._door.close()
 
-    def _plan(self, pairs: Sequence[Pair]) -> Plan:
+    def plan(self, pairs: Sequence[Pair]) -> Plan:
+        """Put pairs into batches, as the backend does."""
         with self._door.entered() as backend:
             return backend.plan(pairs)
+
+    def run(self, batch: Batch) -> Scores:
+        """Score a batch once it is its turn: float32 (n,)."""
+        with self._turns, self._door.entered() as backend:
+            scores = backend.run(batch)
+        if scores.shape != batch.positions.shape:
+            shapes = f"{scores.shape} scores for {batch.positions.shape} pairs"
+            raise ValueError(f"the backend of {self.name} gave {shapes}.")
+        return scores
 
     def _score(self, pairs: Sequence[Pair], counts: Counts) -> Scores:
         """Score pairs in the batches that the backend plans; equal pairs are scored once."""
@@ -115,9 +125,6 @@ class ModelReranker(Reranker):
         tokens = self._estimated_tokens(distinct)
         with scoring_bar(int(tokens.sum())) as advance:
             for positions, batch_scores in self._run(self._batches(distinct, counts)):
-                if batch_scores.shape != positions.shape:
-                    shapes = f"{batch_scores.shape} scores for {positions.shape} pairs"
-                    raise ValueError(f"the backend of {self.name} gave {shapes}.")
                 scores[positions] = batch_scores
                 advance(int(tokens[positions].sum()))
         counts.scored += len(distinct)
@@ -140,11 +147,11 @@ class ModelReranker(Reranker):
         """Plan the batches of all pairs, `PLANNED_TOGETHER` pairs at a time."""
         starts = range(0, len(pairs), PLANNED_TOGETHER)
         pieces = (pairs[start : start + PLANNED_TOGETHER] for start in starts)
-        plans = prefetched(self._plan, pieces, threads=self._workers, most=self._workers)
+        plans = prefetched(self.plan, pieces, threads=self._workers, most=self._workers)
         for start, plan in zip(starts, plans, strict=True):
-            counts.cut_passages += plan.cut_passages
-            counts.cut_queries += plan.cut_queries
-            counts.unknown += plan.unknown
+            counts.cut_passages += len(plan.cut_passages)
+            counts.cut_queries += len({pairs[start + position][0] for position in plan.cut_queries})
+            counts.unknown += len(plan.unknown)
             for batch in plan.batches:
                 yield Batch(start + batch.positions, batch.inputs)
 
@@ -152,8 +159,7 @@ class ModelReranker(Reranker):
         """Run batches, as many at once as the backend has workers; give their positions and scores in order."""
 
         def run(batch: Batch) -> tuple[NDArray[np.intp], Scores]:
-            with self._turns, self._door.entered() as backend:
-                return batch.positions, backend.run(batch)
+            return batch.positions, self.run(batch)
 
         if self._workers == 1:
             return map(run, batches)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
+from .call import Call, current_call, during
 from .caller import KeptWarning, kept_warnings, warn
 
 
@@ -32,10 +33,10 @@ def prefetched[A, B](make: Callable[[A], B], inputs: Iterable[A], *, threads: in
         return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
     try:
-        waiting = chain(first, items)
-        submitted = deque(pool.submit(_make, make, item) for item in islice(waiting, most))
+        waiting, call = chain(first, items), current_call()
+        submitted = deque(pool.submit(_make, make, item, call) for item in islice(waiting, most))
         while submitted:
-            submitted.extend(pool.submit(_make, make, item) for item in islice(waiting, 1))
+            submitted.extend(pool.submit(_make, make, item, call) for item in islice(waiting, 1))
             result, kept = submitted.popleft().result()
             for warning in kept:
                 warn(*warning)
@@ -44,10 +45,10 @@ def prefetched[A, B](make: Callable[[A], B], inputs: Iterable[A], *, threads: in
         pool.shutdown(cancel_futures=True)
 
 
-def _make[A, B](make: Callable[[A], B], item: A) -> tuple[B, list[KeptWarning]]:
+def _make[A, B](make: Callable[[A], B], item: A, call: Call | None) -> tuple[B, list[KeptWarning]]:
     """Make one result, and keep its warnings. Then detach the thread from Java, which crashes if it ends attached."""
     try:
-        with kept_warnings() as kept:
+        with kept_warnings() as kept, during(call):
             return make(item), kept
     finally:
         if "jnius" in sys.modules:

@@ -91,15 +91,17 @@ class BackendContract(ABC):
             expected = [_positions(backend.plan(part)) for part in parts]
             assert [_positions(plan) for plan in pool.map(backend.plan, parts * 4)] == expected * 4
 
-    def test_the_counts_of_a_plan(self) -> None:
+    def test_the_facts_of_a_plan(self) -> None:
         with closing(self.make()) as backend:
             plan = backend.plan(PAIRS)
-            most = {"cut_passages": len(PAIRS), "cut_queries": len(QUERIES), "unknown": len(PAIRS)}
-            for name, limit in most.items():
-                count = getattr(plan, name)
-                assert isinstance(count, int) and 0 <= count <= limit, (
-                    f"{name} is {count!r}, not a number from 0 to {limit}"
+            for name in ("cut_passages", "cut_queries", "unknown"):
+                positions = list(getattr(plan, name))
+                assert set(positions) <= set(range(len(PAIRS))) and len(positions) == len(set(positions)), (
+                    f"{name} is {positions!r}: give positions from 0 to {len(PAIRS) - 1}, each once"
                 )
+            assert plan.tokens is None or (plan.tokens.shape == (len(PAIRS),) and (plan.tokens > 0).all()), (
+                f"tokens is {plan.tokens!r}: give the tokens of each pair, or None"
+            )
 
     def test_scores_are_finite_float32(self) -> None:
         with closing(self.make()) as backend:

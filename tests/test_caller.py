@@ -33,7 +33,7 @@ class CuttingBackend(HashBackend):
 
     def plan(self, pairs: Any) -> Plan:
         rows = np.array_split(np.arange(len(pairs)), 2)
-        return Plan([Batch(some, [pairs[i] for i in some]) for some in rows if len(some)], cut_passages=1)
+        return Plan([Batch(some, [pairs[i] for i in some]) for some in rows if len(some)], cut_passages=[0])
 
     def run(self, batch: Any) -> Any:
         warn("no memory", OutOfMemoryWarning)

@@ -369,6 +369,83 @@ def test_the_main_flow(tmp_path, pyserini_240, github):
     assert said["unknown"].startswith("texts= names 'no-such-index', which is neither a folder nor a prebuilt index")
 
 
+SERVERS = (
+    f"DOCUMENTS, QUERY, TESTS = {DOCUMENTS!r}, 'How many people live in Berlin?', {str(ROOT / 'tests')!r}"
+    + """
+import asyncio, signal, threading, time, urllib.parse
+
+serve("works")
+import pyserini_rerank
+from pyserini.index.lucene import LuceneIndexer
+from pyserini_rerank.cli.main import app
+
+indexer = LuceneIndexer(args=["-index", "index", "-storeRaw"])
+for docid, text in DOCUMENTS.items():
+    indexer.add_doc_raw(json.dumps({"id": docid, "contents": text}))
+indexer.close()
+Path("config.yaml").write_text("indexes: {docs: index}")
+port, answers = os.environ["PORT"], {}
+
+def client():
+    url = f"http://127.0.0.1:{port}/v1/docs/search?query={urllib.parse.quote(QUERY)}&hits=3"
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/").close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    try:
+        for rerank in ("true", "false"):
+            with urllib.request.urlopen(f"{url}&rerank={rerank}") as answer:
+                answers[rerank] = json.load(answer)["candidates"]
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=client, daemon=True).start()
+words = ["--host", "127.0.0.1", "--port", port, "--config", "config.yaml", "--no-prebuilt-indexes"]
+words += ["--log-file", "requests.jsonl", "--model", "bundled", "--device", "cpu"]
+app(["serve-rest", *words], standalone_mode=False)
+tell(answers=answers, log=[json.loads(line)["path"] for line in open("requests.jsonl")])
+
+sys.path.append(TESTS)
+from fastmcp import Client, FastMCP
+from pyserini.server.backend import SharedSearchBackend
+from pyserini.server.mcp.tools import register_tools
+from pyserini_rerank.serving.mcp_tools import register_rerank_tool
+from running import running
+
+mcp, backend = FastMCP("mcpyserini"), SharedSearchBackend("config.yaml", no_prebuilt_indexes=True)
+register_tools(mcp, backend)
+register_rerank_tool(mcp, backend, pyserini_rerank.load("bundled", device="cpu"))
+
+async def ask(url):
+    async with Client(f"{url}/mcp") as client:
+        call = {"query": QUERY, "index": "docs", "hits": 3}
+        tools = [tool.name for tool in await client.list_tools()]
+        return tools, (await client.call_tool("retrieve_and_rerank", call)).structured_content["results"]
+
+with running(mcp.http_app()) as url:
+    tools, results = asyncio.run(ask(url))
+tell(tools=tools, results=results, file=sys.modules["pyserini"].__file__)
+"""
+)
+
+
+def test_its_servers(tmp_path, pyserini_240, github):
+    """The command with a flag that is new in 2.4.0, and the tool."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    said = run(SERVERS, tmp_path, pyserini_240, github, PYSERINI_CACHE=str(tmp_path / "cache"), PORT=str(port))
+    assert Path(said["file"]).is_relative_to(pyserini_240)
+    reranked, plain = said["answers"]["true"], said["answers"]["false"]
+    assert reranked[0]["docid"] == "people" != plain[0]["docid"] and "first_rank" not in plain[0]
+    assert reranked[0]["score"] == pytest.approx(9.085, abs=0.02)
+    assert reranked[0]["first_rank"] == 1 + [one["docid"] for one in plain].index("people")
+    assert said["log"] == ["/", "/v1/docs/search", "/v1/docs/search"]
+    assert said["results"] == reranked
+    assert len(said["tools"]) == 8 and "retrieve_and_rerank" in said["tools"]
+
+
 DOCTOR = """
 from pyserini_rerank.cli.main import app
 

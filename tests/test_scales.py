@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny_families
 from pyserini_rerank import Segments, Windows, load
-from pyserini_rerank.scoring.backends.http_backend import APIS
+from pyserini_rerank.scoring.rerank_apis import APIS
 from tiny_checkpoints import build
 
 SCALES = {"tei": "logit", "infinity": "logit", "vllm": "logit", "jina": "probability", "cohere": "probability"}

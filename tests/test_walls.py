@@ -28,6 +28,7 @@ ROOMS = {
     **dict.fromkeys(
         [
             "arguments",
+            "call",
             "caller",
             "counts",
             "distinct",
@@ -58,7 +59,7 @@ ORDER = [
     {"retrieval", "scoring"},
     {"texts", "testing"},
     {"the flow"},
-    {"runs", "notebook"},
+    {"runs", "notebook", "serving"},
     {"benchmarks", "experiments"},
     {"the front door"},
     {"cli"},

@@ -201,7 +201,7 @@ def _token_figures(backend: Backend, pairs: Sequence[tuple[str, str]], seconds: 
     if not backend.max_length:  # it does not know which passages are cut
         return {}
     plans = [backend.plan(piece) for piece in batched(pairs, PLANNED_TOGETHER)]
-    figures = {"cut_share": sum(plan.cut_passages for plan in plans) / len(pairs)}
+    figures = {"cut_share": sum(len(plan.cut_passages) for plan in plans) / len(pairs)}
     # The padding of other backends is not known, and late interaction has no row of tokens for each pair.
     single = _single_device(backend)
     if not isinstance(single, TorchBackend | GraphBackend) or isinstance(single.encoder, LateInteractionEncoder):

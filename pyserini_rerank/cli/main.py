@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import FAILURES, bench, cache, demo, doctor, models, reproduce, rerank, sample, search
+from . import (
+    FAILURES,
+    bench,
+    cache,
+    demo,
+    doctor,
+    models,
+    reproduce,
+    rerank,
+    sample,
+    search,
+    serve,
+    serve_mcp,
+    serve_rest,
+)
 
 INTERRUPTED = 130
 FORMAT = warnings.formatwarning
@@ -45,8 +59,12 @@ app.add_typer(cache.app, name="cache")
 app.command()(rerank.rerank)
 app.command()(reproduce.reproduce)
 app.command()(sample.sample)
-# Options that `search` does not know are passed on to Pyserini.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(search.search)
+app.command()(serve.serve)
+# Options that these do not know are passed on to Pyserini.
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command(context_settings=PASS_ON)(search.search)
+app.command(context_settings=PASS_ON)(serve_rest.serve_rest)
+app.command(context_settings=PASS_ON)(serve_mcp.serve_mcp)
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from ..scales import Scale
 
 #: A query and a passage.
 Pair = tuple[str, str | Tokens]
+#: Positions of pairs among the pairs that were planned.
+Positions = Sequence[int] | NDArray[np.intp]
 
 GROUP = "pyserini_rerank.backends"
 #: The package's backends by name: a module of `backends`, and the callable in it that makes the backend.
@@ -48,13 +50,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """The batches of a sequence of pairs, and how many texts were cut or are mostly unknown to the tokenizer."""
+    """The batches of a sequence of pairs, and the pairs whose texts are cut or are mostly unknown to the tokenizer."""
 
     batches: Sequence[Batch]
-    cut_passages: int = 0
-    cut_queries: int = 0
-    unknown: int = 0
-    """Passages with more unknown tokens than known ones."""
+    cut_passages: Positions = ()
+    """The positions of the pairs whose passage is cut."""
+    cut_queries: Positions = ()
+    """The positions of the pairs whose query is cut."""
+    unknown: Positions = ()
+    """The positions of the pairs whose passage has at least as many unknown tokens as known ones."""
+    tokens: NDArray[np.int64] | None = None
+    """The number of tokens of each pair that the model reads, (n,); None if the backend does not know it."""
 
 
 class Backend(Protocol):
@@ -118,6 +124,10 @@ class FullBackend(Backend, Protocol):
     def known_scores(self) -> int:
         """How many scores have come from a cache."""
 
+    @property
+    def budget(self) -> int:
+        """About how many tokens of several callers go into a batch together; by default 4,096."""
+
 
 def complete(backend: Backend) -> FullBackend:
     """Give a backend the members of `FullBackend` that it has left out."""
@@ -131,6 +141,7 @@ class TextBackend:
     workers: int = 1
     vocabulary: str | None = None
     known_scores: int = 0
+    budget: int = 4096
 
     @property
     def description(self) -> Mapping[str, str]:

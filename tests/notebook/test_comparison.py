@@ -207,7 +207,9 @@ class Cutting(HashBackend):
     """Cuts what is longer than 1000 characters."""
 
     def plan(self, pairs: Any) -> Plan:
-        return Plan(super().plan(pairs).batches, cut_passages=sum(len(text) > 1000 for _, text in pairs))
+        return Plan(
+            super().plan(pairs).batches, cut_passages=[i for i, (_, text) in enumerate(pairs) if len(text) > 1000]
+        )
 
 
 def test_a_cut_passage_is_flagged_and_its_rest_is_folded(tricky: Any) -> None:

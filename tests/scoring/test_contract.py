@@ -169,7 +169,7 @@ class NewFingerprint(Hashing):
 
 class CountsAll(Hashing):
     def plan(self, pairs):
-        return Plan(super().plan(pairs).batches, cut_queries=10_000)
+        return Plan(super().plan(pairs).batches, cut_queries=[10_000])
 
 
 class Constant(Hashing):
@@ -200,7 +200,7 @@ class Upside(Hashing):
         (NoFingerprint, "the_facts_about_it"),
         (NewFingerprint, "the_facts_about_it"),
         (NoLength, "the_facts_about_it"),
-        (CountsAll, "the_counts_of_a_plan"),
+        (CountsAll, "the_facts_of_a_plan"),
         (Upside, "higher_is_better"),
     ],
 )

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -53,6 +54,7 @@ class CachedBackend:
         self.max_length = backend.max_length
         self.fingerprint = backend.fingerprint
         self.vocabulary, self.scale, self.workers = full.vocabulary, full.scale, full.workers
+        self.budget = full.budget
         self.store = ScoreStore(folder)
         log.debug("score cache %s is open, with scores of the fingerprint %s among others", folder, self.fingerprint)
         #: How many scores have come from the cache.
@@ -71,7 +73,7 @@ class CachedBackend:
         salt = blake2b(self.fingerprint.encode()).digest()
         keys = [_key(salt, pair) for pair in pairs]
         batches = [Batch(batch.positions, ([keys[i] for i in batch.positions], batch)) for batch in plan.batches]
-        return Plan(batches, plan.cut_passages, plan.cut_queries, plan.unknown)
+        return replace(plan, batches=batches)
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         keys, inner = batch.inputs

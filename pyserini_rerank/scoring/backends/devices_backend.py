@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,9 @@ from ..device import device_of
 from .torch_backend import TorchBackend
 
 log = logging.getLogger(__name__)
+
+#: How often a process that has died is replaced: one that dies again and again is left out.
+REPLACEMENTS = 3
 
 
 def torch_backend(
@@ -95,6 +99,10 @@ class DevicesBackend:
 
     def __init__(self, name: str | os.PathLike[str], devices: Sequence[Any], options: dict[str, Any]) -> None:
         devices = [str(device_of(device)) for device in devices]
+        self._name, self._options = name, options
+        #: How many processes may take the place of one that has died.
+        self._replacements = REPLACEMENTS
+        self._is_closed = False
         # The further devices make no plans.
         self.device_processes = [_DeviceProcess(name, device, options) for device in devices[1:]]
         try:
@@ -112,7 +120,7 @@ class DevicesBackend:
         except BaseException:
             self._end()
             raise
-        self.max_length, self.scale = self.backend.max_length, self.backend.scale
+        self.max_length, self.scale, self.budget = self.backend.max_length, self.backend.scale, self.backend.budget
         self.workers = len(devices)
         self._free: queue.SimpleQueue[TorchBackend | _DeviceProcess] = (
             queue.SimpleQueue()
@@ -142,8 +150,8 @@ class DevicesBackend:
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Score a batch on a free device; wait until one is free.
 
-        If the device's process ends meanwhile, another device scores the batch, and the lost device gets no further
-        batch. The device of this process is never lost. Raises as `TorchBackend.run`.
+        If the device's process ends meanwhile, another device scores the batch, and a new process takes its place. The
+        device of this process is never lost. Raises as `TorchBackend.run`.
         """
         while True:
             device = self._free.get()
@@ -152,6 +160,9 @@ class DevicesBackend:
             except EndedError as ended:
                 log.debug("%s", ended)
                 warn(f"{ended} The other devices go on without it.", DeviceLostWarning)
+                if self._replacements:
+                    self._replacements -= 1
+                    threading.Thread(target=self._replace, args=[device], daemon=True).start()
             except BaseException:
                 self._free.put(device)
                 raise
@@ -159,8 +170,23 @@ class DevicesBackend:
                 self._free.put(device)
                 return scores
 
+    def _replace(self, lost: "_DeviceProcess") -> None:
+        """Start a new process for a device whose process has ended; the device is free once it has loaded."""
+        process = _DeviceProcess(self._name, lost.device, self._options)
+        self.device_processes = [process if other is lost else other for other in self.device_processes]
+        if self._is_closed:
+            process.end()
+            return
+        try:
+            process.receive()
+        except Exception as error:
+            log.warning("%s stays lost: %s", lost.device, error)
+        else:
+            self._free.put(process)
+
     def close(self) -> None:
         """End the processes, and give the memory back."""
+        self._is_closed = True
         self._end()
         self.backend.close()
 

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
 from typing import Any, NamedTuple
@@ -16,39 +15,9 @@ from numpy.typing import NDArray
 from urllib3 import PoolManager, Retry, Timeout, exceptions
 
 from ...arguments import count_option
-from ...scales import Scale
 from ..backend import Batch, Pair, Plan, TextBackend
+from ..rerank_apis import APIS
 
-
-@dataclass(frozen=True)
-class Api:
-    """The names in the requests and answers of one API. Every API scores the documents of one query."""
-
-    path: str
-    documents: str = "documents"
-    results: str | None = "results"
-    """The key of the list of results in the answer; None if the answer is that list."""
-    score: str = "relevance_score"
-    most: int = 1000
-    """The largest number of documents of a request, by default."""
-    scale: Scale = "logit"
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Further keys of a request: they ask for raw scores, for cutting long passages, and for no texts in the answer."""
-
-
-#: No request has a `top_n`: without it every API gives all scores.
-APIS = {
-    # https://huggingface.github.io/text-embeddings-inference (`--max-client-batch-size` is 32 by default)
-    "tei": Api("/rerank", "texts", None, "score", most=32, extra={"raw_scores": True, "truncate": True}),
-    # https://github.com/michaelfeil/infinity: fastapi_schemas/pymodels.py, `RerankInput`
-    "infinity": Api("/rerank", extra={"raw_scores": True, "return_documents": False}),
-    # https://docs.vllm.ai/en/latest/models/pooling_models/scoring: `RerankRequest`; -1 cuts at the model's limit
-    "vllm": Api("/v1/rerank", extra={"use_activation": False, "truncate_prompt_tokens": -1}),
-    # https://api.jina.ai/redoc; from 0 to 1, there are no raw scores
-    "jina": Api("/v1/rerank", scale="probability", extra={"return_documents": False}),
-    # https://docs.cohere.com/reference/rerank; from 0 to 1, there are no raw scores
-    "cohere": Api("/v2/rerank", scale="probability"),
-}
 ONE_OR_MORE = "a whole number, 1 or more"
 #: Statuses that may not come again at the next try: too many requests, and a server that fails or is not up.
 RETRIED = (429, 500, 502, 503, 504)
@@ -107,6 +76,8 @@ class HttpBackend(TextBackend):
     """
 
     max_length = 0
+    #: A server makes batches of its own, of as many documents as a request may have.
+    budget = 65_536
 
     def __init__(
         self,
@@ -130,7 +101,9 @@ class HttpBackend(TextBackend):
         self.concurrency = count_option(concurrency, "concurrency", ONE_OR_MORE)
         retries = count_option(retries, "retries", "a whole number, 0 or more", least=0)
         self.timeout = timeout = _seconds("timeout", timeout)
-        self.body = {**self.api.extra, **({} if model is None else {"model": model})}
+        self.body = {**dict([self.api.raw] if self.api.raw else ()), **self.api.extra}
+        if model is not None:
+            self.body["model"] = model
         # The name of the variable is kept and not the key, so that no repr and no traceback can show it.
         self.key_env = key_env
         self._headers()

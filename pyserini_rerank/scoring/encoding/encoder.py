@@ -68,9 +68,10 @@ class Encoder(ABC):
         encoded = self.encode(pairs)
         return Plan(
             batches=[Batch(rows, inputs(encoded, rows)) for rows in batch_by_length(encoded.lengths + added, budget)],
-            cut_passages=int(encoded.passage_was_cut.sum()),
-            cut_queries=len(np.unique(encoded.query_rows[encoded.query_was_cut])),
-            unknown=int(encoded.mostly_unknown.sum()),
+            cut_passages=np.flatnonzero(encoded.passage_was_cut),
+            cut_queries=np.flatnonzero(encoded.query_was_cut),
+            unknown=np.flatnonzero(encoded.mostly_unknown),
+            tokens=encoded.lengths,
         )
 
     def are_mostly_unknown(self, ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:

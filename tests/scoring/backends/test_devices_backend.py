@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def test_what_cannot_be_loaded_leaves_no_process(folder, name, device, error, sa
 
 
 @pytest.mark.parametrize("moment", ["meanwhile", pytest.param("before", marks=pytest.mark.stress)])
-def test_a_process_that_is_killed_is_done_without(folder, expected, moment):
+def test_a_process_that_is_killed_is_replaced(folder, expected, moment):
     pairs, before = PAIRS[:100], children()
     with pyserini_rerank.load(folder, device=["cpu", torch.device("cpu")], batch_tokens=300) as loaded:
         plain = loaded.predict(pairs)
@@ -121,7 +122,16 @@ def test_a_process_that_is_killed_is_done_without(folder, expected, moment):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert loaded.predict(pairs).tobytes() == plain.tobytes()
-        assert children() == before
+            deadline = time.monotonic() + 60
+            while loaded.backend._free.qsize() < 2:
+                assert time.monotonic() < deadline, "no new process has loaded"
+                time.sleep(0.1)
+            [new] = loaded.backend.device_processes
+            assert new.process.pid != other.process.pid and new.process.is_alive()
+            [batch] = loaded.backend.plan(pairs[:3]).batches
+            assert new.run(batch).tobytes() == loaded.backend.backend.run(batch).tobytes()
+            assert loaded.predict(pairs).tobytes() == plain.tobytes()
+    assert children() == before
     with pytest.raises(RuntimeError, match="is closed: load it again"):
         loaded.predict(pairs)
     np.testing.assert_allclose(plain, expected[:100], rtol=0, atol=1e-4)

@@ -20,7 +20,8 @@ import pyserini_rerank
 import pytest
 from experiment import arguments, run, write_experiment
 from pyserini_rerank.scoring.backends import http_backend
-from pyserini_rerank.scoring.backends.http_backend import APIS, HttpBackend
+from pyserini_rerank.scoring.backends.http_backend import HttpBackend
+from pyserini_rerank.scoring.rerank_apis import APIS
 from pyserini_rerank.testing import PAIRS, BackendContract
 
 KEY = "sk-do-not-show-1234"

@@ -540,4 +540,4 @@ def test_the_backend_follows_its_protocol(tiny):
     for batch in plan.batches:
         scores[batch.positions] = backend.run(batch)
     assert scores.tobytes() == load(tiny).predict([("flea", "cat"), ("flea", "a dog")]).tobytes()
-    assert (plan.cut_passages, plan.cut_queries, plan.unknown) == (0, 0, 0)
+    assert not any(map(len, (plan.cut_passages, plan.cut_queries, plan.unknown)))

@@ -120,7 +120,7 @@ def test_cuts_are_counted(folders, name):
     encoder.max_length = encoder.least + 60
     pairs = [*CUT[:4], ("How many people live in Berlin?", LONG + "again")]
     plan = encoder.plan(pairs, budget=1000)
-    assert (plan.cut_passages, plan.cut_queries) == (3, 1)
+    assert (len(plan.cut_passages), len({pairs[i][0] for i in plan.cut_queries})) == (3, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

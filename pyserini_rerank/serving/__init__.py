@@ -1,0 +1,1 @@
+"""Serving: batches across calls, a rerank server, and Pyserini's own servers with reranking."""

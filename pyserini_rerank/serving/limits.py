@@ -1,0 +1,146 @@
+"""The limits of a server: a request beyond them is refused with an answer that says so."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, inf
+
+from starlette.requests import Request
+
+from .forms import OVERLOADED, Question
+
+#: A character takes up to twelve bytes in JSON, and the names of the keys take some.
+BYTES_OF_CHARACTER, BYTES_OF_KEYS = 12, 100_000
+#: About how many characters a token has.
+CHARACTERS_OF_TOKEN = 4
+LONGEST_RETRY = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a server.
+
+    Parameters
+    ----------
+    documents : int
+        The documents of a request.
+    characters : int
+        The characters of a request, its query and documents together.
+    tokens : int
+        The tokens of all requests that wait or are being scored, as far as they can be estimated by their characters.
+    body_seconds : float
+        Seconds in which the body of a request has to arrive.
+    """
+
+    documents: int = 1000
+    characters: int = 4_000_000
+    tokens: int = 1_000_000
+    body_seconds: float = 30
+
+
+class Refused(Exception):
+    """A request is refused: an HTTP status, a sentence, and a kind."""
+
+    def __init__(self, status: int, message: str, kind: str = "Validation", retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.kind = status, message, kind
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Read the body of a request.
+
+    Raises
+    ------
+    Refused
+        The body is too long, or does not arrive in time.
+    """
+    most = BYTES_OF_CHARACTER * limits.characters + BYTES_OF_KEYS
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise Refused(413, f"the body has more than {most:,} bytes: send fewer or shorter documents.")
+    except TimeoutError:
+        raise Refused(408, f"the body did not arrive within {limits.body_seconds:g} seconds: send it again.") from None
+    return bytes(body)
+
+
+def check(question: Question, limits: Limits) -> None:
+    """Check a question against the limits; raises Refused."""
+    if not question.texts:
+        raise Refused(422, "there are no documents: send at least one.")
+    if len(question.texts) > limits.documents:
+        raise Refused(
+            413,
+            f"{len(question.texts):,} documents are more than the {limits.documents:,} that a request may have: send "
+            "them in several requests.",
+        )
+    if question.characters > limits.characters:
+        raise Refused(
+            413,
+            f"{question.characters:,} characters are more than the {limits.characters:,} that a request may have: send "
+            "fewer or shorter documents.",
+        )
+
+
+class Admission:
+    """Admits requests until the limit of tokens is reached.
+
+    Parameters
+    ----------
+    limits : Limits
+    max_length : int
+        Tokens to which a pair is cut; 0 if that is not known.
+    """
+
+    def __init__(self, limits: Limits, max_length: int) -> None:
+        self._limit = limits.tokens
+        self._longest = max_length or inf
+        self.requests = 0
+        #: The estimated tokens of the requests that are under way.
+        self.tokens = 0
+        self._busy_since = 0.0
+        self._finished = 0
+
+    @contextmanager
+    def admitted(self, question: Question) -> Iterator[None]:
+        """Admit a request until it is answered. A request that is alone is always admitted.
+
+        Raises
+        ------
+        Refused
+            There is no room: the answer says when to try again.
+        """
+        tokens = self._estimate(question)
+        if self.requests and self.tokens + tokens > self._limit:
+            raise Refused(
+                429,
+                f"{self.tokens:,} tokens are waiting to be scored, and {self._limit:,} may: try again later.",
+                OVERLOADED,
+                retry_after=self._seconds_until_room(tokens),
+            )
+        if not self.requests:
+            self._busy_since, self._finished = time.perf_counter(), 0
+        self.requests += 1
+        self.tokens += tokens
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self.tokens -= tokens
+            self._finished += tokens
+
+    def _estimate(self, question: Question) -> int:
+        shared = len(question.queries[0]) if len(question.queries) == 1 else 0
+        sizes = (len(text) + shared for text in question.texts)
+        return sum(int(min(self._longest, 1 + size // CHARACTERS_OF_TOKEN)) for size in sizes)
+
+    def _seconds_until_room(self, tokens: int) -> int:
+        """Estimate when there will be room for so many tokens, by the speed since the server was last idle."""
+        speed = self._finished / (time.perf_counter() - self._busy_since)
+        return ceil(min(LONGEST_RETRY, max(1, (self.tokens + tokens - self._limit) / max(1, speed))))
