@@ -29,6 +29,7 @@ NAMES = {
         "Cascade", "Interpolation", "ReciprocalRankFusion", "Ensemble", "FirstStageScore", "Windows", "Segments",
     ],
     "Runs and experiments": ["rerank_run", "BM25", "RerankedRun", "experiment", "ExperimentResult"],
+    "Serve": ["AsyncReranker", "rerank_router", "search_router", "register_rerank_tool"],
     "Look at results": ["compare", "Comparison", "explain", "Explanation", "progress_bars"],
     "Warnings": [
         "CutWarning", "EmptyDocumentWarning", "EmptyQueryWarning", "SkippedDocumentWarning", "UnknownTextWarning",

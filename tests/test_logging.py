@@ -52,6 +52,7 @@ def test_a_command_says_at_once_what_it_waits_for_and_keeps_stdout_pure(small: P
     assert json.loads(done.stdout)["counts"]["pairs"] == 10
 
 
+@pytest.mark.stress
 def test_where_there_is_no_terminal_a_command_says_nothing_of_it(small: Path) -> None:
     words = [sys.executable, "-m", "pyserini_rerank", *arguments(small, "silent.run", "--json")]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -23,6 +23,8 @@ from pyserini_rerank.cli.doctor import EXTRAS, REPLACEABLE
 ROOT = Path(__file__).parents[1]
 #: No dependencies: where they are missing, an error says what to install.
 ASKED_FOR = ["ir_datasets", "sentence-transformers"]
+#: The package of the module `fastmcp`, which the package fastmcp needs.
+ASKED_FOR += ["fastmcp-slim"]
 DATA = ("py.typed", "scoring/checkpoints/catalogue.yaml", "experiments/conditions.yaml", "experiments/report.html")
 
 

@@ -431,6 +431,7 @@ tell(tools=tools, results=results, file=sys.modules["pyserini"].__file__)
 )
 
 
+@pytest.mark.stress
 def test_its_servers(tmp_path, pyserini_240, github):
     """The command with a flag that is new in 2.4.0, and the tool."""
     with socket.create_server(("127.0.0.1", 0)) as free:

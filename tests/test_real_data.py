@@ -105,7 +105,8 @@ def test_cacm_is_read_as_it_is_described(cacm):
 
 
 @here("cacm")
-@pytest.mark.parametrize("depth", [10, pytest.param(20, marks=pytest.mark.stress)])
+@pytest.mark.stress
+@pytest.mark.parametrize("depth", [10, 20])
 def test_cacm(cacm, depth):
     """Index, search, rerank, evaluate; cut to 64 tokens, which is quick, and loses nothing that shows."""
     searcher, texts, queries, qrels = cacm

@@ -139,7 +139,10 @@ def test_set_and_unset_and_set_again(
     searcher.unset_reranker()
     assert not searcher.is_using_reranker()
     assert set(vars(searcher)) == attributes
-    assert listed(searcher.search(text, k=12)) == before
+    again = listed(searcher.search(text, k=12))
+    # Java's vector instructions add in another order once it has compiled them: the last bit of a score may differ.
+    assert [docid for docid, _ in again] == [docid for docid, _ in before]
+    assert [score for _, score in again] == pytest.approx([score for _, score in before], rel=1e-6)
 
     searcher.set_reranker(hashing, depth=DEPTH, texts=texts_of(kind))
     assert listed(searcher.search(text, k=5, **more)) == first

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, inf
 
-from starlette.requests import Request
+from fastapi import Request
 
 from .forms import OVERLOADED, Question
 

@@ -4,16 +4,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastmcp import FastMCP
-from fastmcp.exceptions import ToolError
 from pydantic import Field
-from pyserini.server.errors import BackendError
 
 from ..reranker import Reranker
 from .locked_backend import lock_backend
 from .pyserini_search import reranked_search
 
 if TYPE_CHECKING:
+    from fastmcp import FastMCP
     from pyserini.server.backend import SharedSearchBackend
 
 #: The characters of a text that an agent gets unless it asks for more: ten results are some 5,000 tokens.
@@ -25,7 +23,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 def register_rerank_tool(
-    mcp: FastMCP[Any], backend: "SharedSearchBackend", reranker: Reranker, *, depth: int | None = None
+    mcp: "FastMCP[Any]", backend: "SharedSearchBackend", reranker: Reranker, *, depth: int | None = None
 ) -> None:
     """Add the tool `retrieve_and_rerank` to an MCP server.
 
@@ -40,6 +38,9 @@ def register_rerank_tool(
         The number of candidates that are reranked unless the agent says otherwise. By default the reranker's own depth,
         else 100.
     """
+    from fastmcp.exceptions import ToolError
+    from pyserini.server.errors import BackendError
+
     lock_backend(backend)
     default_depth = depth
 

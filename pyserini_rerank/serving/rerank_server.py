@@ -17,6 +17,7 @@ from ..reranker import Reranker
 from ..scales import probabilities
 from ..version import __version__
 from .async_reranker import AsyncReranker
+from .clients import CLIENT_GONE, ClientGone, while_client_waits
 from .forms import Answered, Form, InfinityForm, Question, Scored, ScoreForm, TeiForm, V1Form, V2Form
 from .limits import Admission, Limits, Refused, check, read_body
 from .request_log import Record, RequestLog
@@ -25,8 +26,6 @@ from .request_log import Record, RequestLog
 DEADLINE = "X-Request-Timeout"
 REQUEST_ID = "X-Request-Id"
 LONGEST_ID = 100
-#: The status that a log gives to a request whose client has gone.
-CLIENT_GONE = 499
 
 
 def rerank_router(
@@ -173,18 +172,14 @@ class _Server:
         """Score a question, unless its client goes or its deadline passes: then its work is dropped."""
         assert record.question is not None
         work = _work(self.reranker.reranker, record.question)
-        scoring = asyncio.ensure_future(self.reranker.run(record.call, work))
-        gone = asyncio.ensure_future(_until_gone(request))
+        scoring = self.reranker.run(record.call, work)
         try:
-            await asyncio.wait({scoring, gone}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
-            if scoring.done():
-                return scoring.result()
-            if gone.done():
-                raise Refused(CLIENT_GONE, "the client has gone.", "ClientGone")
-            raise Refused(504, f"the scores were not ready within the {deadline:g} seconds of {DEADLINE}.", "Timeout")
-        finally:
-            scoring.cancel()
-            gone.cancel()
+            return await while_client_waits(request, record.call, scoring, deadline)
+        except ClientGone as gone:
+            raise Refused(CLIENT_GONE, str(gone), "ClientGone") from None
+        except TimeoutError:
+            reason = f"the scores were not ready within the {deadline:g} seconds of {DEADLINE}."
+            raise Refused(504, reason, "Timeout") from None
 
     def _check_key(self, request: Request) -> None:
         if self.key is None:
@@ -275,12 +270,6 @@ def _work(reranker: Reranker, question: Question) -> Callable[[], list[Scored]]:
         return list(zip((text.index for text in best), scores, strict=True))
 
     return ranked if question.is_ranked else in_order
-
-
-async def _until_gone(request: Request) -> None:
-    """Wait until the client has closed the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _refused(error: Exception) -> Refused:

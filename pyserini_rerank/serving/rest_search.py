@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from pyserini.server.rest.routes import v1
 
+from ..call import Call, during
 from ..reranker import Reranker
 from ..searcher import DEPTH
+from .clients import CLIENT_GONE, ClientGone, while_client_waits
 from .locked_backend import lock_backend
 from .pyserini_search import reranked_search
 
@@ -48,6 +49,8 @@ def search_router(reranker: Reranker, *, depth: int | None = None, rerank: bool 
     >>> app.state.search_backend = SharedSearchBackend()
     >>> app.include_router(search_router(reranker), prefix="/v1")
     """
+    from pyserini.server.rest.routes import v1
+
     router = APIRouter(tags=["v1"], lifespan=_locked)
 
     async def search(request: Request, **given: Any) -> Any:
@@ -59,8 +62,12 @@ def search_router(reranker: Reranker, *, depth: int | None = None, rerank: bool 
             return await v1.search_v1(request, **given)
         backend = _Reranked(request.app.state.search_backend, reranker, asked, depth)
         reranked = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(search_backend=backend)))
+        call = Call()
         try:
-            answer = await v1.search_v1(reranked, **given)
+            with during(call):
+                answer = await while_client_waits(request, call, v1.search_v1(reranked, **given))
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE)
         except FloatingPointError as error:
             log.error(str(error))
             return v1._error(500, str(error))

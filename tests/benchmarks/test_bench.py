@@ -106,6 +106,7 @@ def test_what_is_padded_and_cut(tiny):
     assert figures["padding_share"] == pytest.approx(1 - (9 + 13 + 20) / 60)
 
 
+@pytest.mark.stress
 def test_the_command_compares_with_sentence_transformers(tiny, tmp_path, monkeypatch, capsys):
     file = tmp_path / "figures.json"
     words = ["--model", tiny, "--device", "cpu", "--count", 120, "--rounds", 2, *PEER, "--json", file]

@@ -130,6 +130,7 @@ def test_a_sample_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert names == {"collection.jsonl", "topics.tsv", "qrels.txt", "bm25.run", "index"}
 
 
+@pytest.mark.stress
 def test_of_two_samples_at_once_one_is_written(tmp_path):
     folder = tmp_path / "ein ü"
     folder.mkdir()

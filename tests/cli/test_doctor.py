@@ -128,6 +128,7 @@ def test_missing_and_unfit_packages(environment, tmp_path):
     assert findings["Java"]["state"] == "ok"
 
 
+@pytest.mark.stress
 def test_a_cache_that_cannot_be_written_is_one_fault(tmp_path):
     (tmp_path / "file").touch()
     status, findings, error = doctor(XDG_CACHE_HOME=str(tmp_path / "file"))

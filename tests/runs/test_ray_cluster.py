@@ -199,10 +199,11 @@ def a_blank_query_and_windows_of_a_cascade(small: Path, folder: Path) -> list[st
     return arguments(small, "", "--topics", "topics.tsv", "--model", "windows.yaml")
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize(
     ("words_of", "warning"),
     [
-        pytest.param(official_with_a_model, EmptyDocumentWarning, marks=pytest.mark.stress),
+        (official_with_a_model, EmptyDocumentWarning),
         (official_with_a_cascade_that_scores_all_and_an_option, CutWarning),
         (a_blank_query_and_windows_of_a_cascade, EmptyQueryWarning),
     ],

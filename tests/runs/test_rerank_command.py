@@ -431,9 +431,8 @@ def test_a_collection_is_read_by_docid(tmp_path):
         Collection(tmp_path / "bad.jsonl")
 
 
-@pytest.mark.parametrize(
-    ("kills", "queries"), [(2, 250), pytest.param(20, 2500, marks=pytest.mark.stress)], ids=["2", "20"]
-)
+@pytest.mark.stress
+@pytest.mark.parametrize(("kills", "queries"), [(2, 250), (20, 2500)], ids=["2", "20"])
 def test_killed_and_started_again_it_writes_the_same_bytes(tmp_path, kills, queries):
     """A hundred hits a query, without importing Pyserini, so that a start costs little."""
     folder = write_experiment(tmp_path, queries, hits=100)

@@ -315,6 +315,7 @@ def test_what_keeps_the_server_from_starting(command, tmp_path):
         assert said[-1] == f"pyserini-rerank: Config file not found: {tmp_path / 'none.yaml'}"
 
 
+@pytest.mark.stress
 def test_the_command(lucene_index, queries, make_searcher, reranker, tmp_path):
     """A server of its own, with a flag of Pyserini's and two of ours; it ends at Ctrl-C."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -154,6 +154,7 @@ def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(two):
     assert other.run(second).tobytes() == two.backend.backend.run(second).tobytes()
 
 
+@pytest.mark.stress
 def test_what_is_dropped_leaves_no_process(folder):
     before = children()
     loaded = pyserini_rerank.load(folder, device=["cpu", "cpu"])
@@ -188,7 +189,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.stress)])
+@pytest.mark.stress
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_warning_reaches_this_process_and_its_end_is_the_others_too(folder, tmp_path, sent):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py"), str(folder)]

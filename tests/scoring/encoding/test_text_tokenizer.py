@@ -82,7 +82,7 @@ def check(texts: list[str]) -> None:
 @given(st.lists(TEXTS, max_size=5))
 @example(WORDS)
 @example([f"a {word} b" for word in WORDS])
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_the_tokens_are_those_of_the_tokenizer(texts: list[str]) -> None:
     check(texts)
 
