@@ -165,20 +165,20 @@ class SharedBackend:
         taken: dict[Job, list[int]] = {}
         distinct: set[Pair] = set()
         has_no_room: list[Job] = []
-        room = self.budget
+        longest = 0
         with self._lock:
             while self._jobs:
                 job = self._jobs.popleft()
                 if job.done.done():  # it was dropped, or has failed
                     continue
                 pair, size = job.pairs[job.waiting[-1]], job.tokens[job.waiting[-1]]
-                if pair in distinct:
-                    size = 0
-                if taken and size > room:
-                    has_no_room.append(job)
-                    continue
-                room -= size
-                distinct.add(pair)
+                if pair not in distinct:
+                    # As the backend does, so that the pairs become one batch: all of them count as the longest.
+                    if taken and (len(distinct) + 1) * max(longest, size) > self.budget:
+                        has_no_room.append(job)
+                        continue
+                    longest = max(longest, size)
+                    distinct.add(pair)
                 taken.setdefault(job, []).append(job.waiting.pop())
                 if job.waiting:
                     self._jobs.append(job)
