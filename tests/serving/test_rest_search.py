@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,8 +20,10 @@ import yaml
 from collection import HashBackend, hashed
 from pyserini_rerank import ModelReranker
 from pyserini_rerank.cli.main import main
+from pyserini_rerank.serving.shared_batches import with_shared_batches
 from running import running
 from served_indexes import DEPTH, KINDS, Library, known_scores, listed, write_config
+from test_shared_batches import GateBackend
 
 DOCUMENT = "tempfile.mkdtemp"
 
@@ -340,3 +343,33 @@ def test_the_command(lucene_index, queries, make_searcher, reranker, tmp_path):
     assert [(one["docid"], one["first_rank"]) for one in found] == [(one.docid, one.first_rank) for one in traces]
     assert [one["score"] for one in found] == pytest.approx([one.score for one in traces], abs=2e-6)
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_the_work_of_a_client_that_has_gone_is_dropped(config, queries):
+    """Its candidates wait for a batch when it disconnects; they are not scored any more."""
+    from pyserini.server.rest.app import create_app
+    from pyserini_rerank.serving.rest_search import rerank_searches
+
+    backend = GateBackend()
+    shared = with_shared_batches(ModelReranker(backend, "gated"))
+    app = create_app(config, no_prebuilt_indexes=True)
+    rerank_searches(app, shared, depth=DEPTH)
+    with shared, running(app) as url, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(search, url, "bm25", queries[0])
+        assert backend.entered.wait(30)
+        host, port = url.removeprefix("http://").split(":")
+        asked = urllib.parse.urlencode({"query": queries[1]})
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"GET /v1/bm25/search?{asked} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            _until(lambda: len(shared.backend._jobs) == 2)  # the first request has candidates for several batches
+        _until(lambda: [job.done.cancelled() for job in shared.backend._jobs] == [False, True])
+        backend.gate.set()
+        assert first.result() and search(url, "bm25", queries[2])
+    assert {query for batch in backend.batches for query, _ in batch} == {queries[0], queries[2]}
+
+
+def _until(is_so):
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
