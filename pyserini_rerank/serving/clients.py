@@ -15,19 +15,24 @@ class ClientGone(Exception):
     """The client has closed the connection."""
 
 
+class DeadlinePassed(Exception):
+    """The seconds are over after which the client needs no answer."""
+
+
 async def while_client_waits[T](request: Request, call: Call, work: Awaitable[T], seconds: float | None = None) -> T:
     """Await the work of a call, unless its client goes or its time is over: then the work is dropped.
 
     Raises
     ------
-    ClientGone, TimeoutError
+    ClientGone, DeadlinePassed
+    As the work.
     """
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(request))
     try:
         await asyncio.wait({working, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientGone("the client has gone.") if gone.done() else TimeoutError
+        raise ClientGone("the client has gone.") if gone.done() else DeadlinePassed
     finally:
         if not working.done():
             call.drop()

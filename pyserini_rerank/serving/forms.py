@@ -14,7 +14,7 @@ from ..scoring.rerank_apis import APIS
 
 #: The position of a text in the request, and its score.
 Scored = tuple[int, float]
-#: Further kinds of a refusal's name are "Validation" and "Backend".
+#: The kind of a refusal for want of room.
 OVERLOADED = "Overloaded"
 
 

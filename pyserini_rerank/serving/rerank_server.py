@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,17 +12,22 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 
 from ..ranking import LARGEST, Scores
 from ..reranker import Reranker
 from ..scales import probabilities
 from ..version import __version__
 from .async_reranker import AsyncReranker
-from .clients import CLIENT_GONE, ClientGone, while_client_waits
+from .clients import CLIENT_GONE, ClientGone, DeadlinePassed, while_client_waits
 from .forms import Answered, Form, InfinityForm, Question, Scored, ScoreForm, TeiForm, V1Form, V2Form
 from .limits import Admission, Limits, Refused, check, read_body
 from .request_log import Record, RequestLog
 
+log = logging.getLogger(__name__)
+
+#: The kind of a refusal that is the fault of the model or of the server.
+BACKEND = "Backend"
 #: The header in which a client gives the seconds after which it needs no answer any more.
 DEADLINE = "X-Request-Timeout"
 REQUEST_ID = "X-Request-Id"
@@ -159,7 +165,8 @@ class _Server:
             return _response(record, content)
         except Exception as error:
             refused = _refused(error)
-            record.status, record.error = refused.status, type(error).__name__ if refused is not error else refused.kind
+            record.status = refused.status
+            record.error = type(error).__name__ if refused.kind == BACKEND else refused.kind
             content = form.refusal(refused.status, refused.message, refused.kind)
             return _response(record, content, refused.headers)
         except asyncio.CancelledError:
@@ -175,9 +182,7 @@ class _Server:
         scoring = self.reranker.run(record.call, work)
         try:
             return await while_client_waits(request, record.call, scoring, deadline)
-        except ClientGone as gone:
-            raise Refused(CLIENT_GONE, str(gone), "ClientGone") from None
-        except TimeoutError:
+        except DeadlinePassed:
             reason = f"the scores were not ready within the {deadline:g} seconds of {DEADLINE}."
             raise Refused(504, reason, "Timeout") from None
 
@@ -276,13 +281,16 @@ def _refused(error: Exception) -> Refused:
     """Give the refusal that tells a client about an error of the library."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, ClientGone | ClientDisconnect):
+        return Refused(CLIENT_GONE, "the client has gone.", "ClientGone")
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FloatingPointError):
-        return Refused(500, message, "Backend")
+        return Refused(500, message, BACKEND)
     if isinstance(error, ValueError | TypeError):
         return Refused(422, message)
     status = 502 if isinstance(error, OSError) else 500
-    return Refused(status, f"{type(error).__name__}: {message}", "Backend")
+    log.error("a request failed", exc_info=error)
+    return Refused(status, f"{type(error).__name__}: {message}", BACKEND)
 
 
 def _response(record: Record, content: Any, headers: dict[str, str] | None = None) -> Response:

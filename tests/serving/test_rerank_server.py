@@ -294,14 +294,38 @@ def _until(is_so: Any) -> None:
         time.sleep(0.01)
 
 
-def test_half_a_body(hashing: Reranker) -> None:
-    with served(hashing, limits=Limits(body_seconds=0.5)) as url:
+def test_half_a_body(hashing: Reranker, caplog: pytest.LogCaptureFixture) -> None:
+    """One client waits for an answer, and another one goes."""
+    with caplog.at_level(logging.INFO, "pyserini_rerank"), served(hashing, limits=Limits(body_seconds=0.5)) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             connection.sendall(b'POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"query": ')
             answer = b"".join(iter(lambda: connection.recv(10_000), b""))
         assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b'POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"query": ')
+        _until(lambda: len(caplog.records) == 2)
         assert post(f"{url}/rerank", {"query": QUERY, "texts": ["a"]}).status == 200
+    lines = [json.loads(record.getMessage()) for record in caplog.records]
+    assert [(line["status"], line.get("error")) for line in lines] == [
+        (408, "Validation"), (499, "ClientGone"), (200, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "status"), [(TimeoutError("no answer in 60 s"), 502), (MemoryError(), 500)])
+def test_an_error_of_the_backend_is_named(error: Exception, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    def score(query: str, text: str) -> float:
+        if text == "bad":
+            raise error
+        return hashed(query, text)
+
+    with served(ModelReranker(HashBackend(score), "broken")) as url:
+        reply = post(f"{url}/v1/rerank", {"query": QUERY, "documents": ["bad"]})
+        assert (reply.status, reply.body["message"]) == (
+            status, f"{type(error).__name__}: {str(error) or type(error).__name__}",
+        )  # fmt: skip
+        assert post(f"{url}/v1/rerank", {"query": QUERY, "documents": ["good"]}).status == 200
+    assert "Traceback" in caplog.text
 
 
 def test_clients_at_once_and_clients_that_go(hashing: Reranker, documents: dict[str, str]) -> None:
