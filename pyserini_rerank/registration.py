@@ -29,7 +29,8 @@ SEARCHERS = {
     "pyserini.search.faiss": ("FaissSearcher",),
     "pyserini.search.hybrid": ("HybridSearcher",),
 }
-BEFORE_JAVA = "pyserini.pyclass"
+#: The modules that start Java when they are imported.
+START_JAVA = ("pyserini.pyclass", "pyserini.eval.trec_eval")
 CATALOGUE = "pyserini.prebuilt_index_info"
 
 
@@ -127,7 +128,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname == "pyserini" and fullname not in sys.modules:
             log.info("importing Pyserini ...")
-        if fullname == BEFORE_JAVA:
+        if fullname in START_JAVA:
             log.info("starting Java ...")
             jvm.start()
             return None

@@ -26,6 +26,8 @@ from . import (
 )
 
 INTERRUPTED = 130
+#: The commands that can be interrupted and resumed.
+RESUMED = {"rerank", "search", "reproduce"}
 FORMAT = warnings.formatwarning
 
 app = typer.Typer(
@@ -79,7 +81,8 @@ def main() -> None:
         app()
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:  # the exit code that Typer gives to Ctrl-C
-            print("pyserini-rerank: interrupted; the same command goes on from what was committed.", file=sys.stderr)
+            goes_on = "; the same command goes on from what was committed" if set(sys.argv[1:2]) <= RESUMED else ""
+            print(f"pyserini-rerank: interrupted{goes_on}.", file=sys.stderr)
         raise
     except FAILURES as error:
         # Errors of the operating system have a file and a reason; errors of this package are sentences.

@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from ..retrieval import jvm
 from .options import Options
 from .pyserini_server import (
     Backend,
@@ -47,7 +46,6 @@ def serve_mcp(
     with ExitStack() as while_serving:
         with _stdout_to_stderr():
             reranker = while_serving.enter_context(loaded_reranker(model, backend, option, cache, **flags))
-            jvm.start()  # what Pyserini's MCP server imports would start Java without our options
             from pyserini.server.mcp import extension, mcpyserini
 
             from ..serving.locked_backend import in_turn

@@ -456,3 +456,11 @@ def test_a_jvm_that_pyserini_started_is_left_alone(tmp_path):
     assert Path(said["java.home"]).samefile(home)
     assert said["vector"]
     assert "Warning" not in stderr
+
+
+@pytest.mark.stress
+def test_pyserinis_evaluation_starts_java_as_its_searchers_do():
+    """`pyserini.eval.trec_eval` starts Java on import, by itself without the options that leave Ctrl-C to Python."""
+    code = "import pyserini_rerank, pyserini.eval.trec_eval, jnius_config; print('-Xrs' in jnius_config.get_options())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr[-2000:]
