@@ -6,6 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,9 @@ class _Server:
         self, reranker: AsyncReranker, names: Sequence[str], limits: Limits, key_env: str | None, log_texts: bool
     ) -> None:
         check_needs_no_first_stage(reranker.reranker)
-        self.reranker, self.limits = reranker, limits
+        self.reranker = reranker
+        # The documents of a request are in no order, so that a cascade has to score all of them first.
+        self.limits = replace(limits, documents=min(limits.documents, reranker.reranker.depth or limits.documents))
         self.names = tuple(names) or (reranker.reranker.name,)
         self.key = _key(key_env)
         self.admission = Admission(limits, reranker.reranker.max_length)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 from collection import HashBackend, hashed
-from pyserini_rerank import AsyncReranker, Cascade, Interpolation, ModelReranker, Reranker
+from pyserini_rerank import (
+    AsyncReranker,
+    Cascade,
+    Ensemble,
+    Interpolation,
+    ModelReranker,
+    ReciprocalRankFusion,
+    Reranker,
+)
 from pyserini_rerank.cli.main import app
 from pyserini_rerank.serving.limits import Limits
 from pyserini_rerank.serving.rerank_server import rerank_app
@@ -358,13 +366,39 @@ def test_clients_at_once_and_clients_that_go(hashing: Reranker, documents: dict[
         _until(lambda: _metric(url, "queue_requests") == 0)
 
 
-@pytest.mark.parametrize("combination", ["an interpolation", "a first stage within a cascade"])
+COMBINED: dict[str, Callable[[Any, Any], Reranker]] = {
+    "a cascade": lambda one, two: Cascade([(one, 5), (two, 2)]),
+    "an ensemble": lambda one, two: Ensemble([(one, 1), (two, 2)]),
+}
+
+
+@pytest.mark.parametrize("combination", COMBINED)
+def test_a_combination(combination: str) -> None:
+    """Its scores as they are; and a cascade takes as many documents as its first stage scores."""
+    parts = [ModelReranker(HashBackend(lambda q, t, sign=sign: sign * hashed(q, t)), "part") for sign in (1, -0.5)]
+    combined = COMBINED[combination](*parts)
+    with served(combined) as url:
+        reply = post(f"{url}/v1/rerank", {"query": QUERY, "documents": TEXTS, "return_documents": False})
+        assert [(result["index"], result["relevance_score"]) for result in reply.body["results"]] == [
+            (text.index, text.score) for text in combined.rank(QUERY, TEXTS)
+        ]
+        six = post(f"{url}/v1/rerank", {"query": QUERY, "documents": TEXTS * 2})
+        assert six.status == (413 if combination == "a cascade" else 200)
+        assert get(f"{url}/info").body["max_client_batch_size"] == (5 if combination == "a cascade" else 1000)
+
+
+NEED_A_FIRST_STAGE: dict[str, Callable[[Reranker], Reranker]] = {
+    "an interpolation": Interpolation,
+    "a rank fusion": ReciprocalRankFusion,
+    "an interpolation within a cascade": lambda one: Cascade([(Interpolation(one), 10), (one, 5)]),
+}
+
+
+@pytest.mark.parametrize("combination", NEED_A_FIRST_STAGE)
 def test_a_reranker_that_needs_a_first_stage_is_refused(combination: str, hashing: Reranker) -> None:
-    mixed = Interpolation(hashing, 0.5)
-    combined = mixed if combination == "an interpolation" else Cascade([(mixed, 10), (hashing, 5)])
     with (
         pytest.raises(ValueError, match="needs the scores of a first stage, which a request does not have"),
-        served(combined),
+        served(NEED_A_FIRST_STAGE[combination](hashing)),
     ):
         pass
 
