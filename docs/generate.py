@@ -12,7 +12,8 @@ from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
 from pyserini_rerank.cli.main import app
 from pyserini_rerank.scoring.backend import BUILT_IN, create
-from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
+from pyserini_rerank.scoring.checkpoints.catalogue import catalogue
+from pyserini_rerank.scoring.checkpoints.listing import EXPLAINED, HEADINGS, line_of, sources_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SOURCE = "https://huggingface.co/"
@@ -92,27 +93,14 @@ def _command(command: Any, words: list[str]) -> str:
 
 
 def checkpoints() -> str:
-    """Write the tables of the catalogue."""
-    rows, card = catalogue(), of_the_card()
-    lines = ["| checkpoint | DL19 nDCG@10 | dev MRR@10 | passages/s (V100) |", "| --- | --- | --- | --- |"]
-    for name in card:
-        figures = rows[name].published
-        cells = [f"[{name}]({SOURCE}{name})", *(f"{figures[test]:.2f}" for test in ("dl19", "dev"))]
-        lines.append(f"| {' | '.join(cells)} | {figures['docs_per_second']} |")
-    lines += [
-        "",
-        "The figures are those of the model card of `cross-encoder/ms-marco-*`: the official top 1000, max_length 512.",
-        "",
-    ]
-    lines += ["| other checkpoints | kind |", "| --- | --- |"]
-    kinds = {
-        None: "classifier",
-        "seq2seq": "answers a prompt (encoder-decoder)",
-        "decoder": "answers a prompt",
-        "late": "late interaction",
-    }
-    lines += [f"| [{name}]({SOURCE}{name}) | {kinds[row.family]} |" for name, row in rows.items() if name not in card]
-    return "\n".join(lines)
+    """Write the table of the catalogue, from the same data as the command `models`."""
+    rows = catalogue().values()
+    lines = [f"| {' | '.join(HEADINGS)} |", "| --- | --- | ---: | ---: | --- |" + " ---: |" * (len(HEADINGS) - 5)]
+    for row in rows:
+        name, *cells = line_of(row)
+        lines.append(f"| {' | '.join([f'[{name}]({SOURCE}{name})', *cells])} |")
+    sources = ", ".join(f"<{source}>" if source.startswith("https:") else source for source in sources_of(rows))
+    return "\n".join([*lines, "", EXPLAINED, "", f"Sources: {sources}; and the checkpoints' own pages."])
 
 
 def backends() -> str:

@@ -39,8 +39,8 @@ DTYPES = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
-#: Options of torch alone. The other backends compute on the CPU.
-TORCH_OPTIONS = ("device",)
+#: Options of torch alone. The other backends compute on the CPU, and run no model with a prompt.
+TORCH_OPTIONS = ("device", "instruction")
 PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 #: Passages for each judged question, and words of each passage: few, so that a slow machine is done in minutes.
 PASSAGES, WORDS = 10, 30
@@ -101,7 +101,7 @@ def pick(name: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, 
     if len(alternatives) == 1:
         return _options(alternatives[0], options)
 
-    checkpoint = resolve(name, options.get("known_as"))
+    checkpoint = resolve(name, options.get("known_as"), options.get("revision"))
     versions = {package: _version(package) for package in PACKAGES}
     where = describe(device, "", 0, options.get("threads") or torch.get_num_threads())["device"]
     key = fingerprint_of(checkpoint, f"{sorted(options.items())} {where} {versions}")

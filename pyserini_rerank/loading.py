@@ -34,7 +34,8 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
     **options
         Options of the backend. For torch they are `device` (one, or several: see
         `pyserini_rerank.scoring.backends.devices_backend`), `dtype`, `max_length`, `batch_tokens`, `threads`,
-        `head` and `known_as`: see `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
+        `head`, `known_as`, `revision` and `instruction`: see
+        `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
 
     Raises
     ------

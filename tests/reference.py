@@ -82,8 +82,10 @@ def truncated(first, second, room):
 
 def encoded(folder, query, text, max_length=512):
     """The ids and the token types of [CLS] query [SEP] text [SEP]."""
-    lines = (Path(folder) / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    vocabulary = {token: i for i, token in enumerate(lines)}
+    if (file := Path(folder) / "vocab.txt").exists():
+        vocabulary = {token: i for i, token in enumerate(file.read_text(encoding="utf-8").splitlines())}
+    else:
+        vocabulary = json.loads((Path(folder) / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     first, second = truncated(tokens(query, vocabulary), tokens(text, vocabulary), max_length - 3)
     cls, sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
     return [cls, *first, sep, *second, sep], [0] * (len(first) + 2) + [1] * (len(second) + 1)
@@ -111,7 +113,7 @@ class Weights(dict):
         return cls((key, value.astype(np.float64)) for key, value in arrays.items())
 
     def linear(self, key, x):
-        return x @ self[key + ".weight"].T + self[key + ".bias"]
+        return x @ self[key + ".weight"].T + self.get(key + ".bias", 0)
 
     def norm(self, key, x, eps):
         centred = x - x.mean(-1, keepdims=True)
@@ -179,11 +181,13 @@ def logits(folder, name, query, text, max_length=512):
         # Twelve heads and 1e-12 are distilbert-base-uncased's, which the config names without saying them.
         cls = distilbert(weights, "bert_model", ids, heads=12, eps=1e-12)[0]
         return weights.linear("_classification_layer", cls)
-    body = "electra" if "electra" in name else "bert"
+    body = "electra" if "electra" in name.lower() else "bert"
     cls = bert(weights, body, ids, types, config["num_attention_heads"], config["layer_norm_eps"])[0]
     if name == "Capreolus/electra-base-msmarco":
         return weights.linear("classifier.out_proj", cls)
-    if name == "cross-encoder/ms-marco-electra-base":
+    if name.startswith("webis/"):  # Lightning IR's
+        return weights.linear("linear", cls)
+    if body == "electra":
         return weights.linear("classifier.out_proj", gelu(weights.linear("classifier.dense", cls)))
     return weights.linear("classifier", np.tanh(weights.linear("bert.pooler.dense", cls)))
 
@@ -192,7 +196,7 @@ _TWO_LABELS = ("nboost/", "Capreolus/", "amberoad/")
 
 
 def score(folder, name, query, text, max_length=512) -> float:
-    """The relevance score: the one logit, or the second minus the first."""
+    """The relevance score: the one logit, the second minus the first, or the second alone (castorini's)."""
     out = logits(folder, name, query, text, max_length)
-    assert len(out) == (2 if name.startswith(_TWO_LABELS) else 1)
-    return float(out[1] - out[0]) if len(out) == 2 else float(out[0])
+    assert len(out) == (2 if name.startswith((*_TWO_LABELS, "castorini/")) else 1)
+    return float(out[-1] - out[0]) if name.startswith(_TWO_LABELS) else float(out[-1])

@@ -1,4 +1,5 @@
-"""Small checkpoints with random weights, each with the architecture, the key names and the files of one of the fifteen.
+"""Small checkpoints with random weights, each with the architecture, the key names and the files of one of the fifteen,
+or of a further BERT or ELECTRA.
 
 ``build(name, parent)`` writes ``parent/<org>/<name>``. The tables of keys are written out here and not asked from
 transformers, so that a wrong key in the code under test shows. What the sizes are cannot matter to a reader of a
@@ -31,6 +32,15 @@ NAMES = [
     "Capreolus/electra-base-msmarco",
     "amberoad/bert-multilingual-passage-reranking-msmarco",
     "sebastian-hofstaetter/distilbert-cat-margin_mse-T2-msmarco",
+]
+
+FURTHER = [
+    "castorini/monoelectra-base",
+    "webis/monoelectra-base",
+    "webis/monoelectra-large",
+    "juanluisdb/MiniLM-L-6-rerank-m3",
+    "xpmir/cross-encoder-bert-base-DistillRankNET",
+    "xpmir/cross-encoder-ELECTRA-DistillRankNET",
 ]
 
 POSITIONS = 512
@@ -182,6 +192,7 @@ def _cross_encoder(folder, random, name):
         "ms-marco-TinyBERT-L-4": (4, 4, 40, 96),
         "ms-marco-TinyBERT-L-6": (3, 4, 48, 96),
         "ms-marco-electra-base": (3, 4, 48, 96),
+        "MiniLM-L-6-rerank-m3": (3, 4, 32, 64),
     }[name]
     prefix, model_type, architecture = (
         ("electra", "electra", "ElectraForSequenceClassification")
@@ -330,12 +341,92 @@ def _hofstaetter(folder, random, name):
     _write_json(folder / "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 512})
 
 
+def _monoelectra(folder, random, name):
+    """castorini's: ELECTRA with transformers' own head and two labels.
+
+    Inferred: every file. What rank_llm says is that transformers' Auto classes load it, and that it has a second logit.
+    """
+    layers, heads, hidden, inner = 3, 4, 32, 64
+    config = _bert_config("ElectraForSequenceClassification", "electra", len(UNCASED), layers, heads, hidden, inner)
+    config |= _ELECTRA_EXTRAS | {"embedding_size": hidden}
+    weights = _bert_body(random, "electra", len(UNCASED), layers, hidden, inner)
+    weights |= _linear(random, "classifier.dense", hidden, hidden)
+    weights |= _head(random, "classifier.out_proj", 2, hidden)
+    _write_config(folder, config)
+    write_weights(folder / "pytorch_model.bin", weights)
+    _write_vocabulary(folder, UNCASED)
+    _write_json(folder / "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 512})
+
+
+def _lightning(folder, random, name):
+    """webis's, as Lightning IR saves an ELECTRA: the type of its config.json is "cross-encoder", its head ``linear``.
+
+    The keys of the config.json are those of monoelectra-large, which has no ``linear_bias``; the base has it since its
+    commit "add linear bias". Inferred: that the base's is true and that its weights have a bias (the commit made the
+    file longer by as much as that takes), that the large one's have none, and the tokenizer's class.
+    """
+    biased = name.endswith("base")
+    layers, heads, hidden, inner = (3, 4, 32, 64) if biased else (4, 4, 48, 96)
+    config = _bert_config("CrossEncoderElectraModel", "cross-encoder", len(UNCASED), layers, heads, hidden, inner)
+    config |= _ELECTRA_EXTRAS | {
+        "backbone_model_type": "electra",
+        "classifier_dropout": None,
+        "doc_length": 256,
+        "embedding_size": hidden,
+        "pooling_strategy": "first",
+        "position_embedding_type": "absolute",
+        "query_length": 32,
+        "torch_dtype": "float32",
+        "transformers_version": "4.41.2",
+        "use_cache": True,
+        **({"linear_bias": True} if biased else {}),
+    }
+    weights = _bert_body(random, "electra", len(UNCASED), layers, hidden, inner)
+    head = _head(random, "linear", 1, hidden)
+    weights |= head if biased else {"linear.weight": head["linear.weight"]}
+    _write_config(folder, config)
+    write_weights(folder / "model.safetensors", weights)
+    _write_vocabulary(folder, UNCASED)
+    _write_tokenizer_json(folder, UNCASED, padding=False)
+    facts = {"do_lower_case": True, "model_max_length": 512, "query_length": 32, "doc_length": 256}
+    _write_json(folder / "tokenizer_config.json", {**facts, "tokenizer_class": "CrossEncoderElectraTokenizer"})
+
+
+def _xpmir(folder, random, name):
+    """xpmir's: what transformers' ``save_pretrained`` writes of its own classifiers with one label.
+
+    Their script takes the configuration and the tokenizer of the model that they began with. Inferred: the keys.
+    """
+    electra = "ELECTRA" in name
+    layers, heads, hidden, inner = 3, 4, 32, 64
+    kind, prefix = (
+        ("ElectraForSequenceClassification", "electra") if electra else ("BertForSequenceClassification", "bert")
+    )
+    config = _bert_config(kind, prefix, len(UNCASED), layers, heads, hidden, inner) | _ONE_LABEL
+    weights = _bert_body(random, prefix, len(UNCASED), layers, hidden, inner)
+    if electra:
+        config |= _ELECTRA_EXTRAS | {"embedding_size": hidden}
+        weights |= _linear(random, "classifier.dense", hidden, hidden) | _head(random, "classifier.out_proj", 1, hidden)
+    else:
+        weights |= _linear(random, "bert.pooler.dense", hidden, hidden) | _head(random, "classifier", 1, hidden)
+    _write_config(folder, config | {"dtype": "float32", "transformers_version": "5.1.0"})
+    write_weights(folder / "model.safetensors", weights)
+    _write_tokenizer_json(folder, UNCASED, padding=False)
+    named = {f"{part}_token": f"[{part.upper()}]" for part in ("pad", "unk", "cls", "sep", "mask")}
+    facts = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512}
+    _write_json(folder / "tokenizer_config.json", {**facts, **named})
+
+
 _FAMILIES = {
     "cross-encoder": _cross_encoder,
     "nboost": _nboost,
     "Capreolus": _capreolus,
     "amberoad": _amberoad,
     "sebastian-hofstaetter": _hofstaetter,
+    "castorini": _monoelectra,
+    "webis": _lightning,
+    "juanluisdb": _cross_encoder,
+    "xpmir": _xpmir,
 }
 
 
@@ -344,7 +435,7 @@ def build(name: str, parent: Path, seed: int = 0) -> Path:
     folder = Path(parent) / name
     folder.mkdir(parents=True)
     organisation, short = name.split("/")
-    _FAMILIES[organisation](folder, np.random.default_rng([seed, NAMES.index(name)]), short)
+    _FAMILIES[organisation](folder, np.random.default_rng([seed, [*NAMES, *FURTHER].index(name)]), short)
     return folder
 
 

@@ -32,7 +32,9 @@ MXBAI = "mixedbread-ai/mxbai-rerank-base-v2"
 BGE = "BAAI/bge-reranker-v2-m3"
 GTE = "Alibaba-NLP/gte-reranker-modernbert-base"
 COLBERT = "colbert-ir/colbertv2.0"
-NAMES = [MONOT5, QWEN3, MXBAI, BGE, GTE, COLBERT]
+GRANITE = "ibm-granite/granite-embedding-reranker-english-r2"
+XPMIR = "xpmir/cross-encoder-ettin-17m-DistillRankNET"
+NAMES = [MONOT5, QWEN3, MXBAI, BGE, GTE, COLBERT, GRANITE, XPMIR]
 
 CORPUS = [
     *tiny.UNCASED,
@@ -53,7 +55,10 @@ def build(name: str, parent: Path) -> Path:
     folder = Path(parent) / name
     folder.mkdir(parents=True)
     torch.manual_seed(NAMES.index(name))
-    {MONOT5: _t5, QWEN3: _qwen3, MXBAI: _qwen2, BGE: _xlm_r, GTE: _modernbert, COLBERT: _colbert}[name](folder)
+    {
+        MONOT5: _t5, QWEN3: _qwen3, MXBAI: _qwen2, BGE: _xlm_r, GTE: _modernbert, COLBERT: _colbert,
+        GRANITE: _first_token, XPMIR: _first_token,
+    }[name](folder)  # fmt: skip
     return folder
 
 
@@ -187,6 +192,13 @@ def _modernbert(folder):
         classifier_pooling="mean",
     )  # fmt: skip
     _save(ModernBertForSequenceClassification(config), folder, 0.25)
+
+
+def _first_token(folder):
+    """A ModernBERT whose head reads the first token; inferred of granite's and xpmir's, whose files were not seen."""
+    _modernbert(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _json(folder / "config.json", {**config, "classifier_pooling": "cls"})
 
 
 def _colbert(folder):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..scoring.architectures.last_layer import LAST
+from ..scoring.architectures.last_layer import LAST, can_shorten
 
 #: The side of the square matrices whose product shows the peak of a device.
 MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -18,7 +18,7 @@ def operations(config: Any, length: int) -> int | None:
 
     The count is that of the torch backend, whichever backend computes: every Linear layer on every token, and in each
     layer the two products of attention over the tokens that see one another. Work on a single token is left out: the
-    pooler, the head, and the last layer of BERT's kind except for its keys and values.
+    pooler, the head, and the last layer except for its keys and values, if the head reads the first token alone.
 
     Parameters
     ----------
@@ -35,9 +35,13 @@ def operations(config: Any, length: int) -> int | None:
     layers: int = config.num_hidden_layers
     if kind == "modernbert":
         # The feed-forward network has a gate, and so three matrices. In most layers a token sees only its neighbours.
+        if config.classifier_pooling == "cls" and can_shorten(config):
+            layers -= 1
         tokens: int = layers * (4 * hidden**2 + 3 * hidden * config.intermediate_size)
+        tokens += 2 * hidden**2 * (config.num_hidden_layers - layers)
         windows = [
-            config.sliding_window if attention == "sliding_attention" else length for attention in config.layer_types
+            config.sliding_window if attention == "sliding_attention" else length
+            for attention in config.layer_types[:layers]
         ]
         seen = sum(_seen(length, window) for window in windows)
     elif kind in LAST:

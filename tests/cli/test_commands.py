@@ -15,6 +15,7 @@ from pyserini_rerank.cli.main import app, main
 from pyserini_rerank.runs.run_file import read as read_run
 from pyserini_rerank.runs.topics import load_topics
 from pyserini_rerank.scoring.checkpoints.catalogue import catalogue, of_the_card
+from pyserini_rerank.scoring.checkpoints.listing import FIGURES
 from typer.testing import CliRunner
 
 
@@ -54,12 +55,24 @@ def test_models_lists_the_catalogue_with_its_figures():
     assert rows["cross-encoder/ms-marco-MiniLM-L-6-v2"] == {
         "name": "cross-encoder/ms-marco-MiniLM-L-6-v2",
         "family": "classifier",
+        "parameters": 22.7,
+        "longest": 512,
+        "licence": "apache-2.0",
         "dl19": 74.30,
         "dev": 39.01,
+        "mteb": 50.82,
         "docs_per_second": 1800,
+        "sources": ["the cards of cross-encoder/ms-marco-*", "https://huggingface.co/blog/ettin-reranker"],
+        "unseen": "weights",
     }
-    assert rows["Qwen/Qwen3-Reranker-8B"] == {"name": "Qwen/Qwen3-Reranker-8B", "family": "decoder"}
+    assert rows["webis/monoelectra-large"]["dl20"] == 79.1 and rows["juanluisdb/MiniLM-L-6-rerank-m3"]["beir"] == 56.48
+    assert all(facts["parameters"] and facts["longest"] and facts["unseen"] for facts in rows.values())
+    # No figure without a source, and no source without a figure.
+    assert all(bool(facts.get("sources")) == bool(facts.keys() & FIGURES.keys()) for facts in rows.values())
     table = run("models")
+    lines = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
+    assert lines["cross-encoder/ettin-reranker-32m-v1"][1:] == ["classifier", "32.8", "7,999", "apache-2.0", "57.79"]
+    assert lines["colbert-ir/colbertv2.0"][1:] == ["late", "109.6", "512", "mit", "73.20", "74.60"]
     assert all(name in table for name in rows)
     said = " ".join(table.split())
     assert "bundled is cross-encoder/ms-marco-MiniLM-L-12-v2 from the int8 weights of a third party's package" in said

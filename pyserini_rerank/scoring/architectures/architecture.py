@@ -31,11 +31,14 @@ class Architecture(ABC):
     encoder : Encoder
     facts : str
         The fields of the catalogue and the options that change the scores.
+    instruction : str
+        What the prompt tells the model to look for; empty if it tells nothing.
     """
 
     model: torch.nn.Module
     encoder: Encoder
     facts: str
+    instruction: str = ""
     #: The scale of its scores.
     scale: Scale = "logit"
 

@@ -1,7 +1,6 @@
 """Sequence classifiers: BERT, ELECTRA, XLM-R, ModernBERT and the like, with one label or two."""
 
 import inspect
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,30 +10,34 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from ..checkpoints import heads, models
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.reading import reading
 from ..checkpoints.settings import Settings
 from ..device import nearly_equal, to_device
 from ..encoding.encoded_pairs import EncodedPairs
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK, TYPES, PairEncoder
+from . import modular
 from .architecture import Architecture, first_position
-from .varlen import PackedSequences, prepare
-
-
-class FirstToken(torch.nn.Module):
-    """An encoder with a Linear layer on the first token's vector: transformers has no class for such a head."""
-
-    def __init__(self, body: torch.nn.Module, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        self.body = body
-        self.linear = linear
-
-    def forward(self, **inputs: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.linear(self.body(**inputs).last_hidden_state[:, 0]))
+from .varlen import PackedSequences, own_pooling, prepare
 
 
 def pair_encoder(_: Checkpoint, settings: Settings, max_length: int) -> PairEncoder:
     """Make the encoder that turns pairs into a classifier's tokens."""
     names = ("prompt", "cuts_left", "pads_left", "takes_types")
     return PairEncoder(settings.tokenizer, max_length, **{name: getattr(settings, name) for name in names})
+
+
+def _with_own_head(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """Load a model with the head that transformers has for it, which computes in float32."""
+    model = models.load_model(AutoModelForSequenceClassification, checkpoint, dtype)
+    if isinstance(model, GenericForSequenceClassification):
+        raise ValueError(
+            f"{checkpoint.name} is a language model with a classifier's head, and nothing says which prompt it "
+            "was trained with: use backend='sentence-transformers', which reads prompts from the files."
+        )
+    for module in model.children():
+        if module is not model.base_model:
+            models.in_float32(module)
+    return model
 
 
 class Classifier(Architecture):
@@ -63,25 +66,23 @@ class Classifier(Architecture):
         self.facts = head or checkpoint.row.head or ""
         self.checkpoint = checkpoint
         super().__init__(checkpoint, dtype, max_length)
-        self.packs = packs and prepare(self.body)
+        self.packs = packs and prepare(self.body, self.pooling)
 
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-        if checkpoint.row.body:
+        if checkpoint.is_modular:
+            self.model = modular.load(checkpoint, dtype)
+        elif checkpoint.row.body:
             body, linear = models.load_body(checkpoint, dtype)
-            self.model, labels = FirstToken(body, linear), linear.out_features
+            self.model = modular.Pooled(body, linear, linear.out_features)
         else:
-            self.model = models.load_model(AutoModelForSequenceClassification, checkpoint, dtype)
-            if isinstance(self.model, GenericForSequenceClassification):
-                raise ValueError(
-                    f"{checkpoint.name} is a language model with a classifier's head, and nothing says which prompt it "
-                    "was trained with: use backend='sentence-transformers', which reads prompts from the files."
-                )
+            self.model = _with_own_head(checkpoint, dtype)
+        if isinstance(self.model, modular.Pooled):
+            body, labels, self.pooling = self.model.body, self.model.labels, self.model.pooling
+        else:
             body, labels = self.model.base_model, self.model.config.num_labels
-            for module in self.model.children():
-                if module is not body:
-                    models.in_float32(module)
+            self.pooling = own_pooling(body)
         self.facts = heads.choose(self.facts or None, labels, checkpoint.name)
-        self.head = heads.HEADS[self.facts]
+        self.head, self.scale = heads.HEADS[self.facts], heads.SCALES[self.facts]
         self.takes_types, self.takes_mask = (
             name in inspect.signature(body.forward).parameters for name in (TYPES, MASK)
         )
@@ -113,7 +114,7 @@ class Classifier(Architecture):
         Files that do not fit together fail here, and not in the first search.
         """
         pairs, folder = self.encoder.encode(EXAMPLE), self.checkpoint.folder
-        with models.reading(f"the model in {folder}", folder):
+        with reading(f"the model in {folder}", folder):
             alone = torch.cat([self.scores(pairs[row : row + 1], device) for row in range(len(pairs))])
             together = self.scores(pairs, device)
         self.encoder.of_one_length |= not nearly_equal(alone.cpu().numpy(), together.cpu().numpy(), self.body.dtype)

@@ -21,6 +21,11 @@ class Prompted(Architecture):
 
     It orders passages as the authors' softmax of the two logits does but does not saturate, and its sigmoid is that
     softmax.
+
+    Parameters
+    ----------
+    instruction : str, optional
+        It takes the place of the authors' instruction, if their prompt has one.
     """
 
     model: Any
@@ -28,9 +33,17 @@ class Prompted(Architecture):
     #: The class of transformers that loads the model.
     auto: Any
 
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, instruction: str | None = None
+    ) -> None:
+        told = checkpoint.row.instruction or {"default": "", "prompt": ""}
+        self.instruction = told["default"] if instruction is None else instruction
+        self.instructed = told["prompt"].replace("{instruction}", self.instruction) if self.instruction else ""
+        super().__init__(checkpoint, dtype, max_length)
+
     def _load(self, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         self.model = models.load_model(self.auto, checkpoint, dtype)
-        self.facts = f"{checkpoint.row.template} {checkpoint.row.answers}"
+        self.facts = f"{checkpoint.row.template} {checkpoint.row.answers} {self.instructed}"
         return self.model
 
     def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PromptEncoder:
@@ -38,7 +51,7 @@ class Prompted(Architecture):
         # Only two of the vocabulary's 30,000 to 150,000 logits are needed.
         self.model.lm_head = models.linear_of(self.model.lm_head.weight[answers].detach())
         template = checkpoint.row.template
-        return PromptEncoder(settings.tokenizer, max_length, template, cuts_left=settings.cuts_left)
+        return PromptEncoder(settings.tokenizer, max_length, template, self.instructed, cuts_left=settings.cuts_left)
 
     def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         ids, mask = (to_device(part, device) for part in self.encoder.pad(pairs))

@@ -1,5 +1,7 @@
 """The registry of architectures: which one reads a checkpoint."""
 
+from collections.abc import Callable
+
 import torch
 
 from ..checkpoints import models
@@ -10,7 +12,7 @@ from .classifier import Classifier
 from .late_interaction import LateInteraction
 from .prompted import Decoder, Seq2Seq
 
-FAMILIES: dict[str, type[Architecture]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "late": LateInteraction}
+FAMILIES: dict[str, Callable[..., Architecture]] = {"seq2seq": Seq2Seq, "decoder": Decoder, "late": LateInteraction}
 #: The family of a checkpoint by the end of the name of its class. A checkpoint of any other class is a classifier.
 ARCHITECTURES = {"ForConditionalGeneration": "seq2seq", "ForCausalLM": "decoder", "HF_ColBERT": "late"}
 
@@ -39,7 +41,13 @@ def family_of(checkpoint: Checkpoint) -> str | None:
     return family
 
 
-def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, head: str | None) -> Architecture:
+def load(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    max_length: int | None,
+    head: str | None = None,
+    instruction: str | None = None,
+) -> Architecture:
     """Load a checkpoint with the architecture of its family.
 
     Parameters
@@ -48,16 +56,27 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype, max_length: int | None, hea
         The number of tokens to which a pair is cut; by default the number in its files, 512 at most.
     head : str, optional
         See `pyserini_rerank.scoring.checkpoints.heads`; for classifiers only.
+    instruction : str, optional
+        For prompts that have a place for one.
 
     Raises
     ------
     ValueError
-        As `family_of`; there is a `head` for a checkpoint that is no classifier; `max_length` is out of range.
+        As `family_of`; there is a `head` for a checkpoint that is no classifier, or an `instruction` for one that reads
+        none; `max_length` is out of range.
     As `pyserini_rerank.scoring.checkpoints.models.load_model` and `settings.load_settings`.
     """
     family = family_of(checkpoint)
+    if instruction is not None and not checkpoint.row.instruction:
+        raise ValueError(
+            f"instruction={instruction!r} is for prompts with a place for one, and {checkpoint.name} has none: leave "
+            "it out."
+        )
+    if instruction is not None and not isinstance(instruction, str):
+        raise ValueError(f"instruction={instruction!r}: give a text.")
     if family is None:
         return Classifier(checkpoint, dtype, max_length, head)
     if head is not None:
         raise ValueError(f"head={head!r} is for sequence classifiers, and {checkpoint.name} is none: leave it out.")
-    return FAMILIES[family](checkpoint, dtype, max_length)
+    options = {} if instruction is None else {"instruction": instruction}
+    return FAMILIES[family](checkpoint, dtype, max_length, **options)

@@ -4,6 +4,7 @@ Every layer but attention computes each token by itself, no matter which sequenc
 registered with transformers as a further implementation, in which a token sees the tokens of its own sequence only.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,19 +87,38 @@ class PackedSequences:
             query_start, start = query_stop, stop
         return torch.cat(parts)
 
-    def mean(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Average each sequence's vectors: (tokens, dimension) to (n, dimension)."""
+    def pool(self, vectors: torch.Tensor, pooling: str) -> torch.Tensor:
+        """Reduce each sequence's vectors to one: (tokens, dimension) to (n, dimension).
+
+        Parameters
+        ----------
+        pooling : str
+            ``"cls"`` (the first token's vector), ``"lasttoken"``, ``"mean"`` or ``"max"``.
+        """
+        if pooling in ("cls", "lasttoken"):
+            return vectors[self.first if pooling == "cls" else self.bounds[1:].long() - 1]
         parts, start = [], 0
         for length, count in self.runs:
-            parts.append(vectors[start : (start := start + count * length)].view(count, length, -1).mean(1))
+            alike = vectors[start : (start := start + count * length)].view(count, length, -1)
+            parts.append(alike.mean(1) if pooling == "mean" else alike.amax(1))
         return torch.cat(parts)
 
 
-def prepare(body: Any) -> bool:
+def own_pooling(body: Any) -> str:
+    """Tell how the head that transformers has for an encoder pools its vectors, if the encoder is one that packs."""
+    return str(body.config.classifier_pooling) if body.config.model_type == "modernbert" else "cls"
+
+
+def prepare(body: Any, pooling: str) -> bool:
     """Make an encoder take packed sequences: ``body(ids, position_ids=..., packing=...)``, all (1, tokens).
 
     Its vectors then have the shape (n, 1, dimension), one for each sequence. A classifier's head reads them as it reads
     those of padded sequences.
+
+    Parameters
+    ----------
+    pooling : str
+        What the head reads: see `PackedSequences.pool`.
 
     Returns
     -------
@@ -107,7 +127,7 @@ def prepare(body: Any) -> bool:
         The encoder then stays as it was.
     """
     kind = body.config.model_type
-    if kind not in ("modernbert", *LAST) or getattr(
+    if kind not in LAST or getattr(
         body.config, "is_decoder", False
     ):  # a decoder's token does not see the ones after it
         return False
@@ -116,18 +136,15 @@ def prepare(body: Any) -> bool:
     # sequences for one.
     if body.config._attn_implementation != ATTENTION:
         return False
-    if kind == "modernbert":
-        body.register_forward_hook(_one_vector, with_kwargs=True)
-    else:
-        shorten(body)
+    if not (pooling == "cls" and shorten(body)):
+        body.register_forward_hook(partial(_one_vector, pooling), with_kwargs=True)
     return True
 
 
-def _one_vector(body: Any, _: Any, inputs: dict[str, Any], output: Any) -> Any:
-    """Reduce ModernBERT's vectors to one for each sequence, as its head would."""
-    packing, [vectors] = inputs["packing"], output.last_hidden_state
-    mean = body.config.classifier_pooling == "mean"
-    output.last_hidden_state = (packing.mean(vectors) if mean else vectors[packing.first])[:, None]
+def _one_vector(pooling: str, _: Any, __: Any, inputs: dict[str, Any], output: Any) -> Any:
+    """Reduce an encoder's vectors to one for each sequence, as the head would."""
+    [vectors] = output.last_hidden_state
+    output.last_hidden_state = inputs["packing"].pool(vectors, pooling)[:, None]
     return output
 
 

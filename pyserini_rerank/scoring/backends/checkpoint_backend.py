@@ -43,6 +43,12 @@ class CheckpointBackend:
         """A hash of all that changes the scores: the checkpoint's files, head, max_length, dtype."""
         return fingerprint_of(self.checkpoint, self._facts)
 
+    @property
+    def _inputs(self) -> dict[str, str]:
+        """What tokenizes, and which revision of the hub's files was asked for, for a report."""
+        revision = self.checkpoint.revision
+        return {"tokenizer": self.encoder.package, **({"revision": revision} if revision else {})}
+
     @cached_property
     def vocabulary(self) -> str | None:
         """The tokenizer's fingerprint, which `Tokens` of passages have to match; None if it takes texts only."""

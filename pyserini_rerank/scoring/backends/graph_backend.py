@@ -23,6 +23,7 @@ from ..architectures.registry import family_of
 from ..backend import Batch
 from ..checkpoints import bundled, heads, models
 from ..checkpoints.checkpoint import CONFIG, Checkpoint, fingerprint, fingerprint_of, resolve
+from ..checkpoints.reading import reading
 from ..device import budget_of, describe, dtype_name
 from ..encoding.encoded_pairs import EncodedPairs
 from ..encoding.pair_encoder import EXAMPLE, INPUTS, MASK
@@ -92,7 +93,7 @@ class GraphBackend(CheckpointBackend, ABC):
     threads : int, optional
         Threads that compute; by default as many as torch has when the backend is loaded. On a shared machine fewer
         threads may be faster.
-    max_length, batch_tokens, head, known_as
+    max_length, batch_tokens, head, known_as, revision
         As for `pyserini_rerank.scoring.backends.torch_backend.TorchBackend`.
 
     Raises
@@ -118,6 +119,7 @@ class GraphBackend(CheckpointBackend, ABC):
         threads: int | None = None,
         head: str | None = None,
         known_as: str | None = None,
+        revision: str | None = None,
     ) -> None:
         dtype = dtype_name(dtype)
         self.threads = checked_threads(threads) or torch.get_num_threads()
@@ -130,16 +132,16 @@ class GraphBackend(CheckpointBackend, ABC):
             raise ValueError(f"dtype='int8' is for checkpoints, and the file {name} is run as it is: leave dtype out.")
         if is_graph and not path.is_file():
             raise FileNotFoundError(f"the file {name} is not there: name an .onnx file, a checkpoint or its folder.")
-        checkpoint = resolve(bundled.folder_of(path) if is_graph else name, known_as)
+        checkpoint = resolve(bundled.folder_of(path) if is_graph else name, known_as, revision)
         if family_of(checkpoint):
             raise ValueError(f"{checkpoint.name} is no sequence classifier, and backend={self.kind!r} runs no other.")
         head = head or checkpoint.row.head
         graph = path if is_graph else load_isolated(lambda: self._exported(checkpoint, head))
         self.config = models.load_config(checkpoint if is_graph else replace(checkpoint, folder=graph.parent))
         self.pad_id = getattr(self.config, "pad_token_id", None) or 0
-        with models.reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
+        with reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
             body = load_isolated(lambda: _without_weights(self.config))
-        with models.reading(f"the graph {graph}", graph):
+        with reading(f"the graph {graph}", graph):
             self.inputs, self.compute = self._open(graph)
         if foreign := sorted({graph_input.name for graph_input in self.inputs} - set(INPUTS)):
             raise ValueError(f"the graph {graph} asks for {foreign[0]}: it is no graph of a sequence classifier.")
@@ -151,10 +153,10 @@ class GraphBackend(CheckpointBackend, ABC):
                 raise ValueError(f"the graph {graph} has one length and no {MASK}: padding would count as text.")
             encoder.of_one_length = True
         encoder.of_one_length |= getattr(self.config, PADDING_COUNTS, False)
-        with models.reading(f"the graph {graph}", graph):
+        with reading(f"the graph {graph}", graph):
             labels = self._logits(encoder, encoder.encode(EXAMPLE)).shape[1]
         head = heads.choose(head, labels, str(name))
-        self.head = heads.HEADS[head]
+        self.head, self.scale = heads.HEADS[head], heads.SCALES[head]
         # The pattern includes the files of external data that a graph may have.
         of_graph = fingerprint("", graph.parent, graph.parent.glob(f"{graph.name}*")) if is_graph else ""
         facts = f"{head} {encoder.max_length} {self.dtype} {self.kind} {of_graph}"
@@ -182,7 +184,8 @@ class GraphBackend(CheckpointBackend, ABC):
             classifier.to(CPU)
             # In OpenVINO the fused kernel gives NaN if ModernBERT's window holds nothing but padding.
             classifier.body.set_attn_implementation("eager")
-            shorten(classifier.body)
+            if classifier.pooling == "cls":
+                shorten(classifier.body)
             classifier.body.config.use_cache = False
             arrays = classifier.encoder.pad(classifier.encoder.encode(EXAMPLE), classifier.pad_id)
             inputs = {name: torch.from_numpy(array) for name, array in zip(INPUTS, arrays, strict=True)}
@@ -217,7 +220,7 @@ class GraphBackend(CheckpointBackend, ABC):
         return {
             "backend": self.kind,
             **describe(CPU, self._precision, self.budget, self.threads),
-            "tokenizer": self.encoder.package,
+            **self._inputs,
         }
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
@@ -242,7 +245,10 @@ class GraphBackend(CheckpointBackend, ABC):
         for name, _, dtype in self.inputs:
             longer = np.pad(padded[name], ((0, 0), columns), constant_values=self.pad_id if name == INPUTS[0] else 0)
             arrays[name] = np.pad(longer, (rows, (0, 0)), mode="edge").astype(dtype, copy=False)
-        return np.asarray(self.compute(arrays), dtype=np.float32).reshape(self.rows or n, -1)[:n]
+        logits = np.asarray(self.compute(arrays), dtype=np.float32)
+        if logits.ndim > 2:
+            raise ValueError("it gives a vector for each token and no logits, so that its head is in other files")
+        return logits.reshape(self.rows or n, -1)[:n]
 
     def close(self) -> None:
         """Free the graph's memory."""

@@ -14,7 +14,8 @@ from ...arguments import whole
 from ..architectures.architecture import check_vocabulary, position_table, positions
 from ..backend import Batch, Pair, Plan, TextBackend
 from ..checkpoints import bundled, heads
-from ..checkpoints.checkpoint import ADAPTER, fingerprint
+from ..checkpoints.checkpoint import ADAPTER, CONFIG, fingerprint
+from ..checkpoints.hub import check_revision, commit_of
 from ..checkpoints.settings import rust_tokenizer
 from ..device import budget_of, describe, device_of, dtype_of, nearly_equal
 from ..encoding.pair_encoder import EXAMPLE, PairEncoder
@@ -32,7 +33,7 @@ class SentenceTransformersBackend(TextBackend):
     """Scores pairs with a `sentence_transformers.CrossEncoder`: its modules, its templates, its prompts.
 
     Use it for checkpoints that the torch backend refuses to read: those with an adapter, a chat template, or modules
-    beside the transformer. Pairs are tokenized twice, once to plan the batches. With ``dtype="bfloat16"`` the head
+    that are not known there. Pairs are tokenized twice, once to plan the batches. With ``dtype="bfloat16"`` the head
     computes in bfloat16 as well.
 
     Parameters
@@ -48,6 +49,8 @@ class SentenceTransformersBackend(TextBackend):
         The number of tokens to which a pair is cut; by default the checkpoint's number.
     prompt_name : str, optional
         The name of the checkpoint's prompt that goes before the query; by default its default prompt.
+    revision : str, optional
+        The branch, the tag or the commit of a checkpoint of the hub; by default ``"main"``.
 
     Raises
     ------
@@ -72,13 +75,15 @@ class SentenceTransformersBackend(TextBackend):
         batch_tokens: int | str = "auto",
         threads: int | None = None,
         prompt_name: str | None = None,
+        revision: str | None = None,
     ) -> None:
-        self.name = os.fspath(name)
+        self.name, self.revision = os.fspath(name), revision
         self.device = device_of(device)
         self.dtype = dtype_of(dtype, self.device)
         self.budget = budget_of(batch_tokens, self.device)
         path = Path(name).expanduser()
         self._source = str(bundled.folder() if self.name == bundled.NAME else path if path.is_dir() else self.name)
+        check_revision(revision, self.name, is_local=self.name == bundled.NAME or path.is_dir())
         self._threads = IsolatedThreads(1, checked_threads(threads), self.device)
         if max_length is not None:
             max_length = whole(max_length, "max_length")
@@ -90,13 +95,14 @@ class SentenceTransformersBackend(TextBackend):
                     max_length=max_length,
                     model_kwargs={"dtype": self.dtype},
                     default_prompt_name=prompt_name,
+                    revision=revision,
                     trust_remote_code=False,
                 ).eval()
             )
             rust = rust_tokenizer(self.model.tokenizer)
         except ImportError as error:
             raise ImportError(" ".join(str(error).split())) from None
-        except Exception as error:  # of any kind: see models.reading
+        except Exception as error:  # of any kind: see checkpoints.reading
             raise self._unable("load", error) from None
         # transformers marks the weights that it has read, and fills the others with random numbers.
         weights = self.model.model.named_parameters() if self.model.model else ()
@@ -166,11 +172,14 @@ class SentenceTransformersBackend(TextBackend):
     def fingerprint(self) -> str:
         """A hash of max_length, dtype, prompt and the folder's files, or in their place the hub's name and commit."""
         facts = f"{self.max_length} {self.dtype} {self.model.prompts} {self.model.default_prompt_name}"
+        facts += f" {self.revision}" if self.revision else ""
         if Path(self._source, ADAPTER).is_file():
             return ""  # the model of an adapter is in another folder
-        folder, commit = Path(self._source), getattr(self.model.config, "_commit_hash", None)
+        folder = Path(self._source)
         if folder.is_dir():
             return fingerprint(facts, folder, (path for path in folder.rglob("*") if path.is_file()))
+        known = getattr(self.model.config, "_commit_hash", None)  # newer versions of transformers do not tell
+        commit = known or commit_of(self._source, CONFIG, self.revision)
         return fingerprint(f"{facts} {self.name}@{commit}", folder, ()) if commit else ""
 
     @property
@@ -179,6 +188,7 @@ class SentenceTransformersBackend(TextBackend):
         return {
             "backend": "sentence-transformers",
             **describe(self.device, self.dtype, self.budget, self._threads.threads),
+            **({"revision": self.revision} if self.revision else {}),
         }
 
     def plan(self, pairs: Sequence[Pair]) -> Plan:

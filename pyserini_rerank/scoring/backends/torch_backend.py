@@ -43,10 +43,15 @@ class TorchBackend(CheckpointBackend):
         Threads that compute on a CPU; by default as many as torch has when the backend is loaded, and one for a batch
         of a pair or two of a small model. On a shared machine fewer threads may be faster.
     head : str, optional
-        ``"logit"`` or ``"margin"`` (logit[1] - logit[0]), for a classifier that is not in the catalogue.
+        ``"logit"``, ``"margin"`` (logit[1] - logit[0]) or ``"positive"`` (logit[1]), for a classifier that is not in
+        the catalogue.
     known_as : str, optional
         The checkpoint of the catalogue that a local folder holds, if the folder's path does not tell. For a
         checkpoint that is not in the catalogue: the one in it that has the same prompt and answers.
+    revision : str, optional
+        The branch, the tag or the commit of a checkpoint of the hub; by default ``"main"``.
+    instruction : str, optional
+        What Qwen3-Reranker and mxbai-rerank-v2 are told to look for; by default what their authors tell them.
 
     Raises
     ------
@@ -65,14 +70,18 @@ class TorchBackend(CheckpointBackend):
         threads: int | None = None,
         head: str | None = None,
         known_as: str | None = None,
+        revision: str | None = None,
+        instruction: str | None = None,
     ) -> None:
         self.device = device_of(device)
         self.dtype = dtype_of(dtype, self.device)
         budget = budget_of(batch_tokens, self.device)
         checked_threads(threads)
-        checkpoint = resolve(name, known_as)
-        self.family, self._operations_per_token = load_isolated(lambda: self._load(checkpoint, max_length, head))
-        self.scale = self.family.scale
+        checkpoint = resolve(name, known_as, revision)
+        self.family, self._operations_per_token = load_isolated(
+            lambda: self._load(checkpoint, max_length, head, instruction)
+        )
+        self.scale, self.instruction = self.family.scale, self.family.instruction
         encoder = self.family.encoder
         super().__init__(checkpoint, encoder, budget, f"{self.family.facts} {encoder.max_length} {self.dtype}")
         #: On a GPU a batch is laid out while another one is computed.
@@ -85,9 +94,11 @@ class TorchBackend(CheckpointBackend):
         #: One thread for the batches of little work.
         self._single_thread = IsolatedThreads(self.workers, 1) if several else self._threads
 
-    def _load(self, checkpoint: Checkpoint, max_length: int | None, head: str | None) -> tuple[Architecture, int]:
+    def _load(
+        self, checkpoint: Checkpoint, max_length: int | None, head: str | None, instruction: str | None
+    ) -> tuple[Architecture, int]:
         """Load the model, and count the floating-point operations of a token."""
-        family = registry.load(checkpoint, self.dtype, max_length, head)
+        family = registry.load(checkpoint, self.dtype, max_length, head, instruction)
         layers = [module for module in family.model.modules() if isinstance(module, torch.nn.Linear)]
         operations = 2 * sum(layer.weight.numel() for layer in layers)
         family.to(self.device)
@@ -95,12 +106,16 @@ class TorchBackend(CheckpointBackend):
 
     @property
     def description(self) -> dict[str, str]:
-        """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch."""
+        """Where the scores are computed, for a report: backend, device, dtype, and the tokens of a batch.
+
+        It has the instruction of a prompt as well, if there is one.
+        """
         tokens = min(self.budget, self.fits)
         return {
             "backend": "torch",
             **describe(self.device, self.dtype, tokens, self.threads),
-            "tokenizer": self.encoder.package,
+            **self._inputs,
+            **({"instruction": self.instruction} if self.instruction else {}),
         }
 
     def run(self, batch: Batch) -> NDArray[np.float32]:

@@ -19,8 +19,17 @@ from .heads import HEADS
 FAMILIES = ("seq2seq", "decoder", "late")
 #: The families that answer a prompt.
 PROMPTED = ("seq2seq", "decoder")
-#: The keys of a row's `body`.
-BODY = ("type", "prefix", "linear")
+#: The fields of a row that may be absent, and what they hold.
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("family", "head", "type", "tokenizer", "licence", "unseen"), str),
+    **dict.fromkeys(("body", "instruction"), Mapping),
+    "parameters": Real,
+    "longest": int,
+}
+#: The keys of a row's `body`, and of its `instruction`.
+BODY, INSTRUCTION = ("type", "prefix", "linear"), ("default", "prompt")
+#: The figure that the checkpoints of the model card of cross-encoder/ms-marco-* have, and no others.
+CARD = "docs_per_second"
 #: The environment variable that names the user's file.
 VARIABLE = "PYSERINI_RERANK_CHECKPOINTS"
 
@@ -34,19 +43,25 @@ class Row:
     head: str | None = None
     template: Sequence[str] = ()
     answers: Sequence[str] = ()
+    instruction: Mapping[str, str] | None = None
     type: str | None = None
     body: Mapping[str, str] | None = None
     tokenizer: str | None = None
     lower_case: bool = False
     aliases: Sequence[str] = ()
+    parameters: float | None = None
+    longest: int | None = None
+    licence: str | None = None
     published: Mapping[str, float] = field(default_factory=dict)
+    sources: Sequence[str] = ()
+    unseen: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields; raises ValueError, whose message tells which field is wrong and why."""
-        for name, kind in (("family", str), ("head", str), ("type", str), ("tokenizer", str), ("body", Mapping)):
+        for name, kind in KINDS.items():
             if not isinstance(getattr(self, name), kind | None):
                 raise ValueError(f"its {name} is {getattr(self, name)!r}")
-        for name in ("template", "answers", "aliases"):
+        for name in ("template", "answers", "aliases", "sources"):
             if not _is_texts(getattr(self, name)):
                 raise ValueError(f"its {name} is {getattr(self, name)!r}: give a list of texts")
         if not isinstance(self.lower_case, bool):
@@ -57,6 +72,9 @@ class Row:
             raise ValueError(f"its published is {self.published!r}: give figures by name")
         if self.body is not None and not (set(self.body) == set(BODY) and _is_texts([*self.body.values()])):
             raise ValueError(f"its body is {dict(self.body)}: give {', '.join(BODY)}")
+        told = self.instruction
+        if told is not None and not (set(told) == set(INSTRUCTION) and _is_texts([*told.values()])):
+            raise ValueError(f"its instruction is {dict(told)}: give {' and '.join(INSTRUCTION)}")
         self._check_family()
 
     def _check_family(self) -> None:
@@ -70,10 +88,13 @@ class Row:
             prompt = "".join(self.template)
             if prompt.count("{query}") != 1 or prompt.count("{document}") != 1:
                 raise ValueError("its template has not one {query} and one {document}")
+            places = prompt.count("{instruction}"), (self.instruction or {}).get("prompt", "").count("{instruction}")
+            if places != ((1, 1) if self.instruction else (0, 0)):
+                raise ValueError("its template and the prompt of its instruction have not one {instruction} each")
             if len(set(self.answers)) != 2 or len(self.answers) != 2:
                 raise ValueError(f"its answers are {list(self.answers)}: give the irrelevant and the relevant one")
-        elif self.template or self.answers:
-            raise ValueError(f"it has a template or answers, and no family of {' and '.join(PROMPTED)}")
+        elif self.template or self.answers or self.instruction:
+            raise ValueError(f"it has a template, answers or an instruction, and no family of {' and '.join(PROMPTED)}")
         if self.family == "late" and self.body is None:
             raise ValueError("it has no body, which says where the vectors of the family late are")
 
@@ -123,8 +144,8 @@ def users_rows() -> dict[str, Row]:
 
 
 def of_the_card() -> list[str]:
-    """Name the fifteen checkpoints of the model card: the rows of the package that have published figures."""
-    return [name for name, row in _packaged().items() if row.published]
+    """Name the fifteen checkpoints of the model card: the rows of the package that have its figure of the speed."""
+    return [name for name, row in _packaged().items() if CARD in row.published]
 
 
 def row_of(name: str) -> Row | None:

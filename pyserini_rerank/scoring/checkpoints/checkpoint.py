@@ -9,7 +9,8 @@ from pathlib import Path
 
 from . import bundled
 from .catalogue import Row, catalogue, row_of
-from .hub import fetch
+from .hub import check_revision, fetch
+from .modules import MODULES, POOLING, PROMPTS, WITH_WEIGHTS, Module, modules_of
 
 FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 SAFETENSORS, BIN = "*.safetensors", "*.bin"
@@ -26,10 +27,7 @@ MERGE = (
     ".merge_and_unload()`"
 )
 #: Files that change the scores, in a repository that has them.
-SETTINGS = (
-    CONFIG, "tokenizer_config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json",
-    ADAPTER,
-)  # fmt: skip
+SETTINGS = (CONFIG, "tokenizer_config.json", MODULES, PROMPTS, "sentence_bert_config.json", ADAPTER)
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,21 @@ class Checkpoint:
     name: str
     folder: Path
     row: Row
+    revision: str | None = None
+    """The revision of the hub's repository that was asked for."""
+
+    @property
+    def modules(self) -> list[Module] | None:
+        """Its modules, as sentence-transformers has saved them; None if it has none, or the catalogue's row counts."""
+        return None if self.row.family else modules_of(self.folder)
+
+    @property
+    def is_modular(self) -> bool:
+        """Whether modules follow its transformer: the transformer has no head then, and they are the head."""
+        return len(self.modules or ()) > 1
 
 
-def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkpoint:
+def resolve(name: str | os.PathLike[str], known_as: str | None = None, revision: str | None = None) -> Checkpoint:
     """Find a checkpoint's files and its row of the catalogue; fetch files that are not there from the hub.
 
     Parameters
@@ -50,6 +60,8 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
         A hub name, a folder, or ``"bundled"``.
     known_as : str, optional
         The row that a folder holds, if its path does not end like the hub name.
+    revision : str, optional
+        A branch, a tag or a commit of the hub's repository.
 
     Raises
     ------
@@ -58,11 +70,12 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
     ConnectionError
         The hub cannot be reached, and its cache does not have the checkpoint.
     ValueError
-        `known_as` names no row.
+        `known_as` names no row; there is a `revision` for something that is not on the hub.
     """
     text = os.fspath(name)
     if known_as is not None and row_of(known_as) is None:
         raise ValueError(f"known_as={known_as!r} is not in the catalogue: `pyserini-rerank models` lists it.")
+    check_revision(revision, text, is_local=text == bundled.NAME)
     if text == bundled.NAME:
         return Checkpoint(text, bundled.folder(), catalogue()[bundled.CHECKPOINT])
     folder = Path(text).expanduser()
@@ -74,10 +87,11 @@ def resolve(name: str | os.PathLike[str], known_as: str | None = None) -> Checkp
         if (folder / ADAPTER).is_file():
             state = f"an adapter without its model ({ADAPTER} alone; {MERGE})"
         raise FileNotFoundError(f"the folder {text} is {state}: name a folder with a checkpoint, or a hub name.")
+    check_revision(revision, text, is_local=is_path)
     if not is_path:
-        folder = _fetch_checkpoint(text)
+        folder = _fetch_checkpoint(text, revision)
     names = [known_as] if known_as else [text, *_names(folder)]
-    return Checkpoint(text, folder, next(filter(None, map(row_of, names)), Row(text)))
+    return Checkpoint(text, folder, next(filter(None, map(row_of, names)), Row(text)), revision)
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -127,12 +141,24 @@ def lacks_weights(folder: Path) -> str:
     return next((file.name for file in files if not file.is_file()), "") if files else "model.safetensors"
 
 
+def _lacks_module(folder: Path) -> str:
+    """Name the first file that the modules after the transformer lack; empty if they are complete."""
+    for module in (modules_of(folder) or ())[1:]:
+        if module.kind in (POOLING, *WITH_WEIGHTS) and not (folder / module.path / CONFIG).is_file():
+            return f"{module.path}/{CONFIG}"
+        if module.kind in WITH_WEIGHTS and (lacking := lacks_weights(folder / module.path)):
+            return f"{module.path}/{lacking}"
+    return ""
+
+
 def fingerprint_of(checkpoint: Checkpoint, facts: str) -> str:
     """Hash a checkpoint's files, its row's fields that say how to read them, and `facts` that change its scores."""
     # The row is in the hash because known_as= makes the same folder give other scores.
     row, folder = checkpoint.row, checkpoint.folder
-    files = (path for pattern in ALL_FILES for path in folder.glob(pattern))
-    return fingerprint(f"{facts} {row.type} {row.body} {row.lower_case} {row.tokenizer}", folder, files)
+    folders = {folder, *(folder / module.path for module in checkpoint.modules or ())}
+    files = (path for place in folders for pattern in ALL_FILES for path in place.glob(pattern))
+    told = f" {checkpoint.revision}" if checkpoint.revision else ""
+    return fingerprint(f"{facts} {row.type} {row.body} {row.lower_case} {row.tokenizer}{told}", folder, files)
 
 
 def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
@@ -145,13 +171,17 @@ def fingerprint(facts: str, folder: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _fetch_checkpoint(name: str) -> Path:
+def _fetch_checkpoint(name: str, revision: str | None) -> Path:
     row = row_of(name)
 
     def lacks(folder: Path) -> str:
         if not (folder / CONFIG).is_file():
             return CONFIG
-        return lacks_weights(folder) or ("" if row and row.tokenizer else lacks_tokenizer(folder))
+        return (
+            lacks_weights(folder)
+            or ("" if row and row.family else _lacks_module(folder))
+            or ("" if row and row.tokenizer else lacks_tokenizer(folder))
+        )
 
     # Old checkpoints have no safetensors. Of the others the same weights in a .bin are not fetched.
-    return fetch(name, lacks, (*FILES, SAFETENSORS), (*FILES, BIN), settings=SETTINGS)
+    return fetch(name, lacks, (*FILES, SAFETENSORS), (*FILES, BIN), settings=SETTINGS, revision=revision)

@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
+from ...scales import Scale
+
 #: The function of each head from the logits (n, labels) of n pairs to their scores (n,).
 #:
 #: logit: the only logit. margin: logit[1] - logit[0], which orders pairs as softmax(logits)[1] does but does not
-#: saturate; logit[1] alone orders them differently.
+#: saturate. positive: logit[1] alone, which orders them differently.
 HEADS: dict[str, Callable[[Any], Any]] = {
     "logit": lambda logits: logits[:, 0],
     "margin": lambda logits: logits[:, 1] - logits[:, 0],
+    "positive": lambda logits: logits[:, 1],
 }
 #: The number of labels that each head reads.
-LABELS = {"logit": 1, "margin": 2}
+LABELS = {"logit": 1, "margin": 2, "positive": 2}
+#: The scale of each head's scores: one of two logits gives no probability without the other.
+SCALES: dict[str, Scale] = {"logit": "logit", "margin": "logit", "positive": "other"}
 
 
 def choose(head: str | None, labels: int, name: str) -> str:
@@ -37,7 +42,7 @@ def choose(head: str | None, labels: int, name: str) -> str:
             return "logit"
         raise ValueError(
             f"{name} has {labels} labels and nothing says which means relevant: pass head='margin' if label 1 does "
-            "(logit[1] - logit[0])."
+            "(logit[1] - logit[0]), or head='positive' if its authors score by logit[1] alone."
         )
     if not isinstance(head, str) or head not in HEADS:
         raise ValueError(f"head={head!r}: there are {', '.join(HEADS)}.")

@@ -1,7 +1,6 @@
 """Loading a checkpoint's configuration and model, and checking that its weights are complete."""
 
 import json
-import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,12 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, DistilBertConfig
 from transformers.utils import logging
 
 from .checkpoint import ADAPTER, CONFIG, MERGE, Checkpoint, lacks_weights, weights_of
+from .reading import reading
 
 #: The end of the names of classifiers' classes.
 CLASSIFIER = "ForSequenceClassification"
+#: A key of the configurations that Lightning IR saves.
+LIGHTNING = "backbone_model_type"
 #: Ends of the names of counts in a configuration, and the largest count that is believed.
 COUNTS, MOST = ("heads", "labels", "layers"), 1000
 
@@ -26,7 +28,10 @@ def architecture(checkpoint: Checkpoint) -> str:
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Read a checkpoint's configuration; of files that are older than `model_type` the catalogue tells the type.
+    """Read a checkpoint's configuration.
+
+    The catalogue tells the type of the model if the files are older than the key `model_type`, or if transformers does
+    not know the type that they name.
 
     Raises
     ------
@@ -40,8 +45,9 @@ def load_config(checkpoint: Checkpoint) -> Any:
             "checkpoint that transformers knows by itself."
         )
     with reading(str(checkpoint.folder / CONFIG), checkpoint.folder):
-        if checkpoint.row.type and "model_type" not in facts:
-            return AutoConfig.for_model(checkpoint.row.type, **facts)
+        told = checkpoint.row.type or (checkpoint.row.body or {}).get("type")
+        if told and facts.get("model_type") not in CONFIG_MAPPING:
+            return AutoConfig.for_model(told, **{key: value for key, value in facts.items() if key != "model_type"})
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     config.return_dict = True  # the code here reads fields of the output by name
     # Without a word on labels an encoder has one, as in sentence-transformers.
@@ -51,8 +57,13 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
-def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype, unread: str | None = None) -> Any:
     """Load a checkpoint's model with one of transformers' Auto classes.
+
+    Parameters
+    ----------
+    unread : str, optional
+        The start of the keys of weights that no score is computed from, and that may be missing.
 
     Raises
     ------
@@ -73,7 +84,8 @@ def load_model(auto: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             trust_remote_code=False,
             weights_only=True,
         )
-    _check(checkpoint, info["missing_keys"], info["unexpected_keys"])
+    missing = [key for key in info["missing_keys"] if unread is None or not key.startswith(unread)]
+    _check(checkpoint, missing, info["unexpected_keys"])
     return model
 
 
@@ -83,23 +95,29 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
     The row's `body` says which keys of the weights belong to which. Raises as `load_model` does.
     """
     _check_files(checkpoint)
-    body_facts = checkpoint.row.body or {}
+    facts, body_facts = _facts(checkpoint), checkpoint.row.body or {}
+    if (pooling := facts.get("pooling_strategy", "first")) != "first":  # Lightning IR's
+        raise ValueError(
+            f"{checkpoint.name} has pooling_strategy={pooling!r} in its {CONFIG}, and 'first' alone is read here: use "
+            "lightning-ir."
+        )
     prefix, linear = body_facts["prefix"], body_facts["linear"]
     # BERT_Cat's configuration is of a type that transformers does not know.
     config = None if body_facts["type"] == "distilbert" else load_config(checkpoint)
     with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
-        weights = _read_weights(checkpoint.folder)
+        weights = read_weights(checkpoint.folder)
         of_body = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         body = AutoModel.from_config(config or _sizes(of_body))  # type: ignore[no-untyped-call]
         missing, unused = body.load_state_dict(of_body, strict=False)
     of_linear = {
         key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")
     }
-    # ColBERT's has no bias.
-    needed = ["weight"] if checkpoint.row.family == "late" else ["weight", "bias"]
+    # ColBERT's has no bias, and Lightning IR's may have one, of which its configuration knows.
+    may_lack = checkpoint.row.family == "late" or (LIGHTNING in facts and not facts.get("linear_bias"))
+    needed = ["weight"] if may_lack else ["weight", "bias"]
     missing = [*(prefix + key for key in missing), *(f"{linear}.{key}" for key in needed if key not in of_linear)]
     _check(checkpoint, missing, unused)
-    return body.to(dtype), linear_of(of_linear["weight"], of_linear["bias"] if "bias" in needed else None)
+    return body.to(dtype), linear_of(of_linear["weight"], of_linear.get("bias"))
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
@@ -125,26 +143,6 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
             if name.endswith(COUNTS) and isinstance(value, int) and not 0 <= value <= MOST:
                 raise ValueError(f"{name} is {value}")
     return facts
-
-
-@contextmanager
-def reading(what: str, path: Path) -> Iterator[None]:
-    """Turn the exceptions of a library that reads files into a ValueError that names `what` is read.
-
-    A library may raise any exception: KeyError for an unknown name, ZeroDivisionError for a size, the plain Exception
-    of tokenizers.
-    """
-    try:
-        yield
-    except ImportError:
-        raise
-    except pickle.UnpicklingError:  # torch's own message asks the reader to trust the file
-        raise ValueError(f"{what} cannot be read: a .bin is damaged, or holds code, which is not run.") from None
-    except Exception as error:
-        if isinstance(error, OSError) and str(path) in str(error):  # it names the file that is lacking
-            raise
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{what} cannot be read: {type(error).__name__}: {reason:.200}") from None
 
 
 @contextmanager
@@ -209,7 +207,8 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the weights of a folder, which may be in several files."""
     weights: dict[str, torch.Tensor] = {}
     for file in weights_of(folder):
         safe = file.suffix == ".safetensors"

@@ -4,10 +4,8 @@ Whatever transformers or sentence-transformers reads in these files is either ho
 setting that was silently ignored would give other scores.
 """
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -16,26 +14,24 @@ from transformers import AutoTokenizer, BertTokenizer
 
 from .checkpoint import TOKENIZER_FILES, Checkpoint, lacks_tokenizer
 from .hub import fetch
-from .models import reading
+from .modules import PROMPTS, TRANSFORMER
+from .reading import not_read, read_json, reading
 
 #: The number of tokens to which pairs are cut, at most, unless a max_length is given.
 USUAL_LENGTH = 512
 
-#: The files that sentence-transformers saves of a CrossEncoder: its modules, its prompts, and the settings of its
-#: transformer. The last had the architecture in its name once.
-MODULES, PROMPTS, TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+#: The file of a transformer's settings, as sentence-transformers saves it. It had the architecture in its name once.
+SAVED = "sentence_bert_config.json"
 KINDS = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-TRANSFORMERS = (TRANSFORMER, *(f"sentence_{kind}_config.json" for kind in KINDS))
+SAVED_AS = (SAVED, *(f"sentence_{kind}_config.json" for kind in KINDS))
 #: Keys of the last file that change no score: the first two are about the layout of batches, the others about texts
 #: that are no pairs.
 HARMLESS = ("unpad_inputs", "module_output_name", "query_length", "document_length", "query_expansion")
-#: Its other keys: None for a key that is honoured, else the only value that this package can read pairs with.
-READ = {
-    "max_seq_length": None,
-    "do_lower_case": None,
-    "transformer_task": "sequence-classification",
-    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
-}
+#: Its other keys: those that are honoured, and those with one value that this package can read pairs with. These are
+#: the task of a transformer that has a head, or whose head is made of modules, and the output that it is called for.
+HONOURED = ("max_seq_length", "do_lower_case")
+TASK, OUTPUT = "transformer_task", "modality_config"
+WITH_HEAD, WITHOUT_HEAD = ("sequence-classification", "logits"), ("feature-extraction", "last_hidden_state")
 
 
 @dataclass(frozen=True)
@@ -83,9 +79,9 @@ def load_settings(checkpoint: Checkpoint) -> Settings:
     # The catalogue has the prompt of a family's checkpoint, which is read as its authors read it.
     saved, prompt = ({}, "") if row.family else _saved(checkpoint)
     if not row.family and not saved and pretrained.chat_template is not None:
-        raise _not_read(checkpoint, "a chat_template beside its tokenizer")
+        raise not_read(checkpoint.name, "a chat_template beside its tokenizer")
     if pretrained.split_special_tokens:
-        raise _not_read(checkpoint, "split_special_tokens in its tokenizer_config.json")
+        raise not_read(checkpoint.name, "split_special_tokens in its tokenizer_config.json")
     tokenizer: Tokenizer = pretrained.backend_tokenizer
     if getattr(tokenizer.model, "dropout", None):
         raise ValueError(
@@ -144,45 +140,31 @@ def _saved(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
 
     Like that library, read neither if there is no list of modules, or if the files are those of another kind of model.
     """
-    folder = checkpoint.folder
-    modules, facts = _read(folder / MODULES, list), _read(folder / PROMPTS, dict)
-    if not (folder / MODULES).is_file() or facts.get("model_type") != "CrossEncoder":
+    folder, modules = checkpoint.folder, checkpoint.modules
+    if modules is None:
         return {}, ""
-    with reading(str(folder / MODULES), folder):
-        kinds = [(module["type"].rpartition(".")[2], module["path"]) for module in modules]
-    if kinds != [("Transformer", "")]:
+    kinds = [(module.kind, module.path) for module in modules]
+    if kinds[:1] != [(TRANSFORMER, "")]:
         parts = ", ".join(" in ".join(filter(None, kind)) for kind in kinds)
-        raise _not_read(checkpoint, f"a {MODULES} of {parts or 'no parts'}")
+        raise not_read(checkpoint.name, f"a modules.json of {parts or 'no parts'}")
+    facts = read_json(folder / PROMPTS, dict)
     if facts.get("requirements"):
-        raise _not_read(checkpoint, f"requirements in its {PROMPTS}")
+        raise not_read(checkpoint.name, f"requirements in its {PROMPTS}")
     prompts, chosen = facts.get("prompts") or {}, facts.get("default_prompt_name")
     if chosen is not None and not isinstance(prompts.get(chosen, 0), str | None):
         raise ValueError(f"{folder / PROMPTS} names the prompt {chosen!r}, and has {', '.join(prompts) or 'none'}.")
-    file = next((name for name in TRANSFORMERS if (folder / name).is_file()), TRANSFORMER)
-    saved = _read(folder / file, dict)
+    file = next((name for name in SAVED_AS if (folder / name).is_file()), SAVED)
+    saved = read_json(folder / file, dict)
+    task, output = WITHOUT_HEAD if checkpoint.is_modular else WITH_HEAD
+    known = {TASK: task, OUTPUT: {"text": {"method": "forward", "method_output_name": output}}}
     for key, value in saved.items():
-        if key not in HARMLESS and value and (key not in READ or READ[key] not in (None, value)):
-            raise _not_read(checkpoint, f"{key} in its {file}")
+        if value and key not in (*HARMLESS, *HONOURED) and value != known.get(key):
+            raise not_read(checkpoint.name, f"{key} in its {file}")
     if not isinstance(length := saved.get("max_seq_length"), int | None):
         raise ValueError(f"{folder / file} has max_seq_length={length!r}, which is no number of tokens.")
-    if saved.get("transformer_task") is None:  # sentence-transformers would read an encoder without a head
-        raise _not_read(checkpoint, f"no transformer_task in its {file}")
+    if saved.get(TASK, WITHOUT_HEAD[0]) != task:  # without a word it is an encoder without a head
+        raise not_read(checkpoint.name, f"no {TASK} in its {file}")
     return saved, prompts.get(chosen) or ""
-
-
-def _read(path: Path, kind: type[list[Any] | dict[str, Any]]) -> Any:
-    """Read a JSON file as a list or a dict, which is empty if the file is not there."""
-    with reading(str(path), path):
-        facts = json.loads(path.read_bytes()) if path.is_file() else kind()
-        if not isinstance(facts, kind):
-            raise ValueError(f"it holds a {type(facts).__name__} and no {kind.__name__}")
-    return facts
-
-
-def _not_read(checkpoint: Checkpoint, what: str) -> ValueError:
-    return ValueError(
-        f"{checkpoint.name} has {what}, which this backend does not read: use backend='sentence-transformers'."
-    )
 
 
 def _lowering(normalizer: Normalizer | None) -> Normalizer:

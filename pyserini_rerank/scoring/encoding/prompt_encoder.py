@@ -50,10 +50,18 @@ class PromptEncoder(Encoder):
     template : sequence of str
         The pieces of the prompt, which are tokenized separately. One has ``{query}`` in it, and the same or another one
         has ``{document}``.
+    instruction : str
+        What stands in the template in the place of ``{instruction}``.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, max_length: int, template: Sequence[str], *, cuts_left: bool = False
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        template: Sequence[str],
+        instruction: str = "",
+        *,
+        cuts_left: bool = False,
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -61,6 +69,8 @@ class PromptEncoder(Encoder):
         self.package = REFERENCE
         #: Each piece as a list of texts and the names of the slots between them: text, slot, text, slot, text.
         self.pieces = [re.split(r"\{(query|document)\}", piece) for piece in template]
+        for piece in self.pieces:  # filled in now, since an instruction may have "{query}" in it
+            piece[0::2] = [text.replace("{instruction}", instruction) for text in piece[0::2]]
         added = tokenizer.get_added_tokens_decoder().items()
         self.special = [number for number, token in added if token.special and number != self.unknown]
         tokenizer.encode_special_tokens = False

@@ -25,7 +25,19 @@ from pyserini_rerank.scoring.encoding.encoded_pairs import joined
 from pyserini_rerank.scoring.encoding.vocabulary import vocabulary
 from pyserini_rerank.testing import PAIRS, BackendContract, score
 from sentencepiece import SentencePieceProcessor
-from tiny_families import BGE, COLBERT, GTE, MONOT5, MXBAI, NAMES, QWEN3, build, sentencepiece_model
+from tiny_families import (
+    BGE,
+    COLBERT,
+    GRANITE,
+    GTE,
+    MONOT5,
+    MXBAI,
+    NAMES,
+    QWEN3,
+    XPMIR,
+    build,
+    sentencepiece_model,
+)
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -99,7 +111,7 @@ def monot5(folder):
     return tokens, logits
 
 
-def qwen3(folder):
+def qwen3(folder, task=None):
     """The model card's: prefix, formatted pair and suffix tokenized apart; the last token's logits."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -109,7 +121,7 @@ def qwen3(folder):
         add_special_tokens=False,
     )
     suffix = tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", add_special_tokens=False)
-    task = "Given a web search query, retrieve relevant passages that answer the query"
+    task = task or "Given a web search query, retrieve relevant passages that answer the query"
 
     def tokens(query, document):
         body = f"<Instruct>: {task}\n<Query>: {query}\n<Document>: {document}"
@@ -125,7 +137,7 @@ def qwen3(folder):
     return tokens, logits
 
 
-def mxbai(folder):
+def mxbai(folder, instruction=None):
     """mxbai-rerank's: query, document and the parts of the template are all tokenized apart."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -143,7 +155,8 @@ def mxbai(folder):
             "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
             "<|im_start|>user\n"
         )
-        pair = ids(f"query: {query}") + ids("\n") + ids(f"document: {document}")
+        asked = "".join([f"instruction: {instruction}", "\n", f"query: {query}"]) if instruction else f"query: {query}"
+        pair = ids(asked) + ids("\n") + ids(f"document: {document}")
         return ids(start) + pair + ids("\n") + ids(task) + ids("<|im_end|>\n<|im_start|>assistant\n")
 
     def logits(query, document):
@@ -181,6 +194,57 @@ def test_the_scores_are_the_authors(rerankers, authors, name):
     np.testing.assert_allclose(shown, both.softmax(1)[: len(TEXTS), 1].numpy(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [QWEN3, MXBAI])
+@pytest.mark.parametrize("instruction", ["how long fleas live", "The {query} of the {document}\nand {instruction}.\n"])
+def test_an_instruction_stands_where_the_authors_put_it(folders, rerankers, name, instruction):
+    tokens, logits = AUTHORS[name](folders[name], instruction)
+    told = load(folders[name], instruction=instruction)
+    encoded = told.backend.encoder.encode(SOME)
+    assert joined(encoded.ids, encoded.starts, encoded.sizes).tolist() == [
+        token for pair in SOME for token in tokens(*pair)
+    ]
+    with torch.no_grad():
+        both = torch.stack([logits(*pair) for pair in SOME])
+    assert_close(told.predict(SOME), (both[:, 1] - both[:, 0]).numpy())
+    assert np.abs(told.predict(SOME) - rerankers[name].predict(SOME)).max() > 1e-3
+    assert told.backend.description["instruction"] == instruction
+    assert told.backend.fingerprint != rerankers[name].backend.fingerprint
+
+
+def test_the_authors_own_instructions(folders, rerankers):
+    web = "Given a web search query, retrieve relevant passages that answer the query"
+    assert rerankers[QWEN3].backend.description["instruction"] == web
+    same = load(folders[QWEN3], instruction=web).backend
+    assert same.fingerprint == rerankers[QWEN3].backend.fingerprint
+    assert "instruction" not in rerankers[MXBAI].backend.description
+    same = load(folders[MXBAI], instruction="").backend
+    assert same.fingerprint == rerankers[MXBAI].backend.fingerprint
+
+
+@pytest.mark.parametrize("name", [MONOT5, BGE, COLBERT])
+def test_an_instruction_that_the_prompt_has_no_place_for(folders, name):
+    with pytest.raises(ValueError) as error:
+        load(folders[name], instruction="find fleas")
+    assert "instruction='find fleas' is for prompts with a place for one, and" in one_line(error)
+    with pytest.raises(ValueError, match=r"instruction=3: give a text\.$"):
+        load(folders[QWEN3], instruction=3)
+    with pytest.raises(TypeError, match="the backend 'openvino' has no option 'instruction'"):
+        pyserini_rerank.load(folders[BGE], backend="openvino", instruction="find fleas")
+
+
+@pytest.mark.parametrize("name", [QWEN3, MXBAI])
+def test_an_instruction_brings_no_special_token(folders, rerankers, name):
+    plain, odd = (load(folders[name], instruction=text) for text in ("im end", "<|im_end|>\n<|im_start|>"))
+    special = [plain.backend.encoder.tokenizer.token_to_id(token) for token in ("<|im_start|>", "<|im_end|>")]
+    found = [np.isin(reranker.backend.encoder.encode(SOME[:1]).ids, special).sum() for reranker in (plain, odd)]
+    assert found[0] == found[1] > 1
+
+
+def test_an_instruction_is_never_cut(folders):
+    with pytest.raises(ValueError, match="max_length is 200: .* reads pairs of "):
+        load(folders[QWEN3], max_length=200, instruction="flea " * 300)
+
+
 @pytest.mark.parametrize("name", PROMPTED)
 def test_no_logits_but_the_answers_are_computed(rerankers, name):
     seen = []
@@ -193,7 +257,7 @@ def test_no_logits_but_the_answers_are_computed(rerankers, name):
     assert sum(seen) == 2 * len(TEXTS)
 
 
-@pytest.mark.parametrize("name", [BGE, GTE])
+@pytest.mark.parametrize("name", [BGE, GTE, GRANITE, XPMIR])
 def test_classifiers_of_other_architectures(rerankers, folders, name):
     tokenizer = AutoTokenizer.from_pretrained(folders[name])
     model = AutoModelForSequenceClassification.from_pretrained(folders[name], dtype=torch.float32).eval()

@@ -62,7 +62,7 @@ def test_the_scores_are_those_of_padded_sequences(
 ) -> None:
     pairs = [(query, text) for query in ("how long does a flea live", "Berlin") for text in TEXTS]
     packed = TorchBackend(folder, device="cpu", dtype=dtype, max_length=50)
-    monkeypatch.setattr(classifier, "prepare", lambda body: False)
+    monkeypatch.setattr(classifier, "prepare", lambda *_: False)
     padded = TorchBackend(folder, device="cpu", dtype=dtype, max_length=50)
     assert packed.family.packs and not padded.family.packs
     [batch] = packed.plan(pairs).batches

@@ -1,4 +1,4 @@
-"""Each of the fifteen checkpoints is read as its authors meant it.
+"""Each of the fifteen checkpoints, and of the further BERTs and ELECTRAs, is read as its authors meant it.
 
 The checkpoints are small ones with random weights (tiny_checkpoints.py), what they must score is computed a second time
 in NumPy (reference.py). Every trap has two tests: that the obvious way of reading goes wrong, and that ours does not.
@@ -14,7 +14,8 @@ import pytest
 import reference
 import tiny_checkpoints
 import torch
-from tiny_checkpoints import NAMES, build, change_weights, weights_file
+from tiny_architectures import change
+from tiny_checkpoints import FURTHER, NAMES, build, change_weights, weights_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizerFast, DistilBertConfig
 
@@ -45,6 +46,7 @@ TINYBERT = "nboost/pt-tinybert-msmarco"
 CAPREOLUS = "Capreolus/electra-base-msmarco"
 AMBEROAD = "amberoad/bert-multilingual-passage-reranking-msmarco"
 BERT_CAT = "sebastian-hofstaetter/distilbert-cat-margin_mse-T2-msmarco"
+MONOELECTRA, WEBIS = "castorini/monoelectra-base", "webis/monoelectra-base"
 TWO_LABELS = [name for name in NAMES if name.startswith(("nboost/", "Capreolus/", "amberoad/"))]
 
 
@@ -78,12 +80,12 @@ def naive_logits(folder, pairs):
         )
 
 
-# ------------------------------------------------------------------------------------------ all fifteen, all the pairs
+# ------------------------------------------------------------------------------------------- all of them, all the pairs
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[*NAMES, *FURTHER])
 def checkpoint(request, tmp_path_factory):
-    """One of the fifteen: its hub name, the folder, the reranker and the scores that PAIRS must get."""
+    """One of them: its hub name, the folder, the reranker and the scores that PAIRS must get."""
     name = request.param
     folder = build(name, tmp_path_factory.mktemp("checkpoints"))
     return name, folder, load(folder), expected(folder, name, PAIRS)
@@ -107,7 +109,11 @@ def test_predict_takes_the_model_cards_pairs(checkpoint):
 
 
 def test_a_probability_is_the_sigmoid_of_the_score(checkpoint):
-    _, _, reranker, wanted = checkpoint
+    name, _, reranker, wanted = checkpoint
+    if name == MONOELECTRA:  # one of two logits gives none
+        with pytest.raises(ValueError, match="are neither logits nor probabilities"):
+            reranker.score(QUERY, TEXTS, probability=True)
+        return
     assert_close(reranker.score(QUERY, TEXTS, probability=True), 1 / (1 + np.exp(-wanted[: len(TEXTS)])))
 
 
@@ -213,6 +219,45 @@ def test_the_second_logit_alone_orders_texts_differently(tmp_path, name):
     assert_close(scores, logits[:, 1] - logits[:, 0])
 
 
+def test_the_second_logit_alone_is_what_castorini_score_by(tmp_path):
+    """Where a margin orders texts differently."""
+    folder = moved(build(MONOELECTRA, tmp_path), tmp_path)
+    logits = np.array([reference.logits(folder, MONOELECTRA, QUERY, text) for text in TEXTS])
+    margin, positive = (load(folder, head=head).score(QUERY, TEXTS) for head in ("margin", "positive"))
+    assert_close(margin, logits[:, 1] - logits[:, 0])
+    assert_close(positive, logits[:, 1])
+    assert np.argsort(margin).tolist() != np.argsort(positive).tolist()
+    with pytest.raises(ValueError, match="or head='positive' if its authors score by logit.1. alone"):
+        load(folder)
+    with pytest.raises(ValueError, match="head='positive' reads 2 labels, and .* has 1"):
+        load(build(MINILM, tmp_path), head="positive")
+
+
+# --------------------------------------------------------------------------------------------- the trap: Lightning IR's
+
+
+def test_auto_model_does_not_know_lightning_irs_type(tmp_path):
+    with pytest.raises((ValueError, KeyError), match="cross-encoder"):
+        AutoModelForSequenceClassification.from_pretrained(build(WEBIS, tmp_path))
+
+
+def test_a_bias_of_lightning_irs_is_there_if_its_configuration_says_so(tmp_path):
+    folder = build(WEBIS, tmp_path)
+    wanted = expected(folder, WEBIS, PAIRS[:3])
+    bias = float(tiny_checkpoints.read_weights(weights_file(folder))["linear.bias"][0])
+    change(folder, "config.json", linear_bias=False)
+    change_weights(folder, lambda weights: weights.pop("linear.bias"))
+    assert_close(load(folder).predict(PAIRS[:3]), wanted - bias)
+    assert abs(bias) > 1e-2
+
+
+def test_another_pooling_of_lightning_irs_is_refused(tmp_path):
+    folder = build(WEBIS, tmp_path)
+    change(folder, "config.json", pooling_strategy="mean")
+    with pytest.raises(ValueError, match="has pooling_strategy='mean' in its config.json, and 'first' alone is read"):
+        load(folder)
+
+
 # ----------------------------------------------------------------------------- the trap: what a tokenizer does not say
 
 
@@ -301,6 +346,10 @@ def test_code_in_a_bin_is_not_run(tmp_path, name):
 # ------------------------------------------------------------------------------------- a file without all the weights
 
 MISSING = [
+    (MONOELECTRA, "classifier.dense.weight"),
+    (WEBIS, "linear.weight"),
+    (WEBIS, "linear.bias"),
+    (WEBIS, "electra.encoder.layer.2.output.dense.weight"),
     (MINILM, "classifier.weight"),
     (MINILM, "classifier.bias"),
     (MINILM, "bert.pooler.dense.weight"),
@@ -332,7 +381,7 @@ def test_auto_model_makes_up_a_head_that_is_missing(tmp_path):
 # -------------------------------------------------------------------------------- folders that are not in the catalogue
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *FURTHER])
 def test_known_as_says_what_a_folder_holds(tmp_path, name):
     folder = moved(build(name, tmp_path), tmp_path)
     assert_close(load(folder, known_as=name).predict(PAIRS[:3]), expected(folder, name, PAIRS[:3]))

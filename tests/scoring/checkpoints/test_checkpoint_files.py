@@ -20,6 +20,7 @@ import pytest
 import tiny_architectures
 import tiny_checkpoints
 import tiny_families
+import tiny_modular
 import torch
 from pyserini_rerank.scoring.checkpoints.checkpoint import lacks_tokenizer, lacks_weights, resolve
 from pyserini_rerank.scoring.checkpoints.hub import fetch
@@ -330,7 +331,7 @@ REFUSED = {
     "a side that is none": ("bert", TOKENIZER, {"truncation_side": "middle"}, "cannot be read: .*'middle'|: middle"),
     "more modules": (
         "saved bert", MODULES, [{"type": "a.Transformer", "path": ""}, {"type": "a.Dense", "path": "1_Dense"}],
-        f"has a modules.json of Transformer, Dense in 1_Dense, {ELSEWHERE}",
+        rf"has the module a.Dense in 1_Dense \(modules.json\), {ELSEWHERE}",
     ),
     "elsewhere": (
         "saved bert", MODULES, [{"type": "a.Transformer", "path": "0_Transformer"}],
@@ -597,20 +598,21 @@ def cached(tmp_path, monkeypatch):
     return folder
 
 
-def laid_out(cached: Path, name: str, source: Path, without=(), known=None) -> Path:
+def laid_out(cached: Path, name: str, source: Path, without=(), known=None, revision="main", commit=COMMIT) -> Path:
     """Write files as the hub's library keeps them: blobs, a snapshot of links to them, a ref.
 
     `known` are more files that the repository has, as far as the cache knows.
     """
     home = cached / f"models--{name.replace('/', '--')}"
-    snapshot = home / "snapshots" / COMMIT
-    for made in (home / "blobs", home / "refs", snapshot):
-        made.mkdir(parents=True)
-    (home / "refs" / "main").write_text(COMMIT)
+    snapshot = home / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for made in (home / "blobs", home / "refs"):
+        made.mkdir(exist_ok=True)
+    (home / "refs" / revision).write_text(commit)
     files = [path for path in source.rglob("*") if path.is_file()]
     for number, path in enumerate(files):
         if path.name not in without:
-            blob = shutil.copy(path, home / "blobs" / f"{number:040x}")
+            blob = shutil.copy(path, home / "blobs" / f"{commit[:8]}{number:032x}")
             link = snapshot / path.relative_to(source)
             link.parent.mkdir(exist_ok=True)
             link.symlink_to(blob)
@@ -619,7 +621,7 @@ def laid_out(cached: Path, name: str, source: Path, without=(), known=None) -> P
 
         names = [*(str(path.relative_to(source)) for path in files), *known]
         facts = dict.fromkeys(("blob_id", "lfs_sha256", "lfs_size", "xet_hash"))
-        write_tree_cache(str(home), COMMIT, {name: TreeCacheEntry(size=1, **facts) for name in names})
+        write_tree_cache(str(home), commit, {name: TreeCacheEntry(size=1, **facts) for name in names})
     return snapshot
 
 
@@ -685,10 +687,68 @@ def test_nothing_is_there(cached):
         pyserini_rerank.load(NAME, device="cpu")
 
 
+OTHER = "fedcba9876543210fedcba9876543210fedcba98"
+
+
+@pytest.fixture
+def two_revisions(cached, folders, tmp_path):
+    """A repository with other weights under the tag v1: the folders of the files of both."""
+    other = tiny_checkpoints.build("cross-encoder/ms-marco-MiniLM-L-2-v2", tmp_path / "v1")
+    laid_out(cached, NAME, folders["bert"])
+    laid_out(cached, NAME, other, revision="v1", commit=OTHER)
+    return folders["bert"], other
+
+
+@pytest.mark.parametrize(
+    "backend", ["torch", "sentence-transformers", "openvino", pytest.param("onnx", marks=pytest.mark.stress)]
+)
+def test_a_revision(two_revisions, backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    main, other = two_revisions
+    loaded = [pyserini_rerank.load(NAME, backend=backend, revision=name) for name in (None, "main", "v1", OTHER)]
+    found = [reranker.predict(SOME) for reranker in loaded]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[3])
+    assert_close(found[0], scores(main))
+    assert_close(found[2], scores(other))
+    assert len({reranker.fingerprint for reranker in loaded}) == 4
+    assert [reranker.backend.description.get("revision") for reranker in loaded] == [None, "main", "v1", OTHER]
+
+
+def test_a_revision_that_is_not_there(two_revisions):
+    with pytest.raises(ConnectionError, match=f"^{NAME} at v2 is not in the cache .*, and the hub cannot be") as error:
+        pyserini_rerank.load(NAME, device="cpu", revision="v2")
+    assert one_line(error)
+    with pytest.raises(OSError, match="sentence-transformers cannot load") as error:
+        pyserini_rerank.load(NAME, device="cpu", backend="sentence-transformers", revision="v2")
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("backend", ["torch", "sentence-transformers", "openvino", "onnx"])
+def test_a_revision_is_for_the_hub(folders, backend):
+    for name in (folders["bert"], "bundled"):
+        with pytest.raises(
+            ValueError, match=r"revision='v1' is for names on the hub, and .* is on this machine"
+        ) as error:
+            pyserini_rerank.load(name, backend=backend, revision="v1")
+        assert one_line(error)
+    for revision in (1234567, ""):
+        with pytest.raises(ValueError, match=rf"revision={revision!r}: give a branch, a tag or a commit") as error:
+            pyserini_rerank.load(NAME, backend=backend, revision=revision)
+        assert one_line(error)
+
+
+class Asked(list):
+    """The files that a hub was asked for, and the revisions."""
+
+    def __init__(self):
+        self.revisions = set()
+
+
 @pytest.fixture
 def hub(cached, tmp_path, monkeypatch):
     """A hub that can be reached, with the files of a folder: the folder, and the files that were asked for."""
-    folder, asked = tmp_path / "on-the-hub", []
+    folder, asked = tmp_path / "on-the-hub", Asked()
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self, body=b"", **headers):
@@ -708,10 +768,14 @@ def hub(cached, tmp_path, monkeypatch):
                 digest = hashlib.sha1((folder / name).read_bytes()).hexdigest()
                 self.answer((folder / name).read_bytes(), ETag=f'"{digest}"', X_Repo_Commit=COMMIT)
             elif "/tree/" in path:
-                files = [file for file in folder.iterdir() if file.is_file()]
-                facts = [{"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0"} for file in files]
+                files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+                facts = [
+                    {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0"}
+                    for name, file in files.items()
+                ]
                 self.answer(json.dumps(facts).encode(), Content_Type="application/json")
             else:
+                asked.revisions.add(path.partition("/revision/")[2])
                 self.answer(json.dumps({"id": NAME, "sha": COMMIT}).encode(), Content_Type="application/json")
 
         do_HEAD = do_GET
@@ -755,6 +819,28 @@ def test_all_is_fetched(cached, copied, hub):
     torch.save({}, folder / "pytorch_model.bin")
     np.testing.assert_array_equal(scores(NAME), scores(source))
     assert set(asked) == {path.name for path in source.iterdir() if path.suffix != ".md"}
+
+
+def test_modules_are_fetched_with_all_that_they_need(cached, hub, tmp_path):
+    source, (folder, asked) = tiny_modular.build(tmp_path), hub
+    shutil.copytree(source, folder)
+    laid_out(cached, NAME, source, ["modules.json"], known=[])
+    wanted = scores(source)
+    np.testing.assert_array_equal(scores(NAME), wanted)
+    assert asked == ["modules.json"]
+    snapshot = resolve(NAME).folder
+    for lacking in ("1_Pooling/config.json", "3_LayerNorm/model.safetensors"):
+        (snapshot / lacking).unlink()
+        asked.clear()
+        np.testing.assert_array_equal(scores(NAME), wanted)
+        assert asked == [lacking]
+
+
+def test_a_revision_is_asked_for(cached, copied, hub):
+    source, (folder, asked) = copied("bert"), hub
+    shutil.copytree(source, folder)
+    np.testing.assert_array_equal(scores(NAME, revision="v1"), scores(source))
+    assert asked.revisions == {"v1"}
 
 
 def test_settings_that_are_lacking_are_fetched(cached, copied, hub):

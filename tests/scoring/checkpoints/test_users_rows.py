@@ -160,7 +160,22 @@ def test_the_families_are_those_that_are_loaded() -> None:
         ("me/one: {family: decoder, template: ['{query}'], answers: [a, b]}", "its template has not one {query} and"),
         ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a]}", "its answers are ['a']: give the"),
         ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a, a]}", "its answers are ['a', 'a']"),
-        ("me/one: {template: ['{query}{document}']}", "it has a template or answers, and no family of seq2seq"),
+        ("me/one: {template: ['{query}{document}']}", "it has a template, answers or an instruction, and no family of"),
+        (
+            "me/one: {family: decoder, template: ['{query}{document}'], answers: [a, b], instruction: {default: x}}",
+            "its instruction is {'default': 'x'}: give default and prompt",
+        ),
+        (
+            "me/one: {family: decoder, template: ['{query}{document}'], answers: [a, b], "
+            "instruction: {default: x, prompt: '{instruction}'}}",
+            "its template and the prompt of its instruction have not one {instruction} each",
+        ),
+        (
+            "me/one: {family: decoder, template: ['{instruction}{query}{document}'], answers: [a, b]}",
+            "its template and the prompt of its instruction have not one {instruction} each",
+        ),
+        ("me/one: {parameters: many}", "its parameters is 'many'"),
+        ("me/one: {longest: 1.5}", "its longest is 1.5"),
         ("me/one: {lower_case: yes}", "its lower_case is 'yes': give true or false"),
         ("me/one: {aliases: me/two}", "its aliases is 'me/two': give a list of texts"),
         ("me/one: {published: {dl19: good}}", "give figures by name"),

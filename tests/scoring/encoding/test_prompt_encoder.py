@@ -32,7 +32,13 @@ def folders(tmp_path_factory):
 
 
 def make(folders, name, max_length):
-    return PromptEncoder(load_settings(resolve(folders[name])).tokenizer, max_length, catalogue()[name].template)
+    tokenizer, template = load_settings(resolve(folders[name])).tokenizer, catalogue()[name].template
+    return PromptEncoder(tokenizer, max_length, template, instruction_of(name))
+
+
+def instruction_of(name):
+    """The authors' own."""
+    return (catalogue()[name].instruction or {"default": ""})["default"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,8 @@ def test_the_template_is_never_cut(folders, name, pair):
     """
     encoder = make(folders, name, 5_000)
     whole = tokens_of(encoder.encode([pair]))
-    around = [plain(part, name) for part in re.split(r"\{(?:query|document)\}", "".join(catalogue()[name].template))]
+    template = "".join(catalogue()[name].template).replace("{instruction}", instruction_of(name))
+    around = [plain(part, name) for part in re.split(r"\{(?:query|document)\}", template)]
     # As the tokenizer gives them back: T5's makes "..." of "…".
     ids = [encoder.tokenizer.encode(text, add_special_tokens=False).ids for text in pair]
     query, document = (plain(shown(encoder, np.array(some)), name) for some in ids)
