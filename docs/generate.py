@@ -32,6 +32,7 @@ NAMES = {
     "Runs and experiments": ["rerank_run", "BM25", "RerankedRun", "experiment", "ExperimentResult"],
     "Serve": ["AsyncReranker", "rerank_router", "search_router", "register_rerank_tool"],
     "Look at results": ["compare", "Comparison", "explain", "Explanation", "progress_bars"],
+    "Check an engine": ["verify", "Verification"],
     "Warnings": [
         "CutWarning", "EmptyDocumentWarning", "EmptyQueryWarning", "SkippedDocumentWarning", "UnknownTextWarning",
         "ShortfallWarning", "OutOfMemoryWarning",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .serving.rest_search import search_router
     from .texts.formats import Template
     from .texts.source import MissingText
+    from .verification.verify import Verification, verify
 
 _PUBLIC = {
     "AsyncReranker": "serving.async_reranker",
@@ -87,6 +88,8 @@ _PUBLIC = {
     "MissingText": "texts.source",
     "progress_bars": "progress",
     "OutOfMemoryWarning": "scoring.backend",
+    "verify": "verification.verify",
+    "Verification": "verification.verify",
 }
 __all__ = [
     "BM25",
@@ -117,6 +120,7 @@ __all__ = [
     "Template",
     "Trace",
     "UnknownTextWarning",
+    "Verification",
     "Windows",
     "compare",
     "experiment",
@@ -128,6 +132,7 @@ __all__ = [
     "rerank_run",
     "search_router",
     "trace",
+    "verify",
 ]
 
 

@@ -111,15 +111,17 @@ def test_the_installed_package_works(built):
         "import pyserini_rerank\n"
         "from pyserini_rerank.experiments.conditions import load_conditions\n"
         "from pyserini_rerank.scoring.checkpoints.catalogue import of_the_card\n"
+        "from pyserini_rerank.verification.corpus import corpus\n"
         "print(pyserini_rerank.__file__, pyserini_rerank.__version__, len(of_the_card()), len(load_conditions()))\n"
+        "print(len(corpus()))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env={"PYTHONPATH": str(folder / "site")},
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    file, version, checkpoints, conditions = done.stdout.split()
+    file, version, checkpoints, conditions, pairs = done.stdout.split()
     assert Path(file).is_relative_to(folder / "site")
-    assert version == pyserini_rerank.__version__ and checkpoints == "15" and int(conditions) > 40
+    assert version == pyserini_rerank.__version__ and checkpoints == "15" and int(conditions) > 40 and int(pairs) > 60
 
 
 TYPED = """

@@ -59,7 +59,7 @@ ORDER = [
     {"retrieval", "scoring"},
     {"texts", "testing"},
     {"the flow"},
-    {"runs", "notebook", "serving"},
+    {"runs", "notebook", "serving", "verification"},
     {"benchmarks", "experiments"},
     {"the front door"},
     {"cli"},

@@ -23,6 +23,7 @@ from . import (
     serve,
     serve_mcp,
     serve_rest,
+    verify,
 )
 
 INTERRUPTED = 130
@@ -62,6 +63,7 @@ app.command()(rerank.rerank)
 app.command()(reproduce.reproduce)
 app.command()(sample.sample)
 app.command()(serve.serve)
+app.command()(verify.verify)
 # Options that these do not know are passed on to Pyserini.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(context_settings=PASS_ON)(search.search)

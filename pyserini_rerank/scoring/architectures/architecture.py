@@ -95,6 +95,7 @@ def encoder_of[E: Encoder](
     check_vocabulary(settings.tokenizer, body, checkpoint.name)
     length = min(settings.max_length, limit or settings.max_length) if max_length is None else max_length
     encoder = make(checkpoint, settings, length)
+    encoder.most = limit
     least = encoder.least
     if length < least or (limit and length > limit):
         reads = f"{least} to {limit}" if limit else f"at least {least}"

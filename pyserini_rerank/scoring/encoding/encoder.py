@@ -29,11 +29,14 @@ class Encoder(ABC):
     ----------
     least : int
         The smallest `max_length` that has room for a pair.
+    most : int or None
+        The largest `max_length` that the model reads; None if it has no limit.
     package : str
         The package that tokenizes, with its version.
     """
 
     least: int
+    most: int | None = None
     package: str
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, *, cuts_left: bool = False) -> None:

@@ -1,0 +1,1 @@
+"""Whether an engine gives a checkpoint's scores, and what it does wrong if not."""
