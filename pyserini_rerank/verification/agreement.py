@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from .reading import Rows, Values
-
+#: The positions of some pairs.
+Rows = NDArray[np.intp]
+#: Scores, float64 (n,), that are compared with each other.
+Values = NDArray[np.float64]
 #: Scores of the reference that are nearer to each other are taken for equal: float32 rounds differently elsewhere.
 NEAR = 1e-3
 #: The share of pairs of passages that may be in another order. It is in the help of the command.

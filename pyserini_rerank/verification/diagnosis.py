@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .agreement import Rows, Values
 from .corpus import Case
 from .hypotheses import HYPOTHESES, Hypothesis
-from .reading import UNCUT, Reading, Rows, Values
+from .reading import UNCUT, Reading
 from .score_forms import FORMS, Form
 
 #: Every hypothesis but those on cuts is tried on so many of the shortest pairs.

@@ -14,10 +14,8 @@ from ..scoring.backends.torch_backend import TorchBackend
 from ..scoring.encoding.batches import batch_by_length
 from ..scoring.encoding.encoded_pairs import EncodedPairs, joined
 from ..scoring.encoding.encoder import Encoder
+from .agreement import Rows, Values
 
-Rows = NDArray[np.intp]
-#: Scores, float64 (n,), that are compared with each other.
-Values = NDArray[np.float64]
 #: More tokens than any pair of the corpus has.
 UNCUT = 1_000_000
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..scales import probabilities
-from .reading import Values
+from .agreement import Values
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,21 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..automatic import AUTO
 from ..distinct import numbered
 from ..loading import load
 from ..model import ModelReranker
 from ..ranking import Scores
 from ..retrieval.queries import excerpt
 from ..scoring.backend import Pair, create
-from ..scoring.backends.devices_backend import devices_of
-from ..scoring.backends.torch_backend import TorchBackend
 from .agreement import Agreement, agreement
 from .corpus import Case, corpus
-from .diagnosis import Finding, aspects, diagnose
-from .reading import Reading
-from .score_forms import LOGITS, SIGMOID
+
+if TYPE_CHECKING:
+    from .diagnosis import Finding
 
 #: The options of the torch backend that say where and how fast it computes. The others say what a score is, and the
 #: reference needs them as well as the engine.
@@ -55,7 +52,7 @@ class Verification:
     expected: Scores
     scores: Scores
     order: Agreement
-    findings: list[Finding]
+    findings: list["Finding"]
 
     @property
     def largest(self) -> float:
@@ -75,6 +72,8 @@ class Verification:
     @property
     def right(self) -> list[str]:
         """The aspects in which the engine does as the reference; none if its scores cannot be explained."""
+        from .diagnosis import aspects
+
         found = {finding.aspect for finding in self.findings}
         if {finding.name for finding in self.findings} & {"constant", "unexplained"}:
             return []
@@ -128,6 +127,12 @@ def verify(name: Any, engine: Any = None, *, backend: str = "torch", **options: 
         The engine gave NaN or an infinite score.
     As `load` and, for a server, as `pyserini_rerank.scoring.backends.http_backend.HttpBackend` when it scores.
     """
+    from ..scoring.backends.devices_backend import devices_of
+    from ..scoring.backends.torch_backend import TorchBackend
+    from .diagnosis import diagnose
+    from .reading import Reading
+    from .score_forms import LOGITS, SIGMOID
+
     if backend == "http" and engine is None:
         raise ValueError(f"engine= is lacking, the URL of the server that is compared with {name}.")
     cases = corpus()
@@ -152,6 +157,9 @@ def verify(name: Any, engine: Any = None, *, backend: str = "torch", **options: 
 
 def _parted(backend: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part the options into those of the reference, and those of the engine."""
+    from ..automatic import AUTO
+    from ..scoring.backends.torch_backend import TorchBackend
+
     shared = set(inspect.signature(TorchBackend).parameters) - {"name", *OF_MACHINE}
     of_checkpoint = {option: value for option, value in options.items() if option in shared}
     takes = shared if backend == AUTO else set(inspect.signature(create(backend)).parameters)
