@@ -52,7 +52,9 @@ def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, ["verify", *map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("backend", ["torch", "onnx", "openvino", "sentence-transformers"])
+@pytest.mark.parametrize(
+    "backend", ["torch", pytest.param("onnx", marks=pytest.mark.stress), "openvino", "sentence-transformers"]
+)
 def test_a_right_engine(backend: str, tiny: Path) -> None:
     result = verify(tiny, backend=backend, device="cpu")
     assert result.findings == [] and result.is_close and result.order.swaps == result.order.ties == 0, result
