@@ -4,6 +4,7 @@ Every layer but attention computes each token by itself, no matter which sequenc
 registered with transformers as a further implementation, in which a token sees the tokens of its own sequence only.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,9 @@ from ..device import to_device
 from .last_layer import LAST, shorten
 
 ATTENTION = "pyserini_rerank_packed"
+
+#: How many tokens look through a window at a time: more compute more that is masked, fewer need more calls.
+BLOCK = 128
 
 
 class PackedSequences:
@@ -76,14 +80,14 @@ class PackedSequences:
             query_stop = query_start + count * per_sequence
             queries = query[query_start:query_stop].view(count, per_sequence, *shape)
             keys, values = (part[start:stop].view(count, length, *shape) for part in (key, value))
-            mask = None
-            if window is not None and window < length - 1:  # otherwise every token sees every other
-                positions = torch.arange(length, device=query.device)
-                mask = (positions[:, None] - positions).abs() <= window
-            attended = scaled_dot_product_attention(
-                queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=scale
-            )
-            parts.append(attended.transpose(1, 2).flatten(0, 1))
+            queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
+            attended = [
+                scaled_dot_product_attention(
+                    queries[:, :, own], keys[:, :, seen], values[:, :, seen], attn_mask=mask, scale=scale
+                ).transpose(1, 2)
+                for own, seen, mask in _blocks(length, window, query.device)
+            ]
+            parts.append(torch.cat(attended, 1).flatten(0, 1))
             query_start, start = query_stop, stop
         return torch.cat(parts)
 
@@ -102,6 +106,20 @@ class PackedSequences:
             alike = vectors[start : (start := start + count * length)].view(count, length, -1)
             parts.append(alike.mean(1) if pooling == "mean" else alike.amax(1))
         return torch.cat(parts)
+
+
+def _blocks(length: int, window: int | None, device: torch.device) -> Iterator[tuple[slice, slice, Any]]:
+    """Divide a sequence into blocks whose tokens see not much more than the block: its tokens, what they see, a mask.
+
+    All tokens are one block if each sees all.
+    """
+    if window is None or window >= length - 1:
+        yield slice(None), slice(None), None
+        return
+    positions = torch.arange(length, device=device)
+    for start in range(0, length, BLOCK):
+        own, seen = slice(start, start + BLOCK), slice(max(0, start - window), start + BLOCK + window)
+        yield own, seen, (positions[own, None] - positions[seen]).abs() <= window
 
 
 def own_pooling(body: Any) -> str:

@@ -86,7 +86,7 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, windo
 
 def packed_attention(device: str, dtype: torch.dtype, firsts: bool, window: int | None) -> float:
     """The largest difference of packed attention to that of each sequence by itself in float64."""
-    lengths = [9, 9, 9, 4, 2, 2, 1]
+    lengths = [300, 257, 257, 9, 9, 9, 4, 2, 2, 1]  # of three blocks, and of one
     chance = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, sum(lengths), 2, 8, generator=chance, dtype=torch.float64).to(dtype)
     packing = PackedSequences(np.array(lengths), torch.device(device))
@@ -98,7 +98,7 @@ def packed_attention(device: str, dtype: torch.dtype, firsts: bool, window: int 
     return float((found - expected).abs().max())
 
 
-KINDS = [(False, None), (False, 0), (False, 3), (False, 8), (False, 9), (True, None)]
+KINDS = [(False, None), *((False, window) for window in (0, 3, 8, 9, 130, 256, 299)), (True, None)]
 
 
 @pytest.mark.parametrize("firsts, window", KINDS)
