@@ -18,7 +18,7 @@ class Call:
     cut: int = 0
     """Pairs whose passage was cut."""
     tokenized: float = 0.0
-    """Seconds in which the call's own thread tokenized."""
+    """Seconds until its pairs were tokenized."""
     waited: float = 0.0
     """Seconds in which pairs waited for a batch."""
     scored: float = 0.0

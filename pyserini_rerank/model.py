@@ -122,7 +122,7 @@ class ModelReranker(Reranker):
         scores = np.full(len(distinct), np.nan, dtype=np.float32)
         # The bar counts tokens and not pairs, which do not predict the time: a batch has few long pairs or many short
         # ones, and the longest come first.
-        tokens = self._estimated_tokens(distinct)
+        tokens = self.estimated_tokens(distinct)
         with scoring_bar(int(tokens.sum())) as advance:
             for positions, batch_scores in self._run(self._batches(distinct, counts)):
                 scores[positions] = batch_scores
@@ -138,7 +138,7 @@ class ModelReranker(Reranker):
             )
         return scores[numbers]
 
-    def _estimated_tokens(self, pairs: Sequence[Pair]) -> NDArray[np.int64]:
+    def estimated_tokens(self, pairs: Sequence[Pair]) -> NDArray[np.int64]:
         """Estimate the number of tokens of each pair that the model reads: (n,), at least 1."""
         sizes = np.fromiter((len(query) + len(passage) for query, passage in pairs), np.int64, len(pairs))
         return np.clip(sizes // SIZE_OF_TOKEN, 1, self.max_length or None)

@@ -10,16 +10,14 @@ pytest collects a subclass whose name begins with ``Test``; this module does not
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from tempfile import TemporaryDirectory
 from unittest import SkipTest
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .scoring.backend import Backend, Pair, Plan, complete
+from .scoring.backend import Backend, Pair, Plan, complete, score
 from .scoring.backends.cached_backend import CachedBackend
 
 QUERIES = ["how many people live in Berlin?", "long life cycle of a flea", "cat"]
@@ -170,14 +168,6 @@ class BackendContract(ABC):
             with closing(CachedBackend(self.make(), folder)) as cached:
                 assert score(cached, PAIRS).tobytes() == plain.tobytes(), "the cache gave back scores with other bits"
                 assert cached.known_scores == len(PAIRS), f"the cache knew {cached.known_scores} of {len(PAIRS)} scores"
-
-
-def score(backend: Backend, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-    """Score pairs as a reranker does: float32 (n,), NaN for a pair that the plan leaves out."""
-    scores = np.full(len(pairs), np.nan, dtype=np.float32)
-    for batch in backend.plan(pairs).batches:
-        scores[batch.positions] = backend.run(batch)
-    return scores
 
 
 def _positions(plan: Plan) -> list[list[int]]:

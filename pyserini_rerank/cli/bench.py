@@ -11,7 +11,7 @@ import typer
 
 from ..arguments import one_of
 from . import console
-from .options import Options, SweepMeasures, named_as_options, options_of, texts_of
+from .options import MaxLength, Options, SweepMeasures, named_as_options, options_of, texts_of
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -74,7 +74,7 @@ def bench(
     backend: Annotated[Names, typer.Option(help="What computes the scores. Default: torch.")] = None,
     device: Annotated[Name, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
     dtype: Annotated[Names, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8' or 'auto'.")] = None,
-    max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    max_length: MaxLength = None,
     option: Options = None,
     batch_tokens: Annotated[list[int] | None, typer.Option(min=1, help="Tokens of a batch.")] = None,
     to: Annotated[File, typer.Option("--json", help="Write the figures to this file.")] = None,

@@ -21,6 +21,13 @@ Measures = Annotated[list[str] | None, typer.Option("--measure", metavar="MEASUR
 SWEEP_HELP = "With --sweep: a measure of ir-measures. May be repeated. Default: nDCG@10."
 SweepMeasures = Annotated[list[str] | None, typer.Option("--measure", metavar="MEASURE", help=SWEEP_HELP)]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help=HELP)]
+#: The options of a command that loads a reranker.
+Model = Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")]
+Backend = Annotated[str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")]
+Device = Annotated[str | None, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")]
+Dtype = Annotated[str | None, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")]
+MaxLength = Annotated[int | None, typer.Option(min=5, help="Tokens beyond which a pair is cut.")]
+Cache = Annotated[Path | None, typer.Option(help="A folder of scores, which runs may share.")]
 
 
 def options_of(assignments: Sequence[str] | None, flags: dict[str, Any], flag: str = "--option") -> dict[str, Any]:

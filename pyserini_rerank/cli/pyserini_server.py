@@ -14,15 +14,9 @@ from .options import named_as_options, options_of
 if TYPE_CHECKING:
     from ..reranker import Reranker
 
-Model = Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")]
 Depth = Annotated[
     int | None, typer.Option(min=1, help="The number of candidates to rerank. Default: 100, or a cascade's own.")
 ]
-Backend = Annotated[str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")]
-Device = Annotated[str | None, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")]
-Dtype = Annotated[str | None, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")]
-MaxLength = Annotated[int | None, typer.Option(min=5, help="Tokens beyond which a pair is cut.")]
-Cache = Annotated[Path | None, typer.Option(help="A folder of scores, which servers and runs may share.")]
 
 
 @contextmanager

@@ -8,7 +8,19 @@ import typer
 
 from ..arguments import one_of
 from . import console
-from .options import Measures, Options, named_as_options, options_of, texts_of
+from .options import (
+    Backend,
+    Cache,
+    Device,
+    Dtype,
+    MaxLength,
+    Measures,
+    Model,
+    Options,
+    named_as_options,
+    options_of,
+    texts_of,
+)
 
 Number = int | None
 Text = str | None
@@ -17,7 +29,7 @@ Pair = tuple[float, float] | None
 
 
 def rerank(
-    model: Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
+    model: Model,
     output: Annotated[Path, typer.Option(help="The TREC run to write; a report goes to OUTPUT.json.")],
     run: Annotated[File, typer.Option(help="A run of TREC, MS MARCO or ColBERT, or MS MARCO's top 1000.")] = None,
     bm25: Annotated[Pair, typer.Option(metavar="K1 B", help="Search --index with BM25, in place of a run.")] = None,
@@ -32,14 +44,14 @@ def rerank(
     only_judged: Annotated[bool, typer.Option("--only-judged", help="Leave out queries that are not judged.")] = False,
     per_query: Annotated[File, typer.Option(help="Write each query's figures to this TSV file.")] = None,
     plot: Annotated[File, typer.Option(help="Draw each query's gain into this file (.png, .svg, .pdf).")] = None,
-    cache: Annotated[File, typer.Option(help="A folder of scores, which runs may share.")] = None,
+    cache: Cache = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out and count bad lines and texts.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    backend: Annotated[str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")] = "torch",
-    device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
-    dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
-    max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    backend: Backend = "torch",
+    device: Device = None,
+    dtype: Dtype = None,
+    max_length: MaxLength = None,
     option: Options = None,
     ray: Annotated[bool, typer.Option("--ray", help="Search and score on all machines of a Ray cluster.")] = False,
 ) -> None:  # fmt: skip

@@ -2,35 +2,30 @@
 
 import logging
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Options, options_of
-
-Number = int | None
-Text = str | None
-File = Path | None
+from .options import Backend, Cache, Device, Dtype, MaxLength, Model, Options, options_of
 
 
 def serve(
-    model: Annotated[str, typer.Option(help="A hub name, a folder, 'bundled', or a combination in YAML.")],
+    model: Model,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for a free one.")] = 8080,
     name: Annotated[
         list[str] | None, typer.Option(help="A name of the model in requests. May be repeated. Default: --model.")
     ] = None,
-    key_env: Annotated[Text, typer.Option(help="The environment variable with the key of requests.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The environment variable with the key of requests.")] = None,
     max_documents: Annotated[int, typer.Option(min=1, help="Documents of a request.")] = 1000,
     max_characters: Annotated[int, typer.Option(min=1, help="Characters of a request.")] = 4_000_000,
     max_queue_tokens: Annotated[int, typer.Option(min=1, help="Tokens of all requests that wait.")] = 1_000_000,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Log queries and documents as well.")] = False,
-    cache: Annotated[File, typer.Option(help="A folder of scores, which runs may share.")] = None,
-    backend: Annotated[str, typer.Option(help="The scoring library; 'auto' measures which is fastest.")] = "torch",
-    device: Annotated[Text, typer.Option(help="'cuda', 'mps', 'cpu', or several: 'cuda:0,cuda:1'.")] = None,
-    dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
-    max_length: Annotated[Number, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
+    cache: Cache = None,
+    backend: Backend = "torch",
+    device: Device = None,
+    dtype: Dtype = None,
+    max_length: MaxLength = None,
     option: Options = None,
 ) -> None:  # fmt: skip
     """Serve a reranker in the rerank APIs of TEI, Infinity, vLLM, Jina and Cohere.

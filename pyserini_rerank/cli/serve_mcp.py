@@ -9,20 +9,8 @@ from typing import Any
 
 import typer
 
-from .options import Options
-from .pyserini_server import (
-    Backend,
-    Cache,
-    Depth,
-    Device,
-    Dtype,
-    MaxLength,
-    Model,
-    check_port,
-    loaded_reranker,
-    replaced,
-    run_main,
-)
+from .options import Backend, Cache, Device, Dtype, MaxLength, Model, Options
+from .pyserini_server import Depth, check_port, loaded_reranker, replaced, run_main
 
 
 def serve_mcp(

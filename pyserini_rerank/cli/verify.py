@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from . import console
-from .options import Options, named_as_options, options_of
+from .options import Dtype, Options, named_as_options, options_of
 
 Text = str | None
 
@@ -18,7 +18,7 @@ def verify(
     ] = None,
     backend: Annotated[str, typer.Option(help="The scoring library; 'http' for a server.")] = "torch",
     device: Annotated[Text, typer.Option(help="'cuda', 'mps' or 'cpu'. Default: the best there is.")] = None,
-    dtype: Annotated[Text, typer.Option(help="'float32', 'bfloat16', 'float16', 'int8', 'auto'.")] = None,
+    dtype: Dtype = None,
     max_length: Annotated[int | None, typer.Option(min=5, help="Tokens beyond which a pair is cut.")] = None,
     option: Options = None,
 ) -> None:

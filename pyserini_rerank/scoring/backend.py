@@ -134,6 +134,14 @@ def complete(backend: Backend) -> FullBackend:
     return backend if isinstance(backend, FullBackend) else cast(FullBackend, _Completed(backend))
 
 
+def score(backend: Backend, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+    """Score pairs as a reranker does: float32 (n,), NaN for a pair that the plan leaves out."""
+    scores = np.full(len(pairs), np.nan, dtype=np.float32)
+    for batch in backend.plan(pairs).batches:
+        scores[batch.positions] = backend.run(batch)
+    return scores
+
+
 class TextBackend:
     """The optional members of a backend that takes texts only and runs one batch at a time."""
 

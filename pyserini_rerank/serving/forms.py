@@ -4,7 +4,8 @@ Every form is turned into a `Question`, and the scores of a question into the fo
 backend needs as well stand in `pyserini_rerank.scoring.rerank_apis`.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -52,21 +53,21 @@ class Answered:
     """Seconds since 1970."""
 
 
-class Form(BaseModel):
+class Form(BaseModel, ABC):
     """The body of a request. Keys that it does not know are ignored, as the original servers do."""
 
     path: ClassVar[str]
     #: The key of a request, and its value, that asks for raw scores.
     raw: ClassVar[tuple[str, bool] | None] = None
 
+    @abstractmethod
     def question(self) -> Question:
         """Give the request in the library's terms."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def answer(cls, answered: Answered) -> Any:
         """Give the body of the answer."""
-        raise NotImplementedError
 
     @classmethod
     def refusal(cls, status: int, message: str, kind: str) -> Any:
@@ -95,11 +96,10 @@ class TeiForm(Form):
 
     @classmethod
     def answer(cls, answered: Answered) -> Any:
-        texts = answered.question.texts
-        returned = [{"text": texts[index]} if answered.question.returns_texts else {} for index, _ in answered.scored]
+        question = answered.question
         return [
-            {"index": index, "score": score, **text}
-            for (index, score), text in zip(answered.scored, returned, strict=True)
+            {"index": index, "score": score} | ({"text": question.texts[index]} if question.returns_texts else {})
+            for index, score in answered.scored
         ]
 
     @classmethod
@@ -206,7 +206,7 @@ def _head(answered: Answered) -> dict[str, Any]:
     return {"id": answered.id, "model": answered.model, "created": answered.created, "usage": usage}
 
 
-def _results(answered: Answered, written: Any) -> list[dict[str, Any]]:
+def _results(answered: Answered, written: Callable[[str], Any]) -> list[dict[str, Any]]:
     """Give the results, each with its document as `written` has it, where documents are returned."""
     texts = answered.question.texts
     return [

@@ -9,12 +9,11 @@ from math import ceil, inf
 
 from fastapi import Request
 
+from ..model import SIZE_OF_TOKEN
 from .forms import OVERLOADED, Question
 
 #: A character takes up to twelve bytes in JSON, and the names of the keys take some.
 BYTES_OF_CHARACTER, BYTES_OF_KEYS = 12, 100_000
-#: About how many characters a token has.
-CHARACTERS_OF_TOKEN = 4
 LONGEST_RETRY = 60
 
 
@@ -138,7 +137,7 @@ class Admission:
     def _estimate(self, question: Question) -> int:
         shared = len(question.queries[0]) if len(question.queries) == 1 else 0
         sizes = (len(text) + shared for text in question.texts)
-        return sum(int(min(self._longest, 1 + size // CHARACTERS_OF_TOKEN)) for size in sizes)
+        return sum(int(min(self._longest, 1 + size // SIZE_OF_TOKEN)) for size in sizes)
 
     def _seconds_until_room(self, tokens: int) -> int:
         """Estimate when there will be room for so many tokens, by the speed since the server was last idle."""

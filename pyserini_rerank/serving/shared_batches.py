@@ -16,11 +16,11 @@ import numpy as np
 
 from ..call import Call, current_call
 from ..distinct import numbered
-from ..model import SIZE_OF_TOKEN, ModelReranker
+from ..model import ModelReranker
 from ..passages import Tokens
 from ..ranking import Scores
 from ..reranker import Reranker
-from ..scoring.backend import Batch, Pair, Plan, complete
+from ..scoring.backend import Batch, Pair, Plan, complete, score
 
 #: Calls whose pairs may wait for batches at the same time.
 CALLS = 256
@@ -129,8 +129,8 @@ class SharedBackend:
             call.cut += len(plan.cut_passages)
             call.tokens += 0 if plan.tokens is None else int(plan.tokens.sum())
             call.tokenized += time.perf_counter() - start
-        tokens = [_estimated_tokens(pair) for pair in pairs] if plan.tokens is None else plan.tokens.tolist()
-        return replace(plan, batches=[Batch(np.arange(len(pairs)), (pairs, tokens))] if pairs else [])
+        tokens = self.model.estimated_tokens(pairs) if plan.tokens is None else plan.tokens
+        return replace(plan, batches=[Batch(np.arange(len(pairs)), (pairs, tokens.tolist()))] if pairs else [])
 
     def run(self, batch: Batch) -> Scores:
         """Score the pairs of a call: float32 (n,).
@@ -190,11 +190,9 @@ class SharedBackend:
     def _score(self, taken: Mapping[Job, list[int]]) -> None:
         """Score a batch's pairs, and give every job its own."""
         pairs, numbers = numbered([job.pairs[position] for job, positions in taken.items() for position in positions])
-        scores = np.full(len(pairs), np.nan, dtype=np.float32)
         start = time.perf_counter()
         try:
-            for batch in self.model.plan(pairs).batches:
-                scores[batch.positions] = self.model.run(batch)
+            scores = score(self.model, pairs)
         except BaseException as error:
             if len(taken) > 1:
                 for job, positions in taken.items():
@@ -208,10 +206,3 @@ class SharedBackend:
         for job, positions in taken.items():
             first, stop = stop, stop + len(positions)
             job.put(positions, scores[numbers[first:stop]], seconds)
-
-
-def _estimated_tokens(pair: Pair) -> int:
-    """Estimate a pair's tokens by its bytes, where the backend does not know them."""
-    query, passage = pair
-    size = len(passage) if isinstance(passage, Tokens) else len(passage.encode())
-    return 1 + (len(query.encode()) + size) // SIZE_OF_TOKEN

@@ -162,10 +162,6 @@ def _without_spans(spans: Callable[[PairEncoder], list[int]], **attributes: Any)
     return change
 
 
-def _special(encoder: PairEncoder) -> list[int]:
-    return [at for at in range(len(encoder.special) + 2) if at not in (encoder.query_at, encoder.passage_at)]
-
-
 def _separators(encoder: PairEncoder) -> list[int]:
     return list(range(encoder.query_at + 1, encoder.passage_at))
 
@@ -287,7 +283,7 @@ def _hypotheses() -> Iterator[Hypothesis]:
         "no special tokens",
         "special tokens",
         "It left out the special tokens that begin, part and end a pair. Have it tokenize with add_special_tokens.",
-        _without_spans(_special),
+        _without_spans(PairEncoder.special_at),
     )
     yield Hypothesis(
         "one text",

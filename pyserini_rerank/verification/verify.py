@@ -14,7 +14,7 @@ from ..loading import load
 from ..model import ModelReranker
 from ..ranking import Scores
 from ..retrieval.queries import excerpt
-from ..scoring.backend import Pair, create
+from ..scoring.backend import Pair, create, score
 from .agreement import Agreement, agreement
 from .corpus import Case, corpus
 
@@ -178,9 +178,7 @@ def _loaded(name: Any, **options: Any) -> ModelReranker:
 
 def _scores(model: ModelReranker, pairs: Sequence[Pair]) -> Scores:
     """Score the pairs, equal ones as often as they come."""
-    scores = np.full(len(pairs), np.nan, dtype=np.float32)
-    for batch in model.plan(pairs).batches:
-        scores[batch.positions] = model.run(batch)
+    scores = score(model, pairs)
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         query, passage = pairs[bad[0]]

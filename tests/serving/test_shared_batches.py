@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from collection import HashBackend, hashed, listed
 from pyserini_rerank import AsyncReranker, Cascade, CutWarning, Ensemble, ModelReranker, Reranker, Windows, load
+from pyserini_rerank.call import Call
 from pyserini_rerank.scoring.backend import Batch, Plan
 from tiny_checkpoints import build
 
@@ -253,3 +254,41 @@ def test_a_warning_points_at_the_line_that_awaits(folders: tuple[Path, Path]) ->
             assert caught[0].filename == __file__
 
     asyncio.run(main())
+
+
+def test_a_call_of_several_plans(monkeypatch: pytest.MonkeyPatch, hashing: Reranker) -> None:
+    """Its pairs are planned and scored in other threads, which work for the call as well: figures, and dropping."""
+    monkeypatch.setattr("pyserini_rerank.model.PLANNED_TOGETHER", 3)
+    many = texts(10, "many")
+
+    async def main() -> None:
+        async with AsyncReranker(hashing) as shared:
+            call = Call()
+            scores = await shared.run(call, lambda: shared.reranker.score(QUERY, many))
+            assert scores.tolist() == [hashed(QUERY, text) for text in many] and call.pairs == 10
+            call.drop()
+            with pytest.raises(asyncio.CancelledError):
+                await shared.run(call, lambda: shared.reranker.score(QUERY, many))
+
+    asyncio.run(main())
+
+
+def test_a_batch_of_searches_beside_calls(searcher: Any, queries: list[str], hashing: Reranker) -> None:
+    """`batch_search` with a reranker that shares batches, a cascade around it, and awaited calls at the same time."""
+
+    async def main() -> tuple[Any, list[Any]]:
+        async with AsyncReranker(hashing) as shared:
+            searcher.set_reranker(Cascade([(shared.reranker, 20), (shared.reranker, 5)]))
+            batch = shared.call(searcher.batch_search, queries, queries, k=10, threads=2)
+            calls = [shared.score(QUERY, texts(30, str(number))) for number in range(20)]
+            found, *scores = await asyncio.gather(batch, *calls)
+            searcher.unset_reranker()
+            return found, scores
+
+    found, scores = asyncio.run(main())
+    assert [of_call.tolist() for of_call in scores] == [
+        [hashed(QUERY, text) for text in texts(30, str(number))] for number in range(20)
+    ]
+    searcher.set_reranker(Cascade([(hashing, 20), (hashing, 5)]))
+    expected = searcher.batch_search(queries, queries, k=10, threads=2)
+    assert {qid: listed(hits) for qid, hits in found.items()} == {qid: listed(hits) for qid, hits in expected.items()}

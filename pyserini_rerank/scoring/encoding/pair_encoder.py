@@ -68,7 +68,7 @@ class TextEncoder(Encoder):
         kept = self.kept(*uncut)
         starts = np.empty((len(pairs), len(self.special) + 2), dtype=np.int64)
         sizes = np.ones_like(starts)
-        starts[:, self._special_at()] = np.arange(len(self.special))
+        starts[:, self.special_at()] = np.arange(len(self.special))
         for at, rows, before, after in zip((self.query_at, self.passage_at), text_rows, uncut, kept, strict=True):
             starts[:, at] = len(self.special) + tokens.offsets[rows] + (before - after if self.cuts_left else 0)
             sizes[:, at] = after
@@ -93,7 +93,8 @@ class TextEncoder(Encoder):
         ids = [next(of_new) if isinstance(text, str) else np.frombuffer(text, dtype="<i4") for text in texts]
         return TokenLists(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
 
-    def _special_at(self) -> list[int]:
+    def special_at(self) -> list[int]:
+        """List the spans that are special tokens."""
         return [at for at in range(len(self.special) + 2) if at not in (self.query_at, self.passage_at)]
 
 
