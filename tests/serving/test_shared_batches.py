@@ -67,10 +67,12 @@ def behind_the_gate(
         async with AsyncReranker(reranker) as shared:
             first = asyncio.ensure_future(shared.score(QUERY, ["first"]))
             assert await asyncio.to_thread(backend.entered.wait, 30)
-            others = [asyncio.ensure_future(call) for call in calls(shared)]
+            others: list[asyncio.Future[Any]] = []
             jobs = shared.reranker.backend._jobs  # type: ignore[attr-defined]
-            while len(jobs) < len(others) and not all(other.done() for other in others):
-                await asyncio.sleep(0.01)
+            for call in calls(shared):  # one after another, so that they wait in the order in which they came
+                others.append(asyncio.ensure_future(call))
+                while len(jobs) < len(others) and not others[-1].done():
+                    await asyncio.sleep(0.01)
             backend.gate.set()
             return [await first, *await asyncio.gather(*others, return_exceptions=True)]
 
@@ -135,9 +137,9 @@ def test_a_dropped_call_does_not_begin_its_next_stage(gated: tuple[GateBackend, 
             task = asyncio.ensure_future(shared.score(QUERY, texts(5, "text")))
             assert await asyncio.to_thread(backend.entered.wait, 30)
             task.cancel()
-            backend.gate.set()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            backend.gate.set()
 
     asyncio.run(main())
     assert len(backend.batches) == 1 and second.planned == []
