@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from .serving.rest_search import search_router
     from .texts.formats import Template
     from .texts.source import MissingText
+    from .training.examples import TrainingData
+    from .training.train import TrainedCheckpoint, train
+    from .training.train_data import train_data
     from .verification.verify import Verification, verify
 
 _PUBLIC = {
@@ -88,6 +91,10 @@ _PUBLIC = {
     "MissingText": "texts.source",
     "progress_bars": "progress",
     "OutOfMemoryWarning": "scoring.backend",
+    "train": "training.train",
+    "train_data": "training.train_data",
+    "TrainedCheckpoint": "training.train",
+    "TrainingData": "training.examples",
     "verify": "verification.verify",
     "Verification": "verification.verify",
 }
@@ -119,6 +126,8 @@ __all__ = [
     "SkippedDocumentWarning",
     "Template",
     "Trace",
+    "TrainedCheckpoint",
+    "TrainingData",
     "UnknownTextWarning",
     "Verification",
     "Windows",
@@ -132,6 +141,8 @@ __all__ = [
     "rerank_run",
     "search_router",
     "trace",
+    "train",
+    "train_data",
     "verify",
 ]
 

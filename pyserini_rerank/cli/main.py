@@ -23,12 +23,14 @@ from . import (
     serve,
     serve_mcp,
     serve_rest,
+    train,
+    train_data,
     verify,
 )
 
 INTERRUPTED = 130
 #: The commands that can be interrupted and resumed.
-RESUMED = {"rerank", "search", "reproduce"}
+RESUMED = {"rerank", "search", "reproduce", "train-data", "train"}
 FORMAT = warnings.formatwarning
 
 app = typer.Typer(
@@ -63,6 +65,8 @@ app.command()(rerank.rerank)
 app.command()(reproduce.reproduce)
 app.command()(sample.sample)
 app.command()(serve.serve)
+app.command()(train_data.train_data)
+app.command()(train.train)
 app.command()(verify.verify)
 # Options that these do not know are passed on to Pyserini.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -6,11 +6,13 @@ import math
 import os
 import tempfile
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..arguments import listed
+from ..files.reading import is_input
 from ..retrieval.candidates import Candidates, from_hits
 from ..retrieval.hits import check_hit, rescored
 from ..retrieval.searcher_adapter import SearcherAdapter
@@ -123,6 +125,54 @@ class HitsStage:
         return [from_hits(self.hits.get(qid, [])[:depth], depth) for qid in topics]
 
 
+class FirstStages:
+    """Opens first stages; one that is named several times is opened once.
+
+    Parameters
+    ----------
+    qids : collection of str
+        The topics.
+    stack : ExitStack
+        It closes what was opened.
+    forms : str
+        The remedy of an error: what there is to give.
+    """
+
+    def __init__(self, qids: Collection[str], stack: ExitStack, forms: str) -> None:
+        self.qids, self.stack, self.forms = qids, stack, forms
+        self._stages: dict[Any, FirstStage] = {}
+
+    def open(self, given: Any) -> FirstStage:
+        """Open a searcher, a run file or hits in hand, or find it if it is open.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        TypeError
+            It is none of the three.
+        As `run_file.read`.
+        """
+        if isinstance(given, str | os.PathLike):
+            path = os.path.realpath(given)
+            if not is_input(path):
+                raise FileNotFoundError(f"{os.fspath(given)!r} is no run file: {self.forms}.")
+            if path not in self._stages:
+                self._stages[path] = stage = RunFileStage(Path(given), self.qids)
+                self.stack.callback(stage.close)
+            return self._stages[path]
+        if hasattr(given, "search"):
+            if "_reranking" in vars_of(given):  # with a reranker: what it finds without it
+                return self.searched(vars_of(given)["_reranking"].first_stage)
+            return self.searched(SearcherAdapter(given))
+        if hasattr(given, "items"):
+            return self._stages.setdefault(id(given), HitsStage(given))
+        raise TypeError(f"a {type(given).__name__} is no system: {self.forms}.")
+
+    def searched(self, adapter: SearcherAdapter) -> FirstStage:
+        return self._stages.setdefault(id(adapter.searcher), SearchedStage(adapter))
+
+
 def _ordered(hits: Any, qid: str) -> list[Any]:
     """Read a query's hits; scores by docid are put in order, equal ones as they are given."""
     if not hasattr(hits, "items"):
@@ -135,3 +185,9 @@ def _ordered(hits: Any, qid: str) -> list[Any]:
                 f"the score of {hit.docid:.50} for query {qid:.50} is NaN: give a number, or hits in a list."
             )
     return sorted(scored, key=lambda hit: -hit.score)
+
+
+def vars_of(given: Any) -> Mapping[str, Any]:
+    """Give what is set on an object; nothing of one with `__slots__`."""
+    held = getattr(given, "__dict__", {})
+    return held if isinstance(held, Mapping) else {}

@@ -1,24 +1,20 @@
 """The systems of an experiment, as a user writes them: a first stage each, and a reranker where there is one."""
 
-import os
 import unicodedata
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from ..arguments import mapped, whole
 from ..combining.maker import given_rerankers, settled
-from ..files.reading import is_input
 from ..loading import load_models
 from ..reranker import Reranker
-from ..retrieval.searcher_adapter import SearcherAdapter
 from ..searcher import DEPTH, RerankingSearcher
 from ..texts.opening import open_source
 from ..texts.source import Source
-from .first_stages import FirstStage, HitsStage, RunFileStage, SearchedStage
+from .first_stages import FirstStage, FirstStages, vars_of
 
 FORMS = (
     "give a searcher, a run file, hits by qid, or one of these with a reranker, as in (searcher, 'bundled') or "
@@ -60,8 +56,8 @@ class SystemReader:
     def __init__(
         self, qids: Collection[str], texts: tuple[Any, str], options: Mapping[str, Any], stack: ExitStack
     ) -> None:
-        self.qids, self.texts, self.options, self.stack = qids, texts, options, stack
-        self._stages: dict[Any, FirstStage] = {}
+        self.texts, self.options, self.stack = texts, options, stack
+        self._stages = FirstStages(qids, stack, FORMS)
         self._sources: dict[Any, Source] = {}
         self._loaded: dict[Any, Reranker] = {}
 
@@ -98,36 +94,15 @@ class SystemReader:
         if not isinstance(given, tuple | list):
             reranking = given if isinstance(given, RerankingSearcher) else vars_of(given).get("_reranking")
             if reranking is None:
-                return System(name, self._stage(given))
-            stage = self._searched(reranking.first_stage)
+                return System(name, self._stages.open(given))
+            stage = self._stages.searched(reranking.first_stage)
             return System(name, stage, reranking.reranker, reranking.depth, reranking.texts)
         if len(given) not in (2, 3):
             raise TypeError(f"the system {name!r} is a {type(given).__name__} of {len(given)}: {FORMS}.")
         first, written, *rest = given
-        stage, reranker = self._stage(first), self._reranker(written)
+        stage, reranker = self._stages.open(first), self._reranker(written)
         depth = whole(rest[0], f"the depth of {name}", least=1) if rest else reranker.depth
         return System(name, stage, reranker, depth, self._source(stage))
-
-    def _stage(self, given: Any) -> FirstStage:
-        """Open a first stage, or find the one that is open."""
-        if isinstance(given, str | os.PathLike):
-            path = os.path.realpath(given)
-            if not is_input(path):
-                raise FileNotFoundError(f"{os.fspath(given)!r} is no run file: {FORMS}.")
-            if path not in self._stages:
-                self._stages[path] = stage = RunFileStage(Path(given), self.qids)
-                self.stack.callback(stage.close)
-            return self._stages[path]
-        if hasattr(given, "search"):
-            if "_reranking" in vars_of(given):  # with another reranker: what it finds without its own
-                return self._searched(vars_of(given)["_reranking"].first_stage)
-            return self._searched(SearcherAdapter(given))
-        if hasattr(given, "items"):
-            return self._stages.setdefault(id(given), HitsStage(given))
-        raise TypeError(f"a {type(given).__name__} is no system: {FORMS}.")
-
-    def _searched(self, adapter: SearcherAdapter) -> FirstStage:
-        return self._stages.setdefault(id(adapter.searcher), SearchedStage(adapter))
 
     def _reranker(self, written: Any) -> Reranker:
         """Load a reranker; one that is named several times is loaded once."""
@@ -169,9 +144,3 @@ def first_stages_of(systems: list[System]) -> dict[str, str]:
     """Name the first stage of each system that reranks."""
     alone = {id(system.stage): system.name for system in systems if system.reranker is None}
     return {system.name: alone[id(system.stage)] for system in systems if system.reranker}
-
-
-def vars_of(given: Any) -> Mapping[str, Any]:
-    """Give what is set on an object; nothing of one with `__slots__`."""
-    held = getattr(given, "__dict__", {})
-    return held if isinstance(held, Mapping) else {}

@@ -5,12 +5,15 @@ Data that has been committed survives if the process is killed, and the next pro
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .writing import behind_links, held, is_stream
+from .writing import behind_links, held, is_stream, replace
+
+#: The file with the settings of an output in a folder.
+STATE = "state.json"
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
@@ -82,3 +85,36 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} is damaged: delete the folder {path.parent} to begin anew.")
     return state
+
+
+def check_is_new_folder(output: Path) -> None:
+    """Check that there is nothing where a folder is to be; raises FileExistsError."""
+    if output.exists() or output.is_symlink():
+        raise FileExistsError(f"{output} exists: name another folder, or delete this one.")
+
+
+def begin(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of an output that is begun in its folder, or check that one that goes on has the same.
+
+    Parameters
+    ----------
+    folder : path
+    settings : mapping
+        Everything that the output depends on, as JSON values; any other value counts by its string.
+
+    Raises
+    ------
+    ValueError
+        The output was begun with other settings.
+    """
+    state = folder / STATE
+    now = json.loads(json.dumps(settings, default=str))
+    if not state.exists():
+        replace(state, json.dumps(now))
+        return
+    then = read_state(state)
+    if different := [name for name in now | then if now.get(name) != then.get(name)]:
+        raise ValueError(
+            f"{folder} was begun with another {', '.join(different)}: delete it to begin anew, or go on with the same "
+            "settings."
+        )

@@ -71,7 +71,7 @@ def gains(after: Mapping[str, float], before: Mapping[str, float], measure: str,
     if lacking or not after:
         raise ValueError(f"query {lacking[0]} has no value before." if lacking else "there is no query to draw.")
     changes = sorted((after[qid] - before[qid] for qid in after), reverse=True)
-    figure = _figure(8, 3.5)
+    figure = new_figure(8, 3.5)
     axes = figure.subplots()
     axes.bar(range(len(changes)), changes, width=1, color=[GAIN if change > 0 else LOSS for change in changes])
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
@@ -113,7 +113,7 @@ def quality(points: Sequence[Point], measure: str) -> "Figure":
     A checkpoint that was not timed is a dotted line at its quality, with its number at the right. Raises ValueError if
     there is no checkpoint.
     """
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(from_left(points), 1):
         label = wrapped(f"{number}  {short_name(name)}")
@@ -186,7 +186,7 @@ def scores(run: "Run", qrels: "Qrels", level: int = 1) -> "Figure":
             (relevant if qrels[qid].get(docid, 0) >= level else other).append(score)
     if not relevant + other:
         raise ValueError("the run has no hit for any of the judged queries.")
-    figure = _figure(8, 3.5)
+    figure = new_figure(8, 3.5)
     axes = figure.subplots()
     lowest, highest = min(relevant + other), max(relevant + other)
     kinds = (relevant, "relevant", GAIN, "-", "//"), (other, "not relevant, or not judged", LOSS, "--", None)
@@ -271,7 +271,7 @@ def svg(figure: "Figure") -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """Make a figure without pyplot, which would keep the figure in memory and needs a backend."""
     from matplotlib.figure import Figure
 
@@ -307,7 +307,7 @@ def depths(curves: Mapping[str, "Curve"], measure: str) -> "Figure":
     """
     if not curves:
         raise ValueError("no system reranks, so there is no depth to draw.")
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for (name, curve), style in zip(curves.items(), cycle(LINE_STYLES)):
         [(_, first), *rest] = curve
@@ -332,7 +332,7 @@ def cost(points: Mapping[str, tuple[float, float]], measure: str) -> "Figure":
     """Draw systems' means against their milliseconds per topic; raises ValueError if there is no system."""
     if not points:
         raise ValueError("the time of no system is known.")
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda point: point[1]), 1):
         axes.scatter(x, y, color=GAIN, label=wrapped(f"{number}  {name}"))

@@ -9,7 +9,7 @@ from ..retrieval.candidates import Fields
 from .collection import Collection
 from .formats import Template, text_of_fields
 from .source import Source, TextSource
-from .stored import IndexTexts, StoredTexts, open_index
+from .stored import IndexTexts, StoredTexts, open_index, text_index
 
 #: The choices for a hit whose document has no text.
 MISSING = ("error", "skip")
@@ -37,6 +37,19 @@ def open_source(texts: Any, searcher: Any, missing: str = "error") -> Source:
     source = resolve(texts, searcher)
     source.skips_missing = missing == "skip"
     return source
+
+
+def open_by_docid(texts: Any, searcher: Any) -> Source:
+    """Open the source of the texts of documents that a searcher has not found: they come by docid, from its index.
+
+    Parameters and errors are those of `open_source`. A document without text is skipped.
+    """
+    template = texts if isinstance(texts, Template) and texts.index is None else None
+    if (texts is None or template) and searcher is not None:
+        index = text_index(searcher) or searcher
+        if hasattr(index, "doc"):
+            return IndexTexts(index, template or text_of_fields)
+    return open_source(texts, searcher, "skip")
 
 
 def resolve(texts: Any, searcher: Any) -> Source:

@@ -1,0 +1,108 @@
+"""The candidates of judged topics with their texts, as the first stages find them and a reranker would read them."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched, zip_longest
+from pathlib import Path
+from typing import Any
+
+from ..experiments.first_stages import FirstStage
+from ..progress import queries_bar
+from ..reranker import SHARD
+from ..retrieval.queries import text_or_blank
+from ..texts.source import Source, clean, read
+
+CANDIDATES, TEXTS = "candidates.jsonl", "texts.jsonl"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The documents of a query that have a text."""
+
+    qid: str
+    candidates: list[str]
+    """The docids that the first stages found, the best first."""
+    added: list[str]
+    """The docids of further relevant documents."""
+
+
+def collect(
+    stages: Sequence[tuple[FirstStage, Source]],
+    by_docid: Source,
+    topics: Mapping[str, str],
+    relevant: Mapping[str, Collection[str]],
+    depth: int,
+    folder: Path,
+) -> None:
+    """Find the candidates of topics, and read the texts of these and of all relevant documents.
+
+    The candidates of several first stages are taken in turn. Documents without text are left out.
+
+    Parameters
+    ----------
+    stages : sequence
+        The first stages, each with the source of its candidates' texts.
+    by_docid : Source
+        It has the texts of relevant documents that no first stage finds.
+    topics : mapping
+        qid -> query.
+    relevant : mapping
+        qid -> the docids of relevant documents.
+    depth : int
+        How many candidates each first stage is asked for.
+    folder : path
+        Gets the files `CANDIDATES` and `TEXTS`, a line a query and a line a document.
+    """
+    written: set[str] = set()
+    size = max(1, SHARD // depth)
+    growing = folder / f".{CANDIDATES}"
+    with (
+        growing.open("w", encoding="utf-8") as candidates_file,
+        (folder / TEXTS).open("w", encoding="utf-8") as texts_file,
+        queries_bar(len(topics), "searching", leave=True) as reach,
+    ):
+        done = 0
+        for shard in map(dict, batched(topics.items(), size)):
+            texts_of_queries = _texts_of_candidates(stages, shard, depth)
+            for qid, texts in zip(shard, texts_of_queries, strict=True):
+                added = [docid for docid in sorted(relevant[qid]) if docid not in texts]
+                found_texts = by_docid.read(added, [None] * len(added)) if added else []
+                further = {
+                    docid: clean(text) for docid, text in zip(added, found_texts, strict=True) if text and clean(text)
+                }
+                for docid, text in (texts | further).items():
+                    if docid not in written:
+                        written.add(docid)
+                        texts_file.write(json.dumps({"id": docid, "contents": text}) + "\n")
+                found = {"qid": qid, "candidates": list(texts), "added": list(further)}
+                candidates_file.write(json.dumps(found) + "\n")
+            reach(done := done + len(shard))
+    growing.rename(folder / CANDIDATES)
+
+
+def found_in(folder: Path) -> Iterator[Found]:
+    """Read the queries that `collect` wrote, in their order."""
+    with (folder / CANDIDATES).open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Found(**json.loads(line))
+
+
+def _texts_of_candidates(
+    stages: Sequence[tuple[FirstStage, Source]], topics: Mapping[str, str], depth: int
+) -> list[dict[str, str]]:
+    """Give the texts of each query's candidates by docid, the best first."""
+    queries = {qid: text_or_blank(query) for qid, query in topics.items()}
+    of_stages: list[list[list[tuple[str, str]]]] = []
+    for stage, source in stages:
+        found = stage.find(queries, depth, documents=source.reads_documents)
+        texts = [_kept(candidates.docids, read(source, candidates)) for candidates in found]
+        of_stages.append(texts)
+    return [
+        {docid: text for of_rank in zip_longest(*of_query) for docid, text in filter(None, of_rank)}
+        for of_query in zip(*of_stages, strict=True)
+    ]
+
+
+def _kept(docids: Sequence[Any], texts: Sequence[str | None]) -> list[tuple[str, str]]:
+    return [(str(docid), text) for docid, text in zip(docids, texts, strict=True) if text]

@@ -1,0 +1,138 @@
+"""The queries of training data as they are made of the collected candidates: split, selected, scored by a teacher."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..runs.run_file import RunHit, lines, read
+from ..runs.topics import Qrels
+from ..texts.collection import Collection
+from .candidates import TEXTS, Found, found_in
+from .examples import Document, JudgedQuery
+from .selection import Selection
+from .splitting import relevant, split_as_named, split_by_shares
+
+#: Gives a query's document with a shorter text, for documents that are read in windows.
+Cut = Callable[[str, Document], Document]
+
+
+class Collected:
+    """The collected queries of a folder.
+
+    Parameters
+    ----------
+    folder : path
+        The folder that `collect` has filled.
+    topics, qrels
+        The judged topics.
+    selection : Selection
+    held_out : mapping
+        ``"validation"`` and ``"test"``, each with a share or with qids.
+
+    Attributes
+    ----------
+    splits : dict
+        qid -> split, of all queries with a relevant document that has a text.
+
+    Raises
+    ------
+    ValueError
+        There is no such query.
+    """
+
+    def __init__(
+        self, folder: Path, topics: Mapping[str, str], qrels: Qrels, selection: Selection, held_out: Mapping[str, Any]
+    ) -> None:
+        self.folder, self.topics, self.qrels, self.selection = folder, topics, qrels, selection
+        self.texts = Collection(folder / TEXTS)
+        pool: dict[str, None] = {}
+        usable: dict[str, str] = {}
+        for found in found_in(folder):
+            pool.update(dict.fromkeys(found.candidates))
+            if relevant(qrels, found.qid, selection.level) & {*found.candidates, *found.added}:
+                usable[found.qid] = topics[found.qid]
+        if not usable:
+            raise ValueError(
+                f"no topic has a relevant document (of grade {selection.level} or more) with a text: name the qrels "
+                "and the texts of these topics, or another level=."
+            )
+        self._pool = list(pool)
+        #: Relevant documents of the queries that were named to validate and to test with.
+        self._kept_apart: set[str] = set()
+        if isinstance(held_out["test"], float):
+            self.splits = split_by_shares(usable, qrels, selection.level, held_out, selection.seed)
+        else:
+            self.splits = split_as_named(usable, held_out)
+            for qid, split in self.splits.items():
+                if split != "train":
+                    self._kept_apart |= relevant(qrels, qid, selection.level)
+
+    def write_pairs(self, path: Path) -> dict[str, str]:
+        """Write the pairs that a teacher scores as a run; give the topics."""
+        topics: dict[str, str] = {}
+        with path.open("w", encoding="utf-8") as file:
+            for found in self._found("train"):
+                documents = self.selection.scored_by_teacher(found.qid, self._documents(found))
+                hits = (RunHit(document.docid, -float(place)) for place, document in enumerate(documents, 1))
+                file.writelines(lines(found.qid, hits, "pairs"))
+                topics[found.qid] = self.topics[found.qid]
+        return topics
+
+    def queries(self, split: str, scored: Path | None = None, cut: Cut | None = None) -> Iterator[JudgedQuery]:
+        """Give the queries of a split; of those to train on, the ones that have a relevant document and another one.
+
+        Parameters
+        ----------
+        split : str
+        scored : path, optional
+            The run of a teacher's scores.
+        cut : callable, optional
+        """
+        if split != "train":
+            for found in self._found(split):
+                ranked = [document for document in self._documents(found) if document.rank is not None]
+                yield self._judged(found.qid, ranked)
+            return
+        scores_of_queries = read(scored) if scored else None
+        for found in self._found(split):
+            documents = self._documents(found)
+            if scores_of_queries:
+                _, hits = next(scores_of_queries)  # in the same order
+                scores = {hit.docid: hit.score for hit in hits}
+                documents = [
+                    replace(document, teacher_score=scores[document.docid])
+                    for document in documents
+                    if document.docid in scores
+                ]
+            query = self._judged(found.qid, self.selection.chosen(found.qid, documents))
+            level = self.selection.level
+            if query.relevant(level) and query.others(level):
+                yield (
+                    replace(query, documents=[cut(query.query, document) for document in query.documents])
+                    if cut
+                    else query
+                )
+
+    def _found(self, split: str) -> Iterator[Found]:
+        return (found for found in found_in(self.folder) if self.splits.get(found.qid) == split)
+
+    def _documents(self, found: Found) -> list[Document]:
+        """Give all documents that a query may have, without their texts."""
+        grades = self.qrels[found.qid]
+        documents = [Document(docid, "", grades.get(docid), rank) for rank, docid in enumerate(found.candidates, 1)]
+        drawn = self.selection.random_docids(found.qid, self._pool, {*found.candidates, *found.added})
+        documents += [Document(docid, "", grades.get(docid)) for docid in (*found.added, *drawn)]
+        if self.splits[found.qid] != "train":
+            return documents
+        apart = self._kept_apart & relevant(self.qrels, found.qid, self.selection.level)
+        return [document for document in documents if document.docid not in apart]
+
+    def _judged(self, qid: str, documents: Sequence[Document]) -> JudgedQuery:
+        """Give a query with its documents' texts."""
+        texts = (self.texts.get(document.docid) or "" for document in documents)
+        return JudgedQuery(
+            qid,
+            self.topics[qid],
+            [replace(document, text=text) for document, text in zip(documents, texts, strict=True)],
+        )

@@ -1,0 +1,74 @@
+"""Held-out queries, whose candidates a checkpoint reranks as in any search, to tell how good it is."""
+
+from collections.abc import Mapping
+from tempfile import TemporaryDirectory
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+from sentence_transformers.base.evaluation import BaseEvaluator
+
+from ..counts import CutWarning
+from ..experiments.experiment import experiment
+from ..experiments.result import ExperimentResult
+from ..runs.evaluation import MEASURE
+from .examples import TrainingData
+
+
+class HeldOut:
+    """The queries of a split, with their candidates.
+
+    Parameters
+    ----------
+    data : TrainingData
+    split : str
+    device : str
+        The device on which checkpoints are evaluated, in float32.
+    """
+
+    def __init__(self, data: TrainingData, split: str, device: str) -> None:
+        self.data, self.split, self.device = data, split, device
+        self.topics: dict[str, str] = {}
+        self.hits: dict[str, dict[str, float]] = {}
+        self.texts: dict[str, str] = {}
+        for query in data.queries(split):
+            self.topics[query.qid] = query.query
+            self.hits[query.qid] = {document.docid: -float(document.rank or 0) for document in query.documents}
+            self.texts.update((document.docid, document.text) for document in query.documents)
+        self.qrels = {qid: data.qrels[qid] for qid in self.topics}
+
+    def system(self, checkpoint: Any) -> tuple[Any, Any]:
+        """Give a system of an experiment: the candidates and a reranker, which reads windows if the data is so made."""
+        windows = self.data.settings["windows"]
+        if windows:
+            checkpoint = {"windows": {"reranker": checkpoint, "size": windows[0], "stride": windows[1]}}
+        return self.hits, checkpoint
+
+    def compare(self, checkpoints: Mapping[str, Any], **options: Any) -> ExperimentResult:
+        """Compare checkpoints with each other and with the first stage."""
+        systems = {"first stage": self.hits} | {name: self.system(given) for name, given in checkpoints.items()}
+        depth = max(map(len, self.hits.values()))
+        return experiment(
+            systems, self.topics, self.qrels, texts=self.texts, depth=depth, level=self.data.level, device=self.device,
+            dtype="float32", **options,
+        )  # fmt: skip
+
+
+class Evaluator(BaseEvaluator):
+    """Evaluates a model in training: it is saved, loaded as a user would, and reranks the held-out queries.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    """
+
+    def __init__(self, held_out: HeldOut) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held_out = held_out
+        self.primary_metric = MEASURE
+
+    def __call__(self, model: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        with TemporaryDirectory() as folder, catch_warnings():
+            simplefilter("ignore", CutWarning)  # the last evaluation tells of it
+            model.save_pretrained(folder, create_model_card=False)
+            result = self.held_out.compare({"checkpoint": folder}, measures=[MEASURE])
+            return {MEASURE: result.mean("checkpoint", MEASURE)}

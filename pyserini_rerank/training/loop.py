@@ -1,0 +1,146 @@
+"""The loop of training: sentence-transformers' trainer with a progress bar, a stop at a bad loss, and resuming."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+
+from ..progress import bar
+from ..runs.evaluation import MEASURE
+from .examples import TrainingData
+from .held_out import Evaluator, HeldOut
+from .log import METRIC
+from .losses import LOSSES, rows_of
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+#: A checkpoint of the trainer is complete once it has this file.
+TRAINER_STATE = "trainer_state.json"
+#: How often the loss is logged: about so many times in a training.
+LOGGED = 100
+
+
+class Trainer(CrossEncoderTrainer):
+    """A trainer that stops where a loss is no number."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().compute_loss(*args, **kwargs)
+        loss = result[0] if isinstance(result, tuple) else result
+        if not torch.isfinite(loss).all():
+            best = self.state.best_model_checkpoint
+            kept = f"the best checkpoint so far is {best}" if best else "there is no checkpoint yet"
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}: give a smaller learning_rate=, or "
+                f"precision='float32'; {kept}."
+            )
+        return result
+
+
+class Bar(TrainerCallback):
+    """A progress bar over the steps, with the loss and nDCG@10 of the held-out queries."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        off = {} if state.is_world_process_zero else {"disable": True}
+        self.bar = bar(state.max_steps, "training", "step", initial=state.global_step, leave=True, **off)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        for key, name in (("loss", "loss"), (METRIC, MEASURE)):
+            if key in (logs or {}):
+                self.shown[name] = f"{logs[key]:.4f}"
+        self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.close()
+
+
+def fit(
+    model: "CrossEncoder", data: TrainingData, settings: Settings, validation: HeldOut | None, folder: Path, device: str
+) -> list[dict[str, float]]:
+    """Train a model, which has the best weights then, and give the log: a dict for each loss and each evaluation.
+
+    A training that was interrupted in the folder goes on from its last complete checkpoint.
+
+    Raises
+    ------
+    FloatingPointError
+        A loss is no number.
+    """
+    args = _arguments(settings, folder, device)
+    rows, documents = rows_of(settings.loss, data, folder / f"rows-{args.process_index}")
+    # The caller's number of pairs, as rows of several documents each.
+    args.per_device_train_batch_size = max(1, settings.batch_size // documents)
+    batches = math.ceil(len(rows) / (args.per_device_train_batch_size * args.world_size))
+    steps = math.ceil(math.ceil(batches / settings.accumulate) * settings.epochs)
+    args.logging_steps = max(1, steps // LOGGED)
+    args.eval_steps = args.save_steps = max(1, steps // settings.evaluations)
+    callbacks: list[Any] = [Bar()]
+    if validation:
+        callbacks.append(EarlyStoppingCallback(settings.patience))
+    else:
+        args.eval_strategy, args.load_best_model_at_end, args.metric_for_best_model = "no", False, None
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        loss=LOSSES[settings.loss].make(model),
+        evaluator=Evaluator(validation) if validation else None,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    log: list[dict[str, float]] = trainer.state.log_history
+    return log
+
+
+def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTrainingArguments:
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    args = CrossEncoderTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        eval_strategy="steps",
+        eval_on_start=True,
+        save_strategy="steps",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model=METRIC,
+        greater_is_better=True,
+        logging_nan_inf_filter=False,
+        seed=settings.seed,
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device == "cuda",
+        disable_tqdm=True,
+        report_to="none",
+    )
+    _ = args.device  # it counts the GPUs, and more than one in a process would train in threads
+    args._n_gpu = min(args._n_gpu, 1)
+    return args
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Find the last checkpoint that was completely written."""
+    complete: dict[int, Path] = {}
+    for state in folder.glob(f"checkpoint-*/{TRAINER_STATE}"):
+        try:
+            complete[int(json.loads(state.read_bytes())["global_step"])] = state.parent
+        except ValueError:
+            continue  # the disk was full, or the process was killed
+    return str(complete[max(complete)]) if complete else None

@@ -1,0 +1,122 @@
+"""The losses by name: the data that each fits, and the rows that it reads. The losses are sentence-transformers'."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .examples import JudgedQuery, TrainingData
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import CrossEncoder
+    from torch import nn
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss.
+
+    Parameters
+    ----------
+    class_name : str
+        Its class in `sentence_transformers.cross_encoder.losses`.
+    needs_teacher : bool
+        It learns a teacher's scores, and not the grades of the judgements.
+    rows : callable
+        Gives the rows of a query, with the lowest grade of a relevant document and the most others of a query.
+    """
+
+    class_name: str
+    needs_teacher: bool
+    rows: Callable[[JudgedQuery, int, int], Iterator[Row]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, model: "CrossEncoder") -> "nn.Module":
+        """Make the loss, which reads raw logits."""
+        from sentence_transformers.cross_encoder import losses
+
+        loss: nn.Module = getattr(losses, self.class_name)(model, **self.options)
+        return loss
+
+
+def _pairs(query: JudgedQuery, level: int, others: int, *, graded: bool) -> Iterator[Row]:
+    for document in query.documents:
+        label = float((document.grade or 0) >= level) if graded else document.teacher_score
+        yield {"query": query.query, "text": document.text, "label": label}
+
+
+def _list(query: JudgedQuery, level: int, others: int) -> Iterator[Row]:
+    grades = [max(document.grade or 0, 0) for document in query.documents]
+    labels = [float(grade if grade >= level else 0) for grade in grades]
+    yield {"query": query.query, "texts": [document.text for document in query.documents], "labels": labels}
+
+
+def _groups(query: JudgedQuery, level: int, others: int, *, scored: bool) -> Iterator[Row]:
+    """Give each relevant document with all others, some of them twice where a query has fewer than most."""
+    negatives = list(islice(cycle(query.others(level)), others))
+    for document in query.relevant(level):
+        row: Row = {"query": query.query, "relevant": document.text}
+        row |= {f"other_{number}": negative.text for number, negative in enumerate(negatives, 1)}
+        if scored:
+            row["label"] = [document.teacher_score, *(negative.teacher_score for negative in negatives)]
+        yield row
+
+
+#: The losses by the name that `train` takes.
+LOSSES = {
+    "bce": Loss("BinaryCrossEntropyLoss", False, partial(_pairs, graded=True)),
+    "lambda": Loss("LambdaLoss", False, _list),
+    "ranknet": Loss("RankNetLoss", False, _list),
+    # By default it scales a sigmoid of the logits.
+    "infonce": Loss(
+        "MultipleNegativesRankingLoss", False, partial(_groups, scored=False), {"activation_fn": None, "scale": 1}
+    ),
+    "margin-mse": Loss("MarginMSELoss", True, partial(_groups, scored=True)),
+    "mse": Loss("MSELoss", True, partial(_pairs, graded=False)),
+}
+
+
+def default_loss(data: TrainingData) -> str:
+    """Give the name of the loss that fits the data: a teacher's margins, lists of several grades, or labels."""
+    if data.has_teacher:
+        return "margin-mse"
+    grades = {document.grade for query in data.queries("train") for document in query.relevant(data.level)}
+    return "lambda" if len(grades) > 1 else "bce"
+
+
+def check_fits(name: str, data: TrainingData) -> None:
+    """Check a loss's name, and that the data has what it learns.
+
+    Raises
+    ------
+    ValueError
+        There is no such loss, or the data has no teacher's scores.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss={name!r}: there are {', '.join(LOSSES)}.")
+    if LOSSES[name].needs_teacher and not data.has_teacher:
+        others = ", ".join(other for other, loss in LOSSES.items() if not loss.needs_teacher)
+        raise ValueError(
+            f"loss={name!r} learns a teacher's scores, and {data.folder} has none: make the data with teacher=, or "
+            f"take one of {others}."
+        )
+
+
+def rows_of(name: str, data: TrainingData, folder: Path) -> tuple["Dataset", int]:
+    """Give the rows that a loss reads, from a file in a folder, and the number of documents of the first row."""
+    from datasets import Dataset
+
+    others = max(len(query.others(data.level)) for query in data.queries("train"))
+
+    def rows() -> Iterator[Row]:
+        for query in data.queries("train"):
+            yield from LOSSES[name].rows(query, data.level, others)
+
+    documents = [value for column, value in next(rows()).items() if column not in ("query", "label", "labels")]
+    count = sum(len(value) if isinstance(value, list) else 1 for value in documents)
+    return Dataset.from_generator(rows, cache_dir=str(folder)), count

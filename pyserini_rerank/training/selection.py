@@ -1,0 +1,91 @@
+"""The documents that a query is trained on: relevant ones, and others by rank, by a teacher's margin or by chance."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from ..arguments import whole
+from .examples import Document
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How many documents of a query are taken, and which. See `pyserini_rerank.train_data` for the parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A number is out of range.
+    """
+
+    positives: int | None = None
+    negatives: int = 8
+    ranks: Sequence[int] = (1, 1_000_000)
+    random_negatives: int = 0
+    margin: float | None = None
+    level: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.positives is not None:
+            whole(self.positives, "positives", least=1)
+        whole(self.negatives, "negatives", least=0)
+        whole(self.random_negatives, "random_negatives", least=0)
+        whole(self.level, "level", least=1)
+        whole(self.seed, "seed")
+        first, last = (whole(rank, "ranks", least=1) for rank in self.ranks)
+        if first > last:
+            raise ValueError(f"ranks={first}, {last}: give the first rank of a negative, and then the last.")
+        if self.negatives + self.random_negatives == 0:
+            raise ValueError("negatives=0 and random_negatives=0: a reranker needs documents that are not relevant.")
+        if self.margin is not None and not math.isfinite(self.margin):
+            raise ValueError(f"margin={self.margin}: give a number, such as 0.")
+
+    def scored_by_teacher(self, qid: str, documents: Sequence[Document]) -> list[Document]:
+        """Give the documents that a teacher scores: the chosen ones, or all that a margin may choose."""
+        return self.chosen(qid, documents) if self.margin is None else self._in_range(documents)
+
+    def chosen(self, qid: str, documents: Sequence[Document]) -> list[Document]:
+        """Choose documents, and keep their order."""
+        documents = self._in_range(documents)
+        relevant = [document for document in documents if self._is_relevant(document)]
+        best = sorted(relevant, key=lambda document: (-(document.grade or 0), document.rank or math.inf))
+        positives = best[: self.positives]
+        random_ones = [document for document in documents if document.rank is None and document not in relevant]
+        ranked = [document for document in documents if document.rank is not None and document not in relevant]
+        if self.margin is not None and positives:
+            limit = max(_score(document) for document in positives) - self.margin
+            ranked = [document for document in ranked if _score(document) <= limit]
+        random = Random(f"{self.seed} {qid}")
+        negatives = random.sample(ranked, min(self.negatives, len(ranked)))
+        taken = {document.docid for document in (*positives, *negatives, *random_ones)}
+        return [document for document in documents if document.docid in taken]
+
+    def random_docids(self, qid: str, pool: Sequence[str], known: set[str]) -> list[str]:
+        """Draw docids of other queries' candidates that are not among this one's."""
+        random = Random(f"{self.seed} {qid} random")
+        drawn: dict[str, Any] = {}
+        # At most a few of the pool are known, unless it is tiny.
+        for docid in random.sample(pool, min(len(pool), self.random_negatives + len(known))):
+            if docid not in known and len(drawn) < self.random_negatives:
+                drawn[docid] = None
+        return list(drawn)
+
+    def _in_range(self, documents: Sequence[Document]) -> list[Document]:
+        """Leave out the negatives beyond the range of ranks; a random document has no rank, and stays."""
+        first, last = self.ranks
+        return [
+            document
+            for document in documents
+            if self._is_relevant(document) or document.rank is None or first <= document.rank <= last
+        ]
+
+    def _is_relevant(self, document: Document) -> bool:
+        return (document.grade or 0) >= self.level
+
+
+def _score(document: Document) -> float:
+    assert document.teacher_score is not None, "a margin needs a teacher's scores"
+    return document.teacher_score

@@ -1,0 +1,120 @@
+"""The model that is trained: a checkpoint, some layers of one, or an encoder that gets a head."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from ..arguments import listed, whole
+from ..progress import say
+from ..scoring.architectures.architecture import positions
+from ..scoring.checkpoints.checkpoint import resolve
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+#: Tokens to which a pair is cut, as the rerankers of MS MARCO do it, unless the caller gives a number.
+MAX_LENGTH = 512
+#: The families of the catalogue whose checkpoints are plain classifiers.
+HEADED = "ForSequenceClassification"
+
+
+def make_student(
+    base: str | os.PathLike[str], layers: int | Sequence[int] | None, max_length: int | None
+) -> "CrossEncoder":
+    """Load a checkpoint or an encoder as a model with one label, whose scores are raw logits.
+
+    A head that is made for the training, and two labels that become one, are told on stderr.
+
+    Parameters
+    ----------
+    base, layers, max_length
+        See `pyserini_rerank.train`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The base is no encoder with at most two labels; it has no such layers, or not as many positions.
+    As `pyserini_rerank.load`.
+    """
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig
+
+    checkpoint = resolve(base)
+    if checkpoint.row.family not in (None, "classifier") or checkpoint.is_modular:
+        raise ValueError(f"{checkpoint.name} is no plain cross-encoder: name an encoder such as BERT, or a classifier.")
+    config = AutoConfig.from_pretrained(checkpoint.folder)
+    kinds = config.architectures or [""]
+    if config.is_encoder_decoder or any("CausalLM" in kind for kind in kinds):
+        raise ValueError(f"{checkpoint.name} is a {kinds[0]}: name an encoder such as BERT, or a cross-encoder.")
+    has_head = any(kind.endswith(HEADED) for kind in kinds)
+    if has_head and config.num_labels > 2:
+        raise ValueError(f"{checkpoint.name} has {config.num_labels} labels: name a model with one or two, or without.")
+    labels = config.num_labels if has_head else 1
+    model = CrossEncoder(
+        str(checkpoint.folder),
+        num_labels=labels,
+        device="cpu",
+        local_files_only=True,
+        activation_fn=torch.nn.Identity(),
+    )
+    transformer = model[0].model
+    if not has_head:
+        say(f"{checkpoint.name} has no head: a new one is made, with random weights.")
+    elif labels == 2:
+        say(f"{checkpoint.name} has two labels: the difference of the two becomes its one label, with the same order.")
+        _join_labels(transformer)
+    if layers is not None:
+        _keep_layers(transformer, layers, checkpoint.name)
+    model.tokenizer.model_max_length = model[0].max_seq_length = _length(transformer, max_length, checkpoint.name)
+    return cast("CrossEncoder", model)
+
+
+def _length(transformer: Any, max_length: int | None, name: str) -> int:
+    most = positions(transformer.base_model)
+    if max_length is None:
+        return min(MAX_LENGTH, most or MAX_LENGTH)
+    if not 5 <= whole(max_length, "max_length") <= (most or max_length):
+        reads = f"5 to {most:,}" if most else "at least 5"
+        raise ValueError(f"max_length is {max_length}: {name} reads pairs of {reads} tokens.")
+    return max_length
+
+
+def _join_labels(transformer: Any) -> None:
+    """Replace the two outputs of a classifier by their difference."""
+    [(path, old)] = [
+        (path, module)
+        for path, module in transformer.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == 2
+    ]
+    new = torch.nn.Linear(old.in_features, 1, bias=old.bias is not None)
+    with torch.no_grad():
+        new.weight.copy_(old.weight[1:] - old.weight[:1])
+        if old.bias is not None:
+            new.bias.copy_(old.bias[1:] - old.bias[:1])
+    transformer.set_submodule(path, new)
+    transformer.config.num_labels = transformer.num_labels = 1
+
+
+def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> None:
+    """Keep some of a transformer's layers; of a number of them, the first and the last with equal distances between."""
+    count = transformer.config.num_hidden_layers
+    stacks = [
+        (path, module)
+        for path, module in transformer.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count
+    ]
+    if len(stacks) != 1:
+        raise ValueError(f"{name} has no single stack of {count} layers: leave layers= out.")
+    if isinstance(layers, int):
+        if not 1 <= whole(layers, "layers") <= count:
+            raise ValueError(f"layers={layers}: {name} has {count} layers.")
+        kept = [count - 1] if layers == 1 else [round(place * (count - 1) / (layers - 1)) for place in range(layers)]
+    else:
+        kept = [whole(layer, "layers") for layer in listed(layers, "layers")]
+        if kept != sorted(set(kept)) or not kept or not 0 <= kept[0] <= kept[-1] < count:
+            raise ValueError(f"layers={kept}: give numbers from 0 to {count - 1} in rising order.")
+    [(path, stack)] = stacks
+    transformer.set_submodule(path, torch.nn.ModuleList([stack[layer] for layer in kept]))
+    transformer.config.num_hidden_layers = len(kept)

@@ -1,0 +1,96 @@
+"""A teacher's scores: of all pairs by the engine of `rerank_run`, and of the windows of long documents."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..combining.windows import ID_BYTES
+from ..loading import load_models
+from ..runs.job import rerank_run
+from .candidates import TEXTS
+from .collected import Collected, Cut
+from .examples import Document
+
+PAIRS, SCORED = "pairs.run", "teacher.run"
+
+
+def score(
+    collected: Collected,
+    teacher: Any,
+    windows: tuple[int, int] | None,
+    cache: str | os.PathLike[str] | None,
+    ray: bool,
+    options: Mapping[str, Any],
+) -> Path:
+    """Let a teacher score the pairs to train on, and give the run of its scores; one that is there is not made again.
+
+    Raises
+    ------
+    ValueError
+        No pair is left to score.
+    As `pyserini_rerank.rerank_run`.
+    """
+    folder = collected.folder
+    scored = folder / SCORED
+    if scored.exists():
+        return scored
+    topics = collected.write_pairs(folder / PAIRS)
+    if not topics:
+        raise ValueError("no query is left to train on: all are kept for validation and test.")
+    reranker = {"windows": {"reranker": teacher, "size": windows[0], "stride": windows[1]}} if windows else teacher
+    rerank_run(
+        folder / PAIRS, reranker, output=scored, topics=topics, texts=folder / TEXTS, cache=cache, ray=ray, **options
+    )
+    return scored
+
+
+@contextmanager
+def cutting(
+    teacher: Any, size: int, stride: int, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> Iterator[Cut]:
+    """Give a function that replaces a document by its window that the teacher scores highest.
+
+    Windows are cut between words, so that a window is a text like any other; at search time they are cut between
+    tokens.
+    """
+    reranker, loaded = load_models(teacher, cache=cache, needs_cache=False, **options)
+    leaf = next(reranker.leaves())
+
+    def cut(query: str, document: Document) -> Document:
+        words = document.text.split()
+        lengths = [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
+        windows = [" ".join(words[first:last]) for first, last in spans(lengths, size, stride)]
+        if len(windows) == 1:
+            return document
+        scores = reranker.score(query, windows)
+        best = int(np.argmax(scores))
+        return replace(document, text=windows[best], teacher_score=float(scores[best]))
+
+    try:
+        yield cut
+    finally:
+        for model in loaded:
+            model.close()
+
+
+def spans(lengths: list[int], size: int, stride: int) -> list[tuple[int, int]]:
+    """Give the first and the last word (exclusive) of each window of a document, from its words' numbers of tokens.
+
+    A window has at most `size` tokens, or a single word. The next one begins with the first word that is `stride`
+    tokens or more behind the beginning of this one. The last window is the first that reaches the document's end.
+    """
+    ends = np.cumsum(lengths)
+    found: list[tuple[int, int]] = []
+    first = 0
+    while True:
+        before = ends[first - 1] if first else 0
+        last = max(int(np.searchsorted(ends, before + size, side="right")), first + 1)
+        found.append((first, last))
+        if last >= len(lengths):
+            return found
+        first = min(int(np.searchsorted(ends, before + stride, side="left")) + 1, last)

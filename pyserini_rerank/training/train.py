@@ -1,0 +1,226 @@
+"""`train`: from training data and a base to a checkpoint that `load` takes."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import writing
+from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
+from ..progress import say
+from ..runs import plots
+from ..runs.input_states import of_model
+from .examples import SPLITS, TrainingData, of_data
+from .extra import check_installed
+from .log import training_plot
+from .losses import check_fits, default_loss
+from .model_card import model_card
+from .settings import Settings
+from .splitting import check_apart
+
+if TYPE_CHECKING:
+    from ..experiments.result import ExperimentResult
+
+BASE, MODEL, CHECKPOINTS = "base", "model", "checkpoints"
+#: Beginnings of the names of all files in the folder in which a checkpoint grows.
+FILES = (STATE, BASE, MODEL, CHECKPOINTS)
+LOG, PLOT, EXPERIMENT = "training_log.jsonl", "training.png", "experiment"
+
+
+@dataclass(frozen=True)
+class TrainedCheckpoint:
+    """A trained checkpoint. A notebook and a terminal show its table.
+
+    Attributes
+    ----------
+    folder : Path
+        The checkpoint, as Hugging Face has it: `pyserini_rerank.load`, sentence-transformers and others take it.
+    table : ExperimentResult
+        The first stage, the base, the trained checkpoint and the teacher on the test queries.
+    log : list of dict
+        The loss by step, and nDCG@10 of the validation queries.
+    """
+
+    folder: Path
+    table: "ExperimentResult"
+    log: list[dict[str, float]]
+
+    def __repr__(self) -> str:
+        return f"{self.folder}\n{self.table!r}"
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def train(
+    data: str | os.PathLike[str] | TrainingData,
+    base: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    loss: str | None = None,
+    layers: int | Sequence[int] | None = None,
+    epochs: float = 1,
+    batch_size: int = 32,
+    learning_rate: float = 2e-5,
+    warmup: float = 0.1,
+    max_length: int | None = None,
+    accumulate: int = 1,
+    precision: str = "auto",
+    evaluations: int = 10,
+    patience: int = 3,
+    device: str | None = None,
+    seed: int = 0,
+) -> TrainedCheckpoint | None:
+    """Fine-tune a cross-encoder, make one of an encoder, or distil a teacher into a smaller model.
+
+    The trainer and the losses are sentence-transformers'. A call that was interrupted, or killed, goes on from its last
+    evaluation. On several GPUs start the command, or a script, with ``accelerate launch`` or ``torchrun``.
+
+    Parameters
+    ----------
+    data : path or TrainingData
+        The folder that `train_data` has written.
+    base : str or path
+        The checkpoint to begin with, or an encoder without a head: a hub name, a folder, or ``"bundled"``.
+    output : path
+        A folder, which gets the checkpoint in the format of Hugging Face, a card with settings and figures, the log
+        and its plot, and the experiment.
+    loss : str, optional
+        ``"bce"``, ``"lambda"``, ``"ranknet"`` and ``"infonce"`` learn judgements, ``"margin-mse"`` and ``"mse"`` learn
+        a teacher's scores. The default is margin-mse if the data has a teacher's scores, else lambda if the judgements
+        have several grades of relevance, else bce.
+    layers : int or sequence of int, optional
+        Keep so many of the base's layers (the first, the last, and others at equal distances), or those with these
+        numbers, from 0.
+    epochs : float
+    batch_size : int
+        The number of pairs of a query and a document in a batch of a device. The lists of a query stay together.
+    learning_rate : float
+        The highest rate. It falls to 0 at the end.
+    warmup : float
+        The share of the steps in which the rate rises.
+    max_length : int, optional
+        The number of tokens to which a pair is cut; by default 512, or as many as the base reads.
+    accumulate : int
+        Batches whose gradients make one step.
+    precision : str
+        ``"float32"``, or mixed precision with ``"bfloat16"`` or ``"float16"``. By default bfloat16 on a GPU that has
+        it, else float32.
+    evaluations : int
+        How often the validation queries are reranked, at equal distances. The best checkpoint is kept.
+    patience : int
+        Stop after so many evaluations without a better nDCG@10.
+    device : str, optional
+        ``"cpu"``, ``"cuda"`` or ``"mps"``; by default the best there is.
+    seed : int
+        The same seed gives the same checkpoint on the same machine.
+
+    Returns
+    -------
+    TrainedCheckpoint
+        None in a process of a distributed training that is not the first.
+
+    Raises
+    ------
+    FileExistsError
+        The output exists already.
+    FileNotFoundError
+        There is no data in the folder, or no base of this name.
+    ValueError, TypeError
+        The loss does not fit the data; a query is in two splits; the base is no encoder with at most two labels; an
+        argument is out of range; the output was begun with other settings.
+    FloatingPointError
+        A loss is no number. The best checkpoint so far is kept.
+    ImportError
+        The extra `train` is not installed.
+    OSError
+        A file cannot be written. The last complete checkpoint is kept, and the same call goes on from there.
+    """
+    check_installed()
+    data = data if isinstance(data, TrainingData) else TrainingData(Path(data))
+    settings = Settings(
+        default_loss(data) if loss is None else loss, layers, epochs, batch_size, learning_rate, warmup, max_length,
+        accumulate, precision, evaluations, patience, seed,
+    )  # fmt: skip
+    check_fits(settings.loss, data)
+    check_apart({split: {query.qid: query.query for query in data.queries(split)} for split in SPLITS})
+    from transformers import set_seed
+
+    from ..scoring.device import device_of
+    from .held_out import HeldOut
+    from .loop import fit
+    from .quiet import quiet
+    from .student import make_student
+
+    kind, target = device_of(device).type, followed(output)
+    described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
+    with quiet(), _folder(target, described) as folder:
+        set_seed(seed)
+        model = make_student(base, layers, max_length)
+        if is_first():
+            model.save_pretrained(str(folder / BASE), create_model_card=False)
+        validation = HeldOut(data, "validation", kind)
+        log = fit(model, data, settings, validation if validation.topics else None, folder / CHECKPOINTS, kind)
+        if not is_first():
+            return None
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
+        model.save_pretrained(str(folder / MODEL), create_model_card=False)
+        table = _compare(data, folder, kind)
+        _write(folder / MODEL, data, os.fspath(base), settings, table, log)
+        os.replace(folder / MODEL, target)
+        shutil.rmtree(folder)
+    return TrainedCheckpoint(target, table, log)
+
+
+def is_first() -> bool:
+    """Tell whether this is the first process of a distributed training, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def _folder(target: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """Give the folder in which a checkpoint grows; only the first process makes it, and checks the settings."""
+    if not is_first():
+        yield partial_of(target)
+        return
+    with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder:
+        begin(folder, settings)
+        yield folder
+
+
+def _compare(data: TrainingData, folder: Path, device: str) -> "ExperimentResult":
+    """Compare the first stage, the base, the trained checkpoint and the teacher on queries that none was trained on."""
+    from .held_out import HeldOut
+
+    held_out = HeldOut(data, "test", device)
+    if not held_out.topics:
+        say("the data has no test queries, so the figures are those of the validation queries.")
+        held_out = HeldOut(data, "validation", device)
+    if not held_out.topics:
+        say("the data has no queries to evaluate with, so the figures are those of the queries trained on.")
+        held_out = HeldOut(data, "train", device)
+    checkpoints = {"base": folder / BASE, "trained": folder / MODEL}
+    teacher = data.settings["teacher"]
+    if teacher and teacher["model"]:
+        checkpoints["teacher"] = teacher["model"]
+    return held_out.compare(checkpoints, baseline="base")
+
+
+def _write(
+    folder: Path,
+    data: TrainingData,
+    base: str,
+    settings: Settings,
+    table: "ExperimentResult",
+    log: list[dict[str, float]],
+) -> None:
+    """Write the log, its plot, the experiment and the card beside a checkpoint."""
+    writing.replace(folder / LOG, "".join(json.dumps(entry) + "\n" for entry in log))
+    plots.save(training_plot(log), folder / PLOT)
+    table.save(folder / EXPERIMENT)
+    writing.replace(folder / "README.md", model_card(base, data, settings, table))

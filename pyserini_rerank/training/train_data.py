@@ -1,0 +1,214 @@
+"""`train_data`: from a first stage, topics and qrels to training data in a folder."""
+
+import os
+import shutil
+import sys
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from ..arguments import listed, whole
+from ..combining.maker import given_rerankers, settled
+from ..experiments.first_stages import FirstStages
+from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder
+from ..runs.input_states import of_model, of_value
+from ..runs.run_file import check_name
+from ..runs.topics import Qrels, load_qrels, load_topics
+from ..searcher import DEPTH
+from ..texts.opening import open_by_docid, open_source
+from ..version import __version__
+from .candidates import CANDIDATES, TEXTS, collect
+from .collected import Collected
+from .examples import SPLITS, TrainingData, write_settings, write_split
+from .extra import check_installed
+from .selection import Selection
+from .splitting import check_shares, relevant
+from .teacher import PAIRS, SCORED, cutting, score
+
+DATA, SCORES = "data", "scores"
+#: Beginnings of the names of all files in the folder in which the data grows.
+FILES = (STATE, CANDIDATES, TEXTS, PAIRS, SCORED, DATA, SCORES)
+FORMS = "give a searcher, a run file, hits by qid, or a list of these"
+
+
+def train_data(
+    first_stage: Any,
+    topics: Any,
+    qrels: Any,
+    output: str | os.PathLike[str],
+    *,
+    texts: Any = None,
+    depth: int = DEPTH,
+    level: int = 1,
+    positives: int | None = None,
+    negatives: int = 8,
+    ranks: tuple[int, int] | None = None,
+    random_negatives: int = 0,
+    teacher: Any = None,
+    margin: float | None = None,
+    windows: tuple[int, int] | None = None,
+    validation: float | Collection[str] = 0.1,
+    test: float | Collection[str] = 0.1,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    ray: bool = False,
+    **options: Any,
+) -> TrainingData:
+    """Make training data for rerankers of a first stage, topics and qrels.
+
+    The texts are those that a reranker reads in a search. The same call gives the same files, and goes on with what
+    an interrupted one has found and scored.
+
+    Parameters
+    ----------
+    first_stage : searcher, path, mapping or list
+        A Pyserini searcher; a run file; hits by qid; or a list of these, whose candidates are taken in turn.
+    topics, qrels : str, path or mapping
+        A file, or a name of Pyserini's or of ir_datasets', or a mapping.
+    output : path
+        A folder, which gets ``train.parquet``, ``validation.parquet`` and ``test.parquet``, ``qrels.txt``,
+        ``settings.json`` and a card, ``README.md``.
+    texts : optional
+        The source of the documents' texts, as for `set_reranker`; by default the index of the searcher.
+    depth : int
+        The number of candidates that each first stage is asked for.
+    level : int
+        The lowest grade of a relevant document.
+    positives : int, optional
+        The most relevant documents of a query; those of the highest grades are taken. All by default.
+    negatives : int
+        The most candidates of a query that are not relevant. They are drawn by chance from `ranks`.
+    ranks : pair of int, optional
+        The first and the last rank of a negative, from 1; by default all that were found. A document that nobody
+        judged counts as a negative: at the first ranks it may be relevant.
+    random_negatives : int
+        How many candidates of other queries are added to each query.
+    teacher : optional
+        A reranker whose scores are learned: anything that `pyserini_rerank.load` takes.
+    margin : float, optional
+        Take only negatives whose teacher's score is at least so far below that of the best relevant document. This
+        leaves out most documents that are relevant and were not judged.
+    windows : pair of int, optional
+        The size and the stride, in tokens, of the windows in which long documents are read, as for
+        `pyserini_rerank.Windows`. A document is trained on with the window that the teacher scores highest.
+    validation, test : float or collection of qids
+        The share of the queries, or the queries, that are kept for early stopping and for the last evaluation. All
+        their candidates are kept. Queries with the same words or a relevant document in common stay together, unless
+        the queries are named: then a document that is relevant to one of these is no positive of another query.
+    seed : int
+        It decides what is left to chance.
+    cache : path, optional
+        A folder of the teacher's scores, which several calls may share.
+    ray : bool
+        Let the teacher score on all machines of a Ray cluster.
+    **options
+        For the teacher: `backend`, `device`, `dtype` and the others of `pyserini_rerank.load`.
+
+    Returns
+    -------
+    TrainingData
+
+    Raises
+    ------
+    FileExistsError
+        The folder exists already.
+    ValueError
+        No topic has a relevant document with a text; none would be left to train on; an argument is out of range; or
+        the folder was begun with other arguments.
+    ImportError
+        The extra `train` is not installed.
+    OSError, LookupError
+        An input does not exist, or a file cannot be written.
+    """
+    check_installed()
+    if teacher is None:
+        if margin is not None or windows is not None:
+            raise ValueError("margin= and windows= compare a teacher's scores: name a reranker by teacher=.")
+        if given := [*options, *["cache"] * (cache is not None), *["ray"] * ray]:
+            raise TypeError(f"{', '.join(given)}: these are for a teacher: name a reranker by teacher=.")
+    depth = whole(depth, "depth", least=1)
+    selection = Selection(
+        positives, negatives, (1, sys.maxsize) if ranks is None else tuple(ranks), random_negatives, margin, level, seed
+    )
+    held_out = {"validation": _share(validation, "validation"), "test": _share(test, "test")}
+    check_shares(held_out)
+    judged, judgements = _judged(load_topics(topics), load_qrels(qrels))
+    teacher = None if teacher is None else settled(teacher)
+    given_stages = first_stage if isinstance(first_stage, list | tuple) else [first_stage]
+    settings = {
+        "first_stage": [_described(stage) for stage in given_stages],
+        "texts": None if texts is None else _described(texts),
+        "topics": of_value(judged),
+        "qrels": of_value(judgements),
+        "depth": depth,
+        **asdict(selection),
+        **held_out,
+        "windows": windows and list(windows),
+        "teacher": None if teacher is None else {"model": _spec(teacher), "state": of_model(teacher), **options},
+    }
+    target = followed(output)
+    with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder, ExitStack() as stack:
+        begin(folder, settings)
+        if not (folder / CANDIDATES).exists():
+            opened = FirstStages(judged, stack, FORMS)
+            stages = [opened.open(stage) for stage in given_stages]
+            sources = [open_source(texts, stage.searcher, "skip") for stage in stages]
+            relevant_docids = {qid: relevant(judgements, qid, level) for qid in judged}
+            by_docid = open_by_docid(texts, stages[0].searcher)
+            collect(list(zip(stages, sources, strict=True)), by_docid, judged, relevant_docids, depth, folder)
+        collected = Collected(folder, judged, judgements, selection, held_out)
+        scored, cut = None, None
+        if teacher is not None:
+            scored = score(collected, teacher, windows, cache, ray, options)
+        if windows is not None:
+            cut = stack.enter_context(cutting(teacher, *windows, cache or folder / SCORES, options))
+        data = folder / DATA
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir()
+        counts = {split: write_split(data, split, collected.queries(split, scored, cut)) for split in SPLITS}
+        if not counts["train"]["queries"]:
+            raise ValueError(
+                "no query is left to train on: the others are kept for validation and test, or have no negative."
+            )
+        used = ((qid, judgements[qid]) for qid in collected.splits)
+        write_settings(data, settings | {"counts": counts, "pyserini-rerank": __version__}, used)
+        os.replace(data, target)
+        shutil.rmtree(folder)
+    return TrainingData(target)
+
+
+def _judged(topics: Mapping[str, str], qrels: Qrels) -> tuple[dict[str, str], Qrels]:
+    """Give the topics that are judged, and their judgements."""
+    judged = {qid: query for qid, query in topics.items() if qid in qrels and query.strip()}
+    if not judged:
+        raise ValueError("none of the topics is judged: name the qrels of these topics.")
+    for qid in judged:
+        check_name(qid, "the qid", "rename the topic")
+    return judged, {qid: qrels[qid] for qid in judged}
+
+
+def _share(given: Any, name: str) -> float | list[str]:
+    """Read a share of the queries, or qids."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        if not 0 <= given < 1:
+            raise ValueError(f"{name}={given}: give a share of the queries from 0 to 1, or the qids.")
+        return float(given)
+    return [str(qid) for qid in listed(given, name)]
+
+
+def _described(given: Any) -> str:
+    """Describe a first stage or texts: a file or an index by its path, hits by their content, another by its class."""
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    if hasattr(given, "search"):
+        return f"{type(given).__name__} {getattr(given, 'index_dir', '')}".strip()
+    return f"a {type(given).__name__}"
+
+
+def _spec(teacher: Any) -> Any:
+    """Give a teacher as `load` takes it; the name of one that is loaded."""
+    if isinstance(teacher, str | os.PathLike):
+        return os.fspath(teacher)
+    return None if list(given_rerankers(teacher)) else teacher
