@@ -33,6 +33,7 @@ NAMES = {
     "Serve": ["AsyncReranker", "rerank_router", "search_router", "register_rerank_tool"],
     "Look at results": ["compare", "Comparison", "explain", "Explanation", "progress_bars"],
     "Check an engine": ["verify", "Verification"],
+    "Train": ["train_data", "TrainingData", "train", "TrainedCheckpoint"],
     "Warnings": [
         "CutWarning", "EmptyDocumentWarning", "EmptyQueryWarning", "SkippedDocumentWarning", "UnknownTextWarning",
         "ShortfallWarning", "OutOfMemoryWarning",

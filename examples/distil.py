@@ -1,0 +1,117 @@
+"""Distil the bundled checkpoint into 4 and 6 of its layers, and fine-tune it on CACM; both are tested on new queries.
+
+    python examples/distil.py --cacm FOLDER --dl19 FOLDER
+
+Without the two folders, which cannot be handed on, the standard library's documentation is the only collection.
+"""
+
+import argparse
+from collections import ChainMap
+from pathlib import Path
+from time import perf_counter
+
+import pyserini_rerank
+from pyserini_rerank.training.student import make_student
+from training_collections import Collection, cacm, dl19, library
+
+TEACHER = "bundled"
+#: The tokens to which pairs are cut in training. The tests cut to 512, as any search does.
+MAX_LENGTH = 192
+FOLDS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cacm", type=Path, help="the folder of CACM: documents.tar.gz, topics.txt, qrels.txt")
+    parser.add_argument("--dl19", type=Path, help="the folder of DL 2019: topics.tsv, qrels.txt, bm25-top100.json.gz")
+    parser.add_argument("--queries", type=int, default=800, help="the queries that are made from each collection")
+    parser.add_argument("--output", type=Path, default=Path("distilled"), help="the folder for data and checkpoints")
+    options = parser.parse_args()
+    start = perf_counter()
+    options.output.mkdir(parents=True, exist_ok=True)
+    collections = {"library": library(options.output, options.queries)}
+    if options.cacm:
+        collections["cacm"] = cacm(options.cacm, options.output, options.queries)
+    if options.dl19:
+        collections["dl19"] = dl19(options.dl19, options.output, options.queries)
+    distil(collections, options.output)
+    if options.cacm:
+        fine_tune(collections["cacm"], options.output)
+    print(f"{(perf_counter() - start) / 60:.0f} minutes")
+
+
+def distil(collections: dict[str, Collection], folder: Path) -> None:
+    """Train students of 4 and 6 layers on the teacher's scores, and compare them on the test topics."""
+    hits, topics, qrels, texts = (
+        dict(ChainMap(*(getattr(collection, name) for collection in collections.values())))
+        for name in ("hits", "topics", "qrels", "texts")
+    )
+    data = folder / "data"
+    if not data.exists():
+        print(pyserini_rerank.train_data(
+            hits, topics, qrels, data, texts=texts, depth=20, positives=3, negatives=7, validation=0.02, test=0.0,
+            teacher=TEACHER, max_length=MAX_LENGTH,
+        ))  # fmt: skip
+    rerankers = {}
+    for layers in (4, 6):
+        student = folder / f"{layers}-layers"
+        if not student.exists():
+            pyserini_rerank.train(
+                data, TEACHER, student, layers=layers, loss="mse", epochs=2, learning_rate=1e-4, max_length=MAX_LENGTH,
+                evaluations=4, patience=4,
+            )  # fmt: skip
+        cut_off = folder / f"{layers}-layers-untrained"
+        make_student(TEACHER, layers, None).save_pretrained(str(cut_off))
+        rerankers[f"{layers} layers, untrained"] = cut_off
+        rerankers[f"{layers} layers"] = student
+        rerankers[f"{layers} layers, then 12 for 25"] = [(student, 100), (TEACHER, 25)]
+    rerankers["12 layers"] = TEACHER
+    for name, collection in collections.items():
+        print(f"\n{name}")
+        print(compare(collection, rerankers))
+
+
+def compare(collection: Collection, rerankers: dict) -> pyserini_rerank.ExperimentResult:
+    """Rerank the test topics of a collection."""
+    systems = {"BM25": collection.test_hits}
+    systems |= {name: (collection.test_hits, reranker) for name, reranker in rerankers.items()}
+    return pyserini_rerank.experiment(
+        systems, collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10"], depth=100,
+        baseline="12 layers", device="cpu",
+    )  # fmt: skip
+
+
+def fine_tune(collection: Collection, folder: Path) -> None:
+    """Fine-tune the teacher on the judgements of four fifths of CACM's topics, and test it on the others, in turn."""
+    qids = sorted(collection.test_topics)
+    scores: dict[str, dict[str, float]] = {}
+    for fold in range(FOLDS):
+        tested = qids[fold::FOLDS]
+        others = [qid for qid in qids if qid not in tested]
+        data, checkpoint = folder / f"cacm-data-{fold}", folder / f"cacm-{fold}"
+        if not data.exists():
+            pyserini_rerank.train_data(
+                collection.test_hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts,
+                positives=5, negatives=10, test=tested, validation=others[::5],
+            )  # fmt: skip
+        if not checkpoint.exists():
+            pyserini_rerank.train(
+                data, TEACHER, checkpoint, loss="lambda", epochs=2, learning_rate=2e-5, max_length=MAX_LENGTH,
+                evaluations=2,
+            )  # fmt: skip
+        with pyserini_rerank.load(checkpoint, device="cpu") as reranker:
+            for qid in tested:
+                docids = list(collection.test_hits[qid])
+                texts = [collection.texts[docid] for docid in docids]
+                scores[qid] = dict(zip(docids, reranker.score(collection.test_topics[qid], texts), strict=True))
+    print(f"\ncacm: 12 layers, fine-tuned in {FOLDS} folds")
+    table = pyserini_rerank.experiment(
+        {"BM25": collection.test_hits, "12 layers": (collection.test_hits, TEACHER), "fine-tuned": scores},
+        collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10", "AP"],
+        baseline="12 layers", device="cpu",
+    )  # fmt: skip
+    print(table, table.differences, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
