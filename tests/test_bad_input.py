@@ -425,7 +425,7 @@ def test_what_is_neither_a_folder_nor_a_name(no_hub, name):
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
 def test_a_cuda_device_that_is_not_there(searcher, tiny, device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    says = f"device='{device}' is not there: torch sees 0 CUDA devices", "Pass device='cpu'"
+    says = f"device='{device}' is not there: torch sees 0 CUDA devices", "Take 'cpu'"
     refused(ValueError, lambda: pyserini_rerank.load(tiny, device=device), *says)
     refused(ValueError, lambda: searcher.set_reranker(tiny, device=device), *says)
     assert not searcher.is_using_reranker()

@@ -41,9 +41,9 @@ def device_of(wanted: Any) -> torch.device:
         raise ValueError(f"device={name!r}: {kinds}")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"device={name!r} is not there: torch sees {count} CUDA devices. Pass device='cpu'.")
+        raise ValueError(f"device={name!r} is not there: torch sees {count} CUDA devices. Take 'cpu'.")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device='mps' is not there: this is no Mac with a GPU. Pass device='cpu'.")
+        raise ValueError("device='mps' is not there: this is no Mac with a GPU. Take 'cpu'.")
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device

@@ -231,7 +231,7 @@ def test_a_cuda_device_that_is_not_there(tiny, device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ValueError) as error:
         load(tiny, device=device)
-    assert one_line(error) == f"device='{device}' is not there: torch sees 0 CUDA devices. Pass device='cpu'."
+    assert one_line(error) == f"device='{device}' is not there: torch sees 0 CUDA devices. Take 'cpu'."
 
 
 def test_the_second_of_one_cuda_device(tiny, monkeypatch):
@@ -244,7 +244,7 @@ def test_the_second_of_one_cuda_device(tiny, monkeypatch):
 def test_mps_that_is_not_there(tiny):
     with pytest.raises(ValueError) as error:
         load(tiny, device="mps")
-    assert "device='mps' is not there" in one_line(error) and "Pass device='cpu'" in str(error.value)
+    assert "device='mps' is not there" in one_line(error) and "Take 'cpu'" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_dtype_as_torch_has_it(tiny, dtype):
 )
 def test_a_cuda_device_as_torch_has_it_that_is_not_there(tiny, device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ValueError, match=r"^device='cuda(:\d)?' is not there: torch sees 0 CUDA devices. Pass device="):
+    with pytest.raises(ValueError, match=r"^device='cuda(:\d)?' is not there: torch sees 0 CUDA devices. Take "):
         load(tiny, device=device)
 
 
