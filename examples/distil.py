@@ -7,6 +7,7 @@ Without the two folders, which cannot be handed on, the standard library's docum
 
 import argparse
 from collections import ChainMap
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -34,14 +35,18 @@ def main() -> None:
         collections["cacm"] = cacm(options.cacm, options.output, options.queries)
     if options.dl19:
         collections["dl19"] = dl19(options.dl19, options.output, options.queries)
-    distil(collections, options.output)
+    for name, table in distil(collections, options.output).items():
+        print(f"\n{name}\n{table}")
     if options.cacm:
-        fine_tune(collections["cacm"], options.output)
+        table = fine_tune(collections["cacm"], options.output)
+        print(f"\ncacm: 12 layers, fine-tuned in {FOLDS} folds\n{table}\n{table.differences}")
     print(f"{(perf_counter() - start) / 60:.0f} minutes")
 
 
-def distil(collections: dict[str, Collection], folder: Path) -> None:
-    """Train students of 4 and 6 layers on the teacher's scores, and compare them on the test topics."""
+def distil(
+    collections: dict[str, Collection], folder: Path, layers: Sequence[int] = (4, 6)
+) -> dict[str, pyserini_rerank.ExperimentResult]:
+    """Train students of so many layers on the teacher's scores, and compare them on each collection's test topics."""
     hits, topics, qrels, texts = (
         dict(ChainMap(*(getattr(collection, name) for collection in collections.values())))
         for name in ("hits", "topics", "qrels", "texts")
@@ -53,22 +58,20 @@ def distil(collections: dict[str, Collection], folder: Path) -> None:
             teacher=TEACHER, max_length=MAX_LENGTH,
         ))  # fmt: skip
     rerankers = {}
-    for layers in (4, 6):
-        student = folder / f"{layers}-layers"
+    for count in layers:
+        student = folder / f"{count}-layers"
         if not student.exists():
             pyserini_rerank.train(
-                data, TEACHER, student, layers=layers, loss="mse", epochs=2, learning_rate=1e-4, max_length=MAX_LENGTH,
+                data, TEACHER, student, layers=count, loss="mse", epochs=2, learning_rate=1e-4, max_length=MAX_LENGTH,
                 evaluations=4, patience=4,
             )  # fmt: skip
-        cut_off = folder / f"{layers}-layers-untrained"
-        make_student(TEACHER, layers, None).save_pretrained(str(cut_off))
-        rerankers[f"{layers} layers, untrained"] = cut_off
-        rerankers[f"{layers} layers"] = student
-        rerankers[f"{layers} layers, then 12 for 25"] = [(student, 100), (TEACHER, 25)]
+        cut_off = folder / f"{count}-layers-untrained"
+        make_student(TEACHER, count, None).save_pretrained(str(cut_off))
+        rerankers[f"{count} layers, untrained"] = cut_off
+        rerankers[f"{count} layers"] = student
+        rerankers[f"{count} layers, then 12 for 25"] = [(student, 100), (TEACHER, 25)]
     rerankers["12 layers"] = TEACHER
-    for name, collection in collections.items():
-        print(f"\n{name}")
-        print(compare(collection, rerankers))
+    return {name: compare(collection, rerankers) for name, collection in collections.items()}
 
 
 def compare(collection: Collection, rerankers: dict) -> pyserini_rerank.ExperimentResult:
@@ -76,41 +79,38 @@ def compare(collection: Collection, rerankers: dict) -> pyserini_rerank.Experime
     systems = {"BM25": collection.test_hits}
     systems |= {name: (collection.test_hits, reranker) for name, reranker in rerankers.items()}
     return pyserini_rerank.experiment(
-        systems, collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10"], depth=100,
-        baseline="12 layers", device="cpu",
+        systems, collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10"],
+        baseline="12 layers", device="cpu", max_length=512,
     )  # fmt: skip
 
 
-def fine_tune(collection: Collection, folder: Path) -> None:
-    """Fine-tune the teacher on the judgements of four fifths of CACM's topics, and test it on the others, in turn."""
+def fine_tune(collection: Collection, folder: Path) -> pyserini_rerank.ExperimentResult:
+    """Fine-tune the teacher on the judgements of four fifths of the topics, and test it on the others, in turn."""
     qids = sorted(collection.test_topics)
-    scores: dict[str, dict[str, float]] = {}
+    hits = {qid: dict(list(found.items())[:50]) for qid, found in collection.test_hits.items()}
+    tuned: dict[str, dict[str, float]] = {}
     for fold in range(FOLDS):
         tested = qids[fold::FOLDS]
         others = [qid for qid in qids if qid not in tested]
-        data, checkpoint = folder / f"cacm-data-{fold}", folder / f"cacm-{fold}"
+        data, checkpoint = folder / f"fold-{fold}-data", folder / f"fold-{fold}"
         if not data.exists():
             pyserini_rerank.train_data(
-                collection.test_hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts,
-                positives=5, negatives=10, test=tested, validation=others[::5],
+                hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts, positives=5,
+                negatives=10, test=tested, validation=others[::5],
             )  # fmt: skip
         if not checkpoint.exists():
             pyserini_rerank.train(
-                data, TEACHER, checkpoint, loss="lambda", epochs=2, learning_rate=2e-5, max_length=MAX_LENGTH,
-                evaluations=2,
-            )  # fmt: skip
-        with pyserini_rerank.load(checkpoint, device="cpu") as reranker:
+                data, TEACHER, checkpoint, loss="lambda", epochs=2, max_length=MAX_LENGTH, evaluations=2
+            )
+        with pyserini_rerank.load(checkpoint, device="cpu", max_length=512) as reranker:
             for qid in tested:
-                docids = list(collection.test_hits[qid])
-                texts = [collection.texts[docid] for docid in docids]
-                scores[qid] = dict(zip(docids, reranker.score(collection.test_topics[qid], texts), strict=True))
-    print(f"\ncacm: 12 layers, fine-tuned in {FOLDS} folds")
-    table = pyserini_rerank.experiment(
-        {"BM25": collection.test_hits, "12 layers": (collection.test_hits, TEACHER), "fine-tuned": scores},
-        collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10", "AP"],
-        baseline="12 layers", device="cpu",
+                texts = [collection.texts[docid] for docid in hits[qid]]
+                scores = reranker.score(collection.test_topics[qid], texts)
+                tuned[qid] = dict(zip(hits[qid], scores.tolist(), strict=True))
+    return pyserini_rerank.experiment(
+        {"BM25": hits, "12 layers": (hits, TEACHER), "fine-tuned": tuned}, collection.test_topics,
+        collection.test_qrels, texts=collection.texts, measures=["nDCG@10", "AP"], baseline="12 layers", device="cpu",
     )  # fmt: skip
-    print(table, table.differences, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Language models that answer a prompt with one of two words: monoT5, Qwen3-Reranker, mxbai-rerank-v2."""
+"""Language models that answer a prompt with one of two words: monoT5, Qwen3-Reranker, mxbai-rerank-v2; and RankT5."""
 
 from abc import abstractmethod
 from typing import Any
@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from ..checkpoints import models
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.heads import HEADS
+from ..checkpoints.heads import HEADS, SCALES
 from ..checkpoints.settings import Settings
 from ..device import to_device
 from ..encoding.encoded_pairs import EncodedPairs
@@ -20,7 +20,7 @@ class Prompted(Architecture):
     """A language model with a prompt. The score is the logit of the relevant answer minus that of the irrelevant one.
 
     It orders passages as the authors' softmax of the two logits does but does not saturate, and its sigmoid is that
-    softmax.
+    softmax. RankT5 has one answer, whose logit is the score; its sigmoid means nothing.
 
     Parameters
     ----------
@@ -48,19 +48,20 @@ class Prompted(Architecture):
 
     def _encoder(self, checkpoint: Checkpoint, settings: Settings, max_length: int) -> PromptEncoder:
         answers = ids_of(settings.tokenizer, checkpoint.row.answers, checkpoint.name)
-        # Only two of the vocabulary's 30,000 to 150,000 logits are needed.
+        self.head, self.scale = ("margin", SCALES["margin"]) if len(answers) == 2 else ("logit", "other")
+        # Only these of the vocabulary's 30,000 to 150,000 logits are needed.
         self.model.lm_head = models.linear_of(self.model.lm_head.weight[answers].detach())
         template = checkpoint.row.template
         return PromptEncoder(settings.tokenizer, max_length, template, self.instructed, cuts_left=settings.cuts_left)
 
     def scores(self, pairs: EncodedPairs, device: torch.device) -> torch.Tensor:
         ids, mask = (to_device(part, device) for part in self.encoder.pad(pairs))
-        scores: torch.Tensor = HEADS["margin"](self._logits(ids, mask))
+        scores: torch.Tensor = HEADS[self.head](self._logits(ids, mask))
         return scores
 
     @abstractmethod
     def _logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give the logits of the irrelevant and the relevant answer: float32 (n, 2)."""
+        """Give the logits of the answers, the irrelevant one before the relevant one: float32 (n, answers)."""
 
 
 class Seq2Seq(Prompted):

@@ -91,7 +91,7 @@ class Row:
             places = prompt.count("{instruction}"), (self.instruction or {}).get("prompt", "").count("{instruction}")
             if places != ((1, 1) if self.instruction else (0, 0)):
                 raise ValueError("its template and the prompt of its instruction have not one {instruction} each")
-            if len(set(self.answers)) != 2 or len(self.answers) != 2:
+            if len(self.answers) not in (1, 2) or len(set(self.answers)) != len(self.answers):
                 raise ValueError(f"its answers are {list(self.answers)}: give the irrelevant and the relevant one")
         elif self.template or self.answers or self.instruction:
             raise ValueError(f"it has a template, answers or an instruction, and no family of {' and '.join(PROMPTED)}")

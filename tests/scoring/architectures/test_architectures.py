@@ -194,6 +194,24 @@ def test_the_scores_are_the_authors(rerankers, authors, name):
     np.testing.assert_allclose(shown, both.softmax(1)[: len(TEXTS), 1].numpy(), rtol=0, atol=1e-5)
 
 
+def test_rankt5_is_the_authors(folders):
+    """The first step of transformers' own generation, as the script of the checkpoint's authors has it."""
+    tokenizer = AutoTokenizer.from_pretrained(folders[MONOT5])
+    model = T5ForConditionalGeneration.from_pretrained(folders[MONOT5], dtype=torch.float32).eval()
+    answer = tokenizer.convert_tokens_to_ids("<extra_id_10>")
+    wanted = []
+    for query, text in SOME:
+        inputs = tokenizer(f"Query: {query} Document: {text}", return_tensors="pt")
+        first = model.generate(
+            **inputs, max_length=2, do_sample=False, return_dict_in_generate=True, output_logits=True
+        )
+        wanted.append(float(first.logits[0][0, answer]))
+    rankt5 = load(folders[MONOT5], known_as="Soyoung97/RankT5-base")
+    assert_close(rankt5.predict(SOME), wanted)
+    with pytest.raises(ValueError, match="neither logits nor probabilities"):
+        rankt5.score(QUERY, TEXTS, probability=True)
+
+
 @pytest.mark.parametrize("name", [QWEN3, MXBAI])
 @pytest.mark.parametrize("instruction", ["how long fleas live", "The {query} of the {document}\nand {instruction}.\n"])
 def test_an_instruction_stands_where_the_authors_put_it(folders, rerankers, name, instruction):

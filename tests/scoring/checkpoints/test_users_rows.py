@@ -158,7 +158,10 @@ def test_the_families_are_those_that_are_loaded() -> None:
         ("me/one: {body: {type: bert, prefix: b}}", "its body is {'type': 'bert', 'prefix': 'b'}: give type, prefix"),
         ("me/one: {body: {type: bert, prefix: b, linear: 3}}", "give type, prefix, linear"),
         ("me/one: {family: decoder, template: ['{query}'], answers: [a, b]}", "its template has not one {query} and"),
-        ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a]}", "its answers are ['a']: give the"),
+        (
+            "me/one: {family: decoder, template: ['{query}{document}'], answers: [a, b, c]}",
+            "its answers are ['a', 'b', 'c']: give the",
+        ),
         ("me/one: {family: decoder, template: ['{query}{document}'], answers: [a, a]}", "its answers are ['a', 'a']"),
         ("me/one: {template: ['{query}{document}']}", "it has a template, answers or an instruction, and no family of"),
         (
