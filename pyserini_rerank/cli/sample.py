@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 
 DEPTH = 100
+#: The first letters of the name of the folder in which the sample grows.
+UNFINISHED = ".unfinished-"
 #: The questions that the package has.
 QUESTIONS = 70
 
@@ -22,13 +25,13 @@ def sample(
     Its files are collection.jsonl, topics.tsv, qrels.txt, the Lucene index `index`, and BM25's 100 best documents for
     each topic in bm25.run.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(_finished(folder))):
         raise FileExistsError(f"{folder} is no new or empty folder: name another one.")
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         # Not beside the folder, which may be a mount point or the working folder: neither can be replaced.
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as unfinished:
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as unfinished:
             counts = _write(Path(unfinished), queries)
             # The index first: where another process was quicker, its folder is in the way, and nothing is replaced.
             for path in sorted(Path(unfinished).iterdir(), key=lambda path: path.is_file()):
@@ -40,6 +43,11 @@ def sample(
             with suppress(OSError):  # it has the collection, or another process writes there, too
                 folder.rmdir()
     print(f"{folder} has {counts}, their qrels, an index and BM25's run.")
+
+
+def _finished(folder: Path) -> Iterator[Path]:
+    """Give the files of a folder that no process that was killed has left."""
+    return (path for path in folder.iterdir() if not path.name.startswith(UNFINISHED))
 
 
 def _write(folder: Path, queries: int) -> str:
