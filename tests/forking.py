@@ -114,11 +114,11 @@ def program(connection: socket.socket) -> list[str]:
         os.environ.clear()
         os.environ.update(variables)
         return words
-    for file in (0, 1, 2, *files):
+    for file in (1, 2, *files):
         os.close(file)
     handle = os.pidfd_open(process)
-    while handle not in select.select([handle, connection], [], [])[0]:
-        number = connection.recv(1)
+    while handle not in (ready := select.select([handle, connection, 0], [], [])[0]):
+        number = b"" if 0 in ready else connection.recv(1)  # stdin ends with the tests, however they end
         signal.pidfd_send_signal(handle, number[0] if number else signal.SIGKILL)
     connection.send(str(os.waitpid(process, 0)[1]).encode())
     os._exit(0)
