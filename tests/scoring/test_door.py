@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 import pyserini_rerank
 import pytest
 from collection import HashBackend
+from forking import python
 from pyserini_rerank.model import ModelReranker
 from pyserini_rerank.scoring.backend import create
 from pyserini_rerank.scoring.backends.cached_backend import CachedBackend
@@ -249,7 +249,7 @@ if __name__ == "__main__":
 def test_at_exit_nothing_hangs_in_a_thread_that_scores(folder, tmp_path):
     (tmp_path / "script.py").write_text(AT_EXIT)
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py"), str(folder)], capture_output=True, text=True, timeout=60
+        [python(), str(tmp_path / "script.py"), str(folder)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, "exits\n"), done.stderr
 

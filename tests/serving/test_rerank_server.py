@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from collection import HashBackend, hashed
+from forking import python
 from pyserini_rerank import (
     AsyncReranker,
     Cascade,
@@ -439,6 +439,6 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
 
 
 def _serve(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "pyserini_rerank", "serve", *arguments]
+    command = [python(), "-m", "pyserini_rerank", "serve", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -70,7 +70,7 @@ class TestOpenVino(OfGraph):
 
 
 # Torch takes 10 to 60 seconds for each export to ONNX, whatever the size.
-STRESS = [TWO_LABELS, ELECTRA, tiny_families.BGE, tiny_families.GTE]
+STRESS = [TWO_LABELS, ELECTRA, BERT_CAT, tiny_families.BGE, tiny_families.GTE]
 NAMES = [BERT, TWO_LABELS, ELECTRA, BERT_CAT, tiny_families.BGE, tiny_families.GTE]
 CASES = [
     *(pytest.param(OnnxBackend, name, marks=[pytest.mark.stress] * (name in STRESS)) for name in NAMES),
