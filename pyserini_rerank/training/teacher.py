@@ -1,6 +1,7 @@
 """A teacher's scores: of all pairs by the engine of `rerank_run`, and of the windows of long documents."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..combining.cascade import Cascade
 from ..combining.windows import ID_BYTES
 from ..loading import load_models
 from ..runs.job import rerank_run
@@ -17,6 +19,16 @@ from .collected import Collected, Cut
 from .examples import Document
 
 PAIRS, SCORED = "pairs.run", "teacher.run"
+WORD = re.compile(r"\s*\S+")
+
+
+class NothingToTrainOn(ValueError):
+    """No query is left to train on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no query is left to train on: the others are kept for validation and test, or have no negative."
+        )
 
 
 def score(
@@ -31,7 +43,7 @@ def score(
 
     Raises
     ------
-    ValueError
+    NothingToTrainOn
         No pair is left to score.
     As `pyserini_rerank.rerank_run`.
     """
@@ -41,12 +53,42 @@ def score(
         return scored
     topics = collected.write_pairs(folder / PAIRS)
     if not topics:
-        raise ValueError("no query is left to train on: all are kept for validation and test.")
-    reranker = {"windows": {"reranker": teacher, "size": windows[0], "stride": windows[1]}} if windows else teacher
+        raise NothingToTrainOn
     rerank_run(
-        folder / PAIRS, reranker, output=scored, topics=topics, texts=folder / TEXTS, cache=cache, ray=ray, **options
+        folder / PAIRS,
+        in_windows(teacher, windows),
+        output=scored,
+        topics=topics,
+        texts=folder / TEXTS,
+        cache=cache,
+        ray=ray,
+        **options,
     )
     return scored
+
+
+def in_windows(teacher: Any, windows: tuple[int, int] | None) -> Any:
+    """Describe a teacher that reads documents in windows."""
+    return {"windows": {"reranker": teacher, "size": windows[0], "stride": windows[1]}} if windows else teacher
+
+
+def check(
+    teacher: Any, windows: tuple[int, int] | None, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> None:
+    """Score a pair with a teacher, so that one that cannot score is an error before the search, and not after it.
+
+    Raises
+    ------
+    ValueError
+        The teacher uses the first stage's scores, which relevant and random documents may lack.
+    As `pyserini_rerank.load`.
+    """
+    reranker, loaded = load_models(in_windows(teacher, windows), cache=cache, needs_cache=cache is not None, **options)
+    try:
+        reranker.score("query", ["text"])
+    finally:
+        for model in loaded:
+            model.close()
 
 
 @contextmanager
@@ -59,17 +101,22 @@ def cutting(
     tokens.
     """
     reranker, loaded = load_models(teacher, cache=cache, needs_cache=False, **options)
-    leaf = next(reranker.leaves())
+    leaf, judge = next(reranker.leaves()), reranker
+    while isinstance(judge, Cascade):
+        judge = judge.parts[-1]  # a cascade's depth counts documents, and there may be more windows
 
     def cut(query: str, document: Document) -> Document:
-        words = document.text.split()
+        # Each word with the white space before it, so that the windows are pieces of the document.
+        words = WORD.findall(document.text)
         lengths = [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
-        windows = [" ".join(words[first:last]) for first, last in spans(lengths, size, stride)]
+        windows = ["".join(words[first:last]).strip() for first, last in spans(lengths, size, stride)]
         if len(windows) == 1:
             return document
-        scores = reranker.score(query, windows)
+        scores = judge.score(query, windows)
         best = int(np.argmax(scores))
-        return replace(document, text=windows[best], teacher_score=float(scores[best]))
+        # The score of one of a combination's documents depends on the others: it is not that of a window.
+        score = document.teacher_score if reranker.parts else float(scores[best])
+        return replace(document, text=windows[best], teacher_score=score)
 
     try:
         yield cut
