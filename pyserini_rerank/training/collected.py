@@ -13,8 +13,8 @@ from .examples import Document, JudgedQuery
 from .selection import Selection
 from .splitting import relevant, split_as_named, split_by_shares
 
-#: Gives a query's document with a shorter text, for documents that are read in windows.
-Cut = Callable[[str, Document], Document]
+#: Gives a query with shorter texts, for documents that are read in windows.
+Cut = Callable[[JudgedQuery], JudgedQuery]
 
 
 class Collected:
@@ -116,11 +116,7 @@ class Collected:
             chosen = self.selection.chosen(found.qid, documents)
             if self.selection.can_train(chosen):
                 query = self._judged(found.qid, chosen)
-                yield (
-                    replace(query, documents=[cut(query.query, document) for document in query.documents])
-                    if cut
-                    else query
-                )
+                yield cut(query) if cut else query
 
     def _found(self, split: str) -> Iterator[Found]:
         return (found for found in found_in(self.folder) if self.splits.get(found.qid) == split)

@@ -76,6 +76,8 @@ class Selection:
 
     def random_docids(self, qid: str, pool: Sequence[str], known: set[str]) -> list[str]:
         """Draw docids of other queries' candidates that are not among this one's."""
+        if not self.random_negatives:
+            return []
         random = Random(f"{self.seed} {qid} random")
         drawn: dict[str, Any] = {}
         # At most a few of the pool are known, unless it is tiny.
