@@ -2,15 +2,12 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,104 +16,20 @@ import numpy as np
 import pandas
 import pytest
 from collection import HashBackend, build_lucene_index
-from experiment import NAME, WORDS, run
+from experiment import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyserini_rerank import ModelReranker, Template, TrainingData, load, train_data
 from pyserini_rerank.runs.run_file import RunHit
-from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 from pyserini_rerank.training.examples import SPLITS, Document, JudgedQuery, write_split
 from pyserini_rerank.training.splitting import words
 from pyserini_rerank.training.teacher import spans
-from tiny_checkpoints import build
-
-OTHER = "cross-encoder/ms-marco-MiniLM-L-2-v2"
-QUERIES, HITS = 20, 12
+from small_training import DATA, HITS, OTHER, QUERIES, Small, all_candidates, files, ranked, splits_of, write_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning"),
     pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.UnknownTextWarning"),
 ]
-
-
-@dataclass(frozen=True)
-class Small:
-    """Twenty queries, none of which is related to another, with twelve hits each of a hundred documents.
-
-    Of query i the document d(5i) has grade 2, d(5i+1) grade 1 and d(5i+3) grade 0, and all three are found; d(5i+2) has
-    grade 1 and is not found.
-    """
-
-    folder: Path
-
-    @cached_property
-    def texts(self) -> dict[str, str]:
-        numbers = random.Random(1)
-        return {f"d{i}": " ".join(numbers.choices(WORDS, k=numbers.randint(3, 30))) for i in range(5 * QUERIES)}
-
-    @cached_property
-    def topics(self) -> dict[str, str]:
-        return {f"q{i}": f"{WORDS[i % 10]} {WORDS[i // 2 % 10]} {i}" for i in range(QUERIES)}
-
-    @cached_property
-    def qrels(self) -> dict[str, dict[str, int]]:
-        grades = ((0, 2), (1, 1), (2, 1), (3, 0))
-        return {f"q{i}": {f"d{5 * i + place}": grade for place, grade in grades} for i in range(QUERIES)}
-
-    @cached_property
-    def hits(self) -> dict[str, list[str]]:
-        found = {}
-        for i, qid in enumerate(self.topics):
-            numbers = random.Random(i)
-            own = {5 * i + place for place in range(5)}
-            others = numbers.sample([j for j in range(5 * QUERIES) if j not in own], HITS - 3)
-            mixed = [f"d{j}" for j in (5 * i, 5 * i + 1, 5 * i + 3, *others)]
-            numbers.shuffle(mixed)
-            found[qid] = mixed
-        return found
-
-    def hits_of_scores(self) -> dict[str, dict[str, float]]:
-        return {qid: {docid: -float(rank) for rank, docid in enumerate(found)} for qid, found in self.hits.items()}
-
-    @property
-    def given(self) -> dict[str, Any]:
-        return {
-            "first_stage": self.folder / "first.run",
-            "topics": self.folder / "topics.tsv",
-            "qrels": self.folder / "qrels.txt",
-            "texts": self.folder / "docs.jsonl",
-            "seed": 3,
-        }
-
-    @property
-    def model(self) -> str:
-        return str(self.folder / NAME)
-
-    @property
-    def taught(self) -> dict[str, Any]:
-        return self.given | {"teacher": self.model, "device": "cpu"}
-
-    @property
-    def words(self) -> list[str]:
-        files = [str(self.folder / name) for name in ("first.run", "topics.tsv", "qrels.txt", "docs.jsonl")]
-        named = zip(("--run", "--topics", "--qrels", "--collection"), files, strict=True)
-        return ["train-data", *(word for pair in named for word in pair), "--seed", "3"]
-
-    def write(self) -> "Small":
-        rows = (json.dumps({"id": docid, "contents": text}) + "\n" for docid, text in self.texts.items())
-        (self.folder / "docs.jsonl").write_text("".join(rows))
-        (self.folder / "topics.tsv").write_text("".join(f"{qid}\t{query}\n" for qid, query in self.topics.items()))
-        write_run(self.folder / "first.run", self.hits)
-        lines = (f"{qid} 0 {docid} {grade}\n" for qid, grades in self.qrels.items() for docid, grade in grades.items())
-        (self.folder / "qrels.txt").write_text("".join(lines))
-        build(NAME, self.folder)
-        build(OTHER, self.folder)
-        return self
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return Small(tmp_path_factory.mktemp("small")).write()
 
 
 @pytest.fixture(scope="module")
@@ -131,54 +44,6 @@ def open_searcher(index: str) -> Iterator[Any]:
     made = LuceneSearcher(index)
     yield made
     made.close()
-
-
-@pytest.fixture
-def interrupting(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Have the model's nth batch interrupted; gives a list that grows with the batches."""
-    plain, ran = TorchBackend.run, []
-
-    def interrupt_at(nth: int | None) -> list[Any]:
-        ran.clear()
-
-        def interrupted(self: Any, batch: Any) -> Any:
-            ran.append(batch)
-            if len(ran) == nth:
-                raise KeyboardInterrupt
-            return plain(self, batch)
-
-        monkeypatch.setattr(TorchBackend, "run", interrupted)
-        return ran
-
-    return interrupt_at
-
-
-def write_run(path: Path, hits: Mapping[str, list[str]]) -> Path:
-    ranked = ((qid, docid, rank) for qid, found in hits.items() for rank, docid in enumerate(found, 1))
-    path.write_text("".join(f"{qid} Q0 {docid} {rank} {100 - rank}.5 first\n" for qid, docid, rank in ranked))
-    return path
-
-
-def files(folder: Path, *names: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not names or path.name in names}
-
-
-#: The files that do not say where the data came from.
-DATA = (*(f"{split}.parquet" for split in SPLITS), "qrels.txt")
-
-
-def splits_of(data: TrainingData) -> dict[str, list[JudgedQuery]]:
-    return {split: list(data.queries(split)) for split in SPLITS}
-
-
-def ranked(query: JudgedQuery) -> list[str]:
-    """The docids of a query's candidates."""
-    found = {document.rank: document.docid for document in query.documents if document.rank is not None}
-    return [found[rank] for rank in sorted(found)]
-
-
-def all_candidates(data: TrainingData) -> dict[str, list[str]]:
-    return {query.qid: ranked(query) for split in SPLITS for query in data.queries(split)}
 
 
 # What is in it
@@ -539,58 +404,6 @@ def test_goes_on_after_a_kill(small: Small, tmp_path: Path, monkeypatch: pytest.
     assert not begun.exists()
 
 
-@pytest.fixture
-def begun(small: Small, tmp_path: Path, interrupting: Any) -> tuple[Path, dict[str, Any]]:
-    """An output that was begun: the candidates are found, and the teacher has scored a part."""
-    how = small.taught | {"first_stage": small.hits_of_scores(), "texts": small.texts, "windows": (8, 4)}
-    interrupting(2)
-    with pytest.raises(KeyboardInterrupt):
-        train_data(**how, output=tmp_path / "data")
-    interrupting(None)
-    return tmp_path / "data", how
-
-
-def test_other_arguments_are_refused_for_a_folder_that_was_begun(
-    small: Small, begun: tuple[Path, dict[str, Any]]
-) -> None:
-    output, how = begun
-    hits = small.hits_of_scores()
-    better = hits | {"q5": {docid: -score for docid, score in hits["q5"].items()}}
-    regraded = small.qrels | {"q0": {"d0": 1}}
-    changes: dict[str, list[Any]] = {
-        "first_stage": [small.folder / "first.run", [hits, hits], better],
-        "texts": [small.texts | {"d1": "another"}, small.folder / "docs.jsonl", small.texts.get],
-        "topics": [small.topics | {"q0": "another"}],
-        "qrels": [regraded],
-        "depth": [11],
-        "level": [2],
-        "positives": [1],
-        "negatives": [2],
-        "ranks": [(1, 5)],
-        "random_negatives": [1],
-        "margin": [0.5],
-        "windows": [(8, 3)],
-        "validation": [0.2],
-        "test": [0.0],
-        "seed": [4],
-        "teacher": [str(small.folder / OTHER)],
-    }
-    for name, values in changes.items():
-        for value in values:
-            with pytest.raises(ValueError) as error:
-                train_data(**how | {name: value}, output=output)
-            assert f"data.partial was begun with another {name}: delete it to begin anew" in str(error.value)
-            assert "\n" not in str(error.value)
-    moved = how | {
-        "topics": pandas.Series(small.topics),
-        "qrels": dict(small.qrels),
-        "texts": pandas.Series(small.texts),
-    }
-    assert train_data(**moved, output=output).settings["counts"]["train"]["queries"] == 16
-    with pytest.raises(FileExistsError, match="data exists: name another folder, or delete this one."):
-        train_data(**how, output=output)
-
-
 def test_a_run_file_with_other_content_is_another_first_stage(small: Small, tmp_path: Path, interrupting: Any) -> None:
     """And one with the same content elsewhere is the same, also if it is compressed when it is read first."""
     path = write_run(tmp_path / "first.run", small.hits)
@@ -880,153 +693,6 @@ def test_the_command_with_several_runs_and_with_an_index(
         assert run(monkeypatch, *words_given, "--output", str(tmp_path / name)) == 0
         made = train_data(**how | expected, output=tmp_path / f"{name} ours")
         assert files(made.folder, *DATA) == files(tmp_path / name, *DATA)
-
-
-def test_the_commands_errors_name_its_options(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = small.words.index("--collection")
-    without_texts = [*small.words[:place], *small.words[place + 2 :]]
-    without_run = ["train-data", *small.words[3:]]
-    for words_given, said in (
-        (without_texts, "by --index or --collection."),
-        (without_run, "name the candidates, by one of --index and --run."),
-        (
-            [*small.words, "--margin", "1"],
-            "--margin and --windows compare a teacher's scores: name a reranker by --teacher.",
-        ),
-        ([*small.words, "--max-length", "40"], "max_length: these are for a teacher: name a reranker by --teacher."),
-        ([*small.words, "--validation", "0.6", "--test", "0.4"], "--validation and --test take all queries (100%)"),
-        ([*small.words, "--level", "9"], "name the qrels of these topics, or another --level."),
-        ([*small.words, "--ranks", "9", "2"], "ranks=9, 2: give the first rank of a negative, and then the last."),
-        ([*small.words, "--run", "no.run"], "'no.run' is no run file: give a searcher, a run file"),
-        ([*small.words, "--collection", "no.jsonl"], "no.jsonl: No such file or directory"),
-        ([*without_run, "--index", "no-index"], "'no-index'"),
-    ):
-        assert run(monkeypatch, *words_given, "--output", str(tmp_path / "data")) == 1
-        shown = capsys.readouterr().err
-        assert said in shown and len(shown.strip().splitlines()) == 1, shown
-    assert run(monkeypatch, *small.words, "--negatives", "few", "--output", str(tmp_path / "data")) == 2
-    assert not list(tmp_path.iterdir())
-
-
-# Bad input
-
-
-def bad_inputs(small: Small) -> list[tuple[dict[str, Any], str]]:
-    nothing = {qid: dict.fromkeys(grades, 0) for qid, grades in small.qrels.items()}
-    named = {"validation": ["q1"], "test": ["q2"]}
-    all_named = {"validation": [], "test": list(small.topics)}
-    return [
-        ({"qrels": nothing}, "no topic has a relevant document (of grade 1 or more): name the qrels of these topics"),
-        ({"level": 3}, "no topic has a relevant document (of grade 3 or more): name the qrels"),
-        ({"qrels": {"x": {"d1": 1}}}, "none of the topics is judged: name the qrels of these topics."),
-        ({"qrels": {}}, "the qrels are an empty mapping: give the qrels of the run."),
-        ({"topics": {}}, "the topics are an empty mapping: give the topics of the run."),
-        ({"topics": {"q1": "  "}}, "none of the topics is judged: name the qrels of these topics."),
-        ({"topics": {"q1": "\ud83d"}}, "topic q1: the query '\\ud83d' holds half of a surrogate pair"),
-        ({"topics": {"q 1": "flea"}, "qrels": {"q 1": {"d1": 1}}}, "the qid 'q 1' has white space in it"),
-        ({"qrels": {"q1": {"d 5": 1}}}, "the qrels of query q1: the docid 'd 5' has white space in it"),
-        ({"first_stage": {"q1": {"d 5": 1.0}}, "texts": lambda docid: "text"}, "the docid 'd 5' has white space in it"),
-        ({"texts": {"other": "text"}}, "with a text: name the qrels and the texts of these topics, or another level=."),
-        ({"texts": None}, "a run file and hits have no texts: name an index, a collection or a mapping by texts=."),
-        ({"texts": Template("{contents}")}, "a run file and hits have no texts: name an index, a collection"),
-        ({"texts": 5}, "texts= takes a searcher, an index's path or name, a collection file, a mapping"),
-        ({"texts": "no-such-index"}, "texts= names 'no-such-index', which is neither a folder nor"),
-        ({"texts": lambda docid: 5}, "is int, not str."),
-        ({"first_stage": []}, "first_stage is an empty list: give a searcher, a run file, hits by qid"),
-        ({"first_stage": 5}, "a int is no system: give a searcher, a run file, hits by qid, or a list of these."),
-        ({"first_stage": "no.run"}, "'no.run' is no run file: give a searcher, a run file, hits by qid"),
-        ({"first_stage": [small.folder]}, "is no run file: give a searcher, a run file, hits by qid"),
-        ({"first_stage": {"q1": 5}}, "the hits of q1 is a int: give a list."),
-        ({"first_stage": {"q1": {"d1": float("nan")}}}, "the score of d1 for query q1 is NaN: give a number"),
-        ({"first_stage": {"q1": ["d1"]}}, "a hit is a str whose docid is None"),
-        ({"depth": 0}, "depth is 0: give 1 or more."),
-        ({"ranks": (9, 2)}, "ranks=9, 2: give the first rank of a negative, and then the last."),
-        ({"ranks": (50, 60)}, "no query is left to train on: the others are kept for validation and test, or have no"),
-        ({"negatives": 0}, "negatives=0 and random_negatives=0: a reranker needs documents that are not relevant."),
-        ({"margin": 1.0}, "margin= and windows= compare a teacher's scores: name a reranker by teacher=."),
-        ({"windows": (8, 4)}, "margin= and windows= compare a teacher's scores: name a reranker by teacher=."),
-        ({"device": "cpu", "ray": True}, "device, ray: these are for a teacher: name a reranker by teacher=."),
-        ({"cache": "scores"}, "cache: these are for a teacher: name a reranker by teacher=."),
-        ({"negativs": 5}, "negativs: these are for a teacher: name a reranker by teacher=."),
-        ({"validation": 0.5, "test": 0.5}, "validation= and test= take all queries (100%): leave some to train on."),
-        ({"validation": 1}, "validation=1: give a share of the queries from 0 to 1, or the qids."),
-        ({"test": float("nan")}, "test=nan: give a share of the queries from 0 to 1, or the qids."),
-        ({"test": "q1"}, "test is one string: give a list of them."),
-        ({"test": ["q1"]}, "validation= and test=: give two shares, or the qids of both (which may be empty lists)."),
-        (named | {"test": ["q1"]}, "is in test= and in validation=: leave one out."),
-        (named | {"test": ["q99"]}, "test= names the query 'q99', which is no topic with a relevant document."),
-        (all_named, "no query is left to train on: the others are kept for validation and test, or have no negative."),
-        (all_named | {"teacher": small.model}, "no query is left to train on: the others are kept for validation and"),
-        ({"teacher": "no/such-model", "backend": "torch"}, "no/such-model"),
-        ({"teacher": str(small.folder)}, "is no checkpoint (it has no config.json): name a folder"),
-        ({"teacher": 5}, "a int is no reranker: name a checkpoint, a folder, or a combination of them."),
-        ({"teacher": small.model, "backend": "none"}, "none"),
-        ({"teacher": small.model, "tag": "mine"}, "tag"),
-        ({"teacher": {"interpolation": {"reranker": small.model, "alpha": 0.5}}}, "first stage's scores"),
-        ({"teacher": small.model, "windows": (4, 8)}, "windows=4, 8: give the size, and then a stride from 1"),
-        ({"teacher": small.model, "windows": (4, 0)}, "windows is 0: give 1 or more."),
-        ({"teacher": small.model, "windows": 8}, "windows is a int: give a list."),
-        ({"teacher": ModelReranker(HashBackend(), "hashing"), "windows": (8, 4)}, "windows are cut by tokens"),
-        ({"output": "-"}, "- is no file, and an output that can be interrupted needs one: name a file."),
-    ]  # fmt: skip
-
-
-def test_bad_input(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is one line that names the thing; nothing is left of it, so that the corrected call begins anew."""
-    monkeypatch.chdir(tmp_path)
-    for wrong, said in bad_inputs(small):
-        with pytest.raises((ValueError, TypeError, OSError, LookupError)) as error:
-            train_data(**{**small.given, "output": tmp_path / "data"} | wrong)
-        assert said in str(error.value), wrong
-        assert "\n" not in str(error.value), wrong
-        assert not list(tmp_path.iterdir()), wrong
-
-
-def test_outputs(small: Small, tmp_path: Path) -> None:
-    """Folders above it are made; what is there is neither replaced nor deleted."""
-    made = train_data(**small.given, output=tmp_path / "new" / "folder" / "data")
-    assert made.folder == tmp_path / "new" / "folder" / "data"
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "mine.partial").mkdir()
-    (tmp_path / "mine.partial" / "notes").write_text("mine")
-    for output, error, said in (
-        (tmp_path / "file", FileExistsError, "exists: name another folder, or delete this one."),
-        (tmp_path / "file" / "data", OSError, "file"),
-        (
-            tmp_path / "mine",
-            ValueError,
-            "holds 'notes', and is deleted when the output is complete: move that file away",
-        ),
-    ):
-        with pytest.raises(error) as raised:
-            train_data(**small.given, output=output)
-        assert said in str(raised.value) and "\n" not in str(raised.value)
-    assert (tmp_path / "file").read_text() == (tmp_path / "mine.partial" / "notes").read_text() == "mine"
-
-
-def test_folders_without_training_data(tmp_path: Path) -> None:
-    for content, error, said in (
-        (None, FileNotFoundError, "holds no training data (it has no settings.json): make some with `pyserini-rerank"),
-        ("[1]", ValueError, "settings.json has no settings of training data: make some with"),
-        ("{", ValueError, "settings.json has no settings of training data: make some with"),
-        ('{"level": 1}', ValueError, "settings.json has no settings of training data: make some with"),
-    ):
-        if content:
-            (tmp_path / "settings.json").write_text(content)
-        for folder in (tmp_path, str(tmp_path)):
-            with pytest.raises(error) as raised:
-                TrainingData(folder)
-            assert said in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_without_the_extra(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyserini_rerank.training.extra.PACKAGES", ("datasets", "no_such_package"))
-    with pytest.raises(
-        ImportError, match=r"^training needs no_such_package: pip install 'pyserini-rerank\[train\]'\.$"
-    ):
-        train_data(**small.given, output=tmp_path / "data")
 
 
 @pytest.mark.stress
