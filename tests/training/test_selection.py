@@ -8,7 +8,7 @@ from pyserini_rerank.training.examples import Document
 from pyserini_rerank.training.selection import Selection
 from pyserini_rerank.training.teacher import spans
 
-quickly = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+quickly = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 GRADES = st.none() | st.integers(-1, 3)
 SCORES = st.integers(-20, 20).map(lambda number: number / 4)
 

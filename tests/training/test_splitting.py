@@ -25,7 +25,7 @@ TOPICS = st.dictionaries(st.sampled_from(QIDS), QUERIES | OWN_QUERIES, min_size=
 GRADES = st.dictionaries(st.integers(0, 40).map("d{}".format), st.integers(-1, 3), max_size=3)
 QRELS = st.fixed_dictionaries(dict.fromkeys(QIDS, GRADES))
 SHARES = st.sampled_from([0.0, 0.1, 0.25, 0.4])
-quickly = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+quickly = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
 
 def related(topics, qrels, level, one, other) -> bool:

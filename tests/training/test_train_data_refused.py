@@ -191,7 +191,8 @@ def test_the_commands_errors_name_its_options(
     without_texts = [*small.words[:place], *small.words[place + 2 :]]
     without_run = ["train-data", *small.words[3:]]
     for words_given, said in (
-        (without_texts, "by --index or --collection."),
+        (without_texts, "name the texts, by one of --index and --collection."),
+        ([*small.words, "--index", "x"], "--index and --collection were given together: name the texts, by one of"),
         (without_run, "name the candidates, by one of --index and --run."),
         (
             [*small.words, "--margin", "1"],
