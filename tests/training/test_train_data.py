@@ -294,7 +294,9 @@ def test_queries_that_are_named(small: Small, tmp_path: Path) -> None:
         "q9": {"d15": 2},
         "q10": small.qrels["q10"] | {"d20": 0},  # relevant to q4, and not to this one
     }
-    how = small.given | {"topics": topics, "qrels": qrels, "negatives": 50}
+    hits = small.hits_of_scores()
+    del hits["q9"]  # so that it has neither a positive nor a candidate
+    how = small.given | {"first_stage": hits, "topics": topics, "qrels": qrels, "negatives": 50}
     data = train_data(**how, output=tmp_path / "data", validation={"q4"}, test=["q3"])
     made = {split: {query.qid: query for query in queries} for split, queries in splits_of(data).items()}
     assert list(made["validation"]) == ["q4"] and list(made["test"]) == ["q3"]
@@ -302,7 +304,7 @@ def test_queries_that_are_named(small: Small, tmp_path: Path) -> None:
     assert "d15" not in {document.docid for document in made["train"]["q8"].documents}
     assert {document.docid for document in made["train"]["q8"].relevant(1)} == {"d40", "d41", "d42"}
     nobody = train_data(**how, output=tmp_path / "nobody", validation=[], test=())
-    assert nobody.settings["counts"]["train"]["queries"] == QUERIES
+    assert nobody.settings["counts"]["train"]["queries"] == QUERIES - 1
     taught = train_data(
         **how, output=tmp_path / "taught", validation=["q4"], test=["q3"], teacher=small.model, margin=-100
     )
