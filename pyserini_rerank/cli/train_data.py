@@ -53,7 +53,11 @@ def train_data(
     from ..training.train_data import train_data as make
 
     given = one_of("the candidates", {"--index": index if not run else None, "--run": run})
-    with named_as_options(texts="--index or --collection", first_stage="--index or --run"):
+    if run:
+        one_of("the texts", {"--index": index, "--collection": collection})
+    same = ("positives", "negatives", "ranks", "teacher", "margin", "windows", "validation", "test", "seed")
+    own = {name: f"--{name}" for name in same} | {"random_negatives": "--random-negatives"}
+    with named_as_options(texts="--index or --collection", first_stage="--index or --run", **own):
         made = make(
             list(run) if run else open_index(given),
             topics,

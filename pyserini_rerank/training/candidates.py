@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import batched, zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..experiments.first_stages import FirstStage
+from ..experiments.first_stages import FirstStage, FirstStages
 from ..progress import queries_bar
 from ..reranker import SHARD
 from ..retrieval.queries import text_or_blank
+from ..runs.run_file import check_name
+from ..texts.formats import Template
+from ..texts.opening import open_by_docid, open_source
 from ..texts.source import Source, clean, read
 
 CANDIDATES, TEXTS = "candidates.jsonl", "texts.jsonl"
+FORMS = "give a searcher, a run file, hits by qid, or a list of these"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,44 @@ class Found:
     """The docids of further relevant documents."""
 
 
+def open_stages(
+    given: Sequence[Any], texts: Any, qids: Collection[str], stack: ExitStack
+) -> tuple[list[tuple[FirstStage, Source]], Source]:
+    """Open first stages, each with the source of its candidates' texts, and the source of texts by docid.
+
+    Parameters
+    ----------
+    given : sequence
+        The first stages, as a user gives them.
+    texts
+        As `pyserini_rerank.train_data` takes it.
+    qids : collection of str
+    stack : ExitStack
+        It closes what was opened.
+
+    Raises
+    ------
+    ValueError
+        There is no first stage, or nothing has the texts.
+    As `FirstStages.open` and `pyserini_rerank.texts.opening.open_source`.
+    """
+    if not given:
+        raise ValueError(f"first_stage is an empty list: {FORMS}.")
+    opened = FirstStages(qids, stack, FORMS)
+    stages = [opened.open(stage) for stage in given]
+    searcher = next((stage.searcher for stage in stages if stage.searcher is not None), None)
+    of_hits = texts is None or (isinstance(texts, Template) and texts.index is None)
+    if of_hits and searcher is None:
+        raise ValueError("a run file and hits have no texts: name an index, a collection or a mapping by texts=.")
+    by_docid = open_by_docid(texts, searcher)
+    by_docid.skips_missing = True
+    sources = [
+        open_source(texts, stage.searcher, "skip") if of_hits and stage.searcher is not None else by_docid
+        for stage in stages
+    ]
+    return list(zip(stages, sources, strict=True)), by_docid
+
+
 def collect(
     stages: Sequence[tuple[FirstStage, Source]],
     by_docid: Source,
@@ -37,7 +80,8 @@ def collect(
 ) -> None:
     """Find the candidates of topics, and read the texts of these and of all relevant documents.
 
-    The candidates of several first stages are taken in turn. Documents without text are left out.
+    The candidates of several first stages are taken in turn. Documents without text are left out. A document has the
+    same text for all queries.
 
     Parameters
     ----------
@@ -53,6 +97,11 @@ def collect(
         How many candidates each first stage is asked for.
     folder : path
         Gets the files `CANDIDATES` and `TEXTS`, a line a query and a line a document.
+
+    Raises
+    ------
+    ValueError
+        A docid has white space in it, or a document cannot be read as text.
     """
     written: set[str] = set()
     size = max(1, SHARD // depth)
@@ -73,6 +122,7 @@ def collect(
                 }
                 for docid, text in (texts | further).items():
                     if docid not in written:
+                        check_name(docid, "the docid", "rename the document")
                         written.add(docid)
                         texts_file.write(json.dumps({"id": docid, "contents": text}) + "\n")
                 found = {"qid": qid, "candidates": list(texts), "added": list(further)}
@@ -98,10 +148,16 @@ def _texts_of_candidates(
         found = stage.find(queries, depth, documents=source.reads_documents)
         texts = [_kept(candidates.docids, read(source, candidates)) for candidates in found]
         of_stages.append(texts)
-    return [
-        {docid: text for of_rank in zip_longest(*of_query) for docid, text in filter(None, of_rank)}
-        for of_query in zip(*of_stages, strict=True)
-    ]
+    return [_in_turn(of_query) for of_query in zip(*of_stages, strict=True)]
+
+
+def _in_turn(of_query: Sequence[list[tuple[str, str]]]) -> dict[str, str]:
+    """Join a query's candidates of several first stages; a document that comes again keeps its first place and text."""
+    texts: dict[str, str] = {}
+    for of_rank in zip_longest(*of_query):
+        for docid, text in filter(None, of_rank):
+            texts.setdefault(docid, text)
+    return texts
 
 
 def _kept(docids: Sequence[Any], texts: Sequence[str | None]) -> list[tuple[str, str]]:

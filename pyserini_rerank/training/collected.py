@@ -13,8 +13,8 @@ from .examples import Document, JudgedQuery
 from .selection import Selection
 from .splitting import relevant, split_as_named, split_by_shares
 
-#: Gives a query's document with a shorter text, for documents that are read in windows.
-Cut = Callable[[str, Document], Document]
+#: Gives a query with shorter texts, for documents that are read in windows.
+Cut = Callable[[JudgedQuery], JudgedQuery]
 
 
 class Collected:
@@ -69,11 +69,13 @@ class Collected:
                     self._kept_apart |= relevant(qrels, qid, selection.level)
 
     def write_pairs(self, path: Path) -> dict[str, str]:
-        """Write the pairs that a teacher scores as a run; give the topics."""
+        """Write the pairs that a teacher scores as a run; give the topics that have some to train on."""
         topics: dict[str, str] = {}
         with path.open("w", encoding="utf-8") as file:
             for found in self._found("train"):
                 documents = self.selection.scored_by_teacher(found.qid, self._documents(found))
+                if not self.selection.can_train(documents):
+                    continue
                 hits = (RunHit(document.docid, -float(place)) for place, document in enumerate(documents, 1))
                 file.writelines(lines(found.qid, hits, "pairs"))
                 topics[found.qid] = self.topics[found.qid]
@@ -81,6 +83,8 @@ class Collected:
 
     def queries(self, split: str, scored: Path | None = None, cut: Cut | None = None) -> Iterator[JudgedQuery]:
         """Give the queries of a split; of those to train on, the ones that have a relevant document and another one.
+
+        A query to validate or to test with is left out if the first stages found nothing.
 
         Parameters
         ----------
@@ -92,27 +96,27 @@ class Collected:
         if split != "train":
             for found in self._found(split):
                 ranked = [document for document in self._documents(found) if document.rank is not None]
-                yield self._judged(found.qid, ranked)
+                if ranked:
+                    yield self._judged(found.qid, ranked)
             return
-        scores_of_queries = read(scored) if scored else None
+        scored_queries = read(scored) if scored else iter(())
+        scored_query = next(scored_queries, None)
         for found in self._found(split):
             documents = self._documents(found)
-            if scores_of_queries:
-                _, hits = next(scores_of_queries)  # in the same order
-                scores = {hit.docid: hit.score for hit in hits}
+            if scored:
+                if scored_query is None or scored_query[0] != found.qid:
+                    continue  # it had nothing to train on, and was not scored; the others are in the same order
+                scores = {hit.docid: hit.score for hit in scored_query[1]}
+                scored_query = next(scored_queries, None)
                 documents = [
                     replace(document, teacher_score=scores[document.docid])
                     for document in documents
                     if document.docid in scores
                 ]
-            query = self._judged(found.qid, self.selection.chosen(found.qid, documents))
-            level = self.selection.level
-            if query.relevant(level) and query.others(level):
-                yield (
-                    replace(query, documents=[cut(query.query, document) for document in query.documents])
-                    if cut
-                    else query
-                )
+            chosen = self.selection.chosen(found.qid, documents)
+            if self.selection.can_train(chosen):
+                query = self._judged(found.qid, chosen)
+                yield cut(query) if cut else query
 
     def _found(self, split: str) -> Iterator[Found]:
         return (found for found in found_in(self.folder) if self.splits.get(found.qid) == split)

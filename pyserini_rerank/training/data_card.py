@@ -7,12 +7,7 @@ CARD = """---
 configs:
 - config_name: default
   data_files:
-  - split: train
-    path: train.parquet
-  - split: validation
-    path: validation.parquet
-  - split: test
-    path: test.parquet
+{files}
 task_categories:
 - text-ranking
 ---
@@ -36,8 +31,8 @@ A row is a document of a query; the rows of a query follow each other.
 | `teacher_score` | the score of the teacher; null without one, and in `validation` and `test` |
 
 The queries of `train` have relevant documents and a choice of others; those of `validation` and `test` have all
-candidates of the first stage. `qrels.txt` has the judgements of all queries, in the format of trec_eval.
-`settings.json` has the settings as JSON.
+candidates of the first stage, and are left out if there is none. `qrels.txt` has the judgements of all queries, in the
+format of trec_eval. `settings.json` has the settings as JSON.
 
 ## Settings
 
@@ -54,6 +49,10 @@ def data_card(settings: Mapping[str, Any]) -> str:
     counts = settings["counts"]
     shown = (f"- `{name}`: {value}" for name, value in settings.items() if name != "counts")
     return CARD.format(
+        # Not the empty ones, which `datasets` cannot read.
+        files="\n".join(
+            f"  - split: {split}\n    path: {split}.parquet" for split in counts if counts[split]["documents"]
+        ),
         rows=" ".join(sentences),
         counts="\n".join(f"| {split} | {of['queries']:,} | {of['documents']:,} |" for split, of in counts.items()),
         level=settings["level"],

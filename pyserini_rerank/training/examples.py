@@ -1,6 +1,7 @@
 """The training data in a folder: judged queries with documents, as Parquet files that any other library reads."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +17,10 @@ from .data_card import data_card
 
 SPLITS = ("train", "validation", "test")
 SETTINGS, QRELS = "settings.json", "qrels.txt"
-#: Rows of a Parquet file that are in memory together.
-ROWS_TOGETHER = 10_000
+#: Rows of a Parquet file, and characters of their texts, after which they are written, so that few are in memory.
+ROWS_TOGETHER, CHARACTERS_TOGETHER = 10_000, 50_000_000
+#: Rows that are read together.
+ROWS_READ = 500
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,22 @@ class TrainingData:
     ------
     FileNotFoundError
         The folder holds no training data.
+    ValueError
+        Its settings are damaged, or those of something else.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        if not (folder / SETTINGS).is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no training data (it has no {SETTINGS}): make some with `pyserini-rerank train-data`."
-            )
-        self.settings: dict[str, Any] = json.loads((folder / SETTINGS).read_bytes())
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        file = self.folder / SETTINGS
+        remedy = "make some with `pyserini-rerank train-data`."
+        if not file.is_file():
+            raise FileNotFoundError(f"{self.folder} holds no training data (it has no {SETTINGS}): {remedy}")
+        try:
+            self.settings: dict[str, Any] = json.loads(file.read_bytes())
+        except ValueError:
+            self.settings = {}
+        if not isinstance(self.settings, dict) or not {"counts", "level", "teacher"} <= set(self.settings):
+            raise ValueError(f"{file} has no settings of training data: {remedy}")
 
     @property
     def level(self) -> int:
@@ -93,7 +103,7 @@ class TrainingData:
         from pyarrow import parquet
 
         file = parquet.ParquetFile(self.folder / f"{split}.parquet")
-        rows = (row for batch in file.iter_batches(ROWS_TOGETHER) for row in batch.to_pylist())
+        rows = (row for batch in file.iter_batches(ROWS_READ) for row in batch.to_pylist())
         for (qid, query), of_query in groupby(rows, lambda row: (row.pop("qid"), row.pop("query"))):
             yield JudgedQuery(qid, query, [Document(**row) for row in of_query])
 
@@ -121,15 +131,18 @@ def write_split(folder: Path, split: str, queries: Iterable[JudgedQuery]) -> dic
     schema = arrow.schema(types)
     counts = {"queries": 0, "documents": 0}
     rows: list[dict[str, Any]] = []
+    characters = 0
     with parquet.ParquetWriter(folder / f"{split}.parquet", schema) as writer:
         for query in queries:
             counts["queries"] += 1
             counts["documents"] += len(query.documents)
             rows += [{"qid": query.qid, "query": query.query, **vars(document)} for document in query.documents]
-            if len(rows) >= ROWS_TOGETHER:
+            characters += sum(len(document.text) for document in query.documents)
+            if len(rows) >= ROWS_TOGETHER or characters >= CHARACTERS_TOGETHER:
                 writer.write_table(arrow.Table.from_pylist(rows, schema))
-                rows.clear()
-        writer.write_table(arrow.Table.from_pylist(rows, schema))
+                rows, characters = [], 0
+        if rows:  # `datasets` reads a file without a group of rows, and not one with an empty group
+            writer.write_table(arrow.Table.from_pylist(rows, schema))
     return counts
 
 

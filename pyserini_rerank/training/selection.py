@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from random import Random
 from typing import Any
 
-from ..arguments import whole
+from ..arguments import listed, whole
 from .examples import Document
 
 
@@ -22,26 +23,35 @@ class Selection:
 
     positives: int | None = None
     negatives: int = 8
-    ranks: Sequence[int] = (1, 1_000_000)
+    ranks: Sequence[int] | None = None
     random_negatives: int = 0
     margin: float | None = None
     level: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.positives is not None:
-            whole(self.positives, "positives", least=1)
-        whole(self.negatives, "negatives", least=0)
-        whole(self.random_negatives, "random_negatives", least=0)
-        whole(self.level, "level", least=1)
-        whole(self.seed, "seed")
-        first, last = (whole(rank, "ranks", least=1) for rank in self.ranks)
-        if first > last:
-            raise ValueError(f"ranks={first}, {last}: give the first rank of a negative, and then the last.")
+        # numpy's numbers become Python's, which JSON can hold.
+        least = {"positives": 1, "negatives": 0, "random_negatives": 0, "level": 1, "seed": None}
+        for name in least:
+            if name != "positives" or self.positives is not None:
+                object.__setattr__(self, name, whole(getattr(self, name), name, least=least[name]))
+        if self.ranks is not None:
+            ranks = [whole(rank, "ranks", least=1) for rank in listed(self.ranks, "ranks")]
+            if len(ranks) != 2 or ranks[0] > ranks[1]:
+                raise ValueError(
+                    f"ranks={', '.join(map(str, ranks))}: give the first rank of a negative, and then the last."
+                )
+            object.__setattr__(self, "ranks", tuple(ranks))
         if self.negatives + self.random_negatives == 0:
             raise ValueError("negatives=0 and random_negatives=0: a reranker needs documents that are not relevant.")
-        if self.margin is not None and not math.isfinite(self.margin):
-            raise ValueError(f"margin={self.margin}: give a number, such as 0.")
+        if self.margin is not None:
+            if not isinstance(self.margin, Real) or not math.isfinite(self.margin):
+                raise ValueError(f"margin={self.margin!r:.50}: give a number, such as 0.")
+            object.__setattr__(self, "margin", float(self.margin))
+
+    def can_train(self, documents: Sequence[Document]) -> bool:
+        """Tell whether there is a relevant document and another one."""
+        return len({self._is_relevant(document) for document in documents}) == 2
 
     def scored_by_teacher(self, qid: str, documents: Sequence[Document]) -> list[Document]:
         """Give the documents that a teacher scores: the chosen ones, or all that a margin may choose."""
@@ -53,11 +63,12 @@ class Selection:
         relevant = [document for document in documents if self._is_relevant(document)]
         best = sorted(relevant, key=lambda document: (-(document.grade or 0), document.rank or math.inf))
         positives = best[: self.positives]
-        random_ones = [document for document in documents if document.rank is None and document not in relevant]
-        ranked = [document for document in documents if document.rank is not None and document not in relevant]
+        others = [document for document in documents if not self._is_relevant(document)]
         if self.margin is not None and positives:
             limit = max(_score(document) for document in positives) - self.margin
-            ranked = [document for document in ranked if _score(document) <= limit]
+            others = [document for document in others if _score(document) <= limit]
+        random_ones = [document for document in others if document.rank is None]
+        ranked = [document for document in others if document.rank is not None]
         random = Random(f"{self.seed} {qid}")
         negatives = random.sample(ranked, min(self.negatives, len(ranked)))
         taken = {document.docid for document in (*positives, *negatives, *random_ones)}
@@ -65,6 +76,8 @@ class Selection:
 
     def random_docids(self, qid: str, pool: Sequence[str], known: set[str]) -> list[str]:
         """Draw docids of other queries' candidates that are not among this one's."""
+        if not self.random_negatives:
+            return []
         random = Random(f"{self.seed} {qid} random")
         drawn: dict[str, Any] = {}
         # At most a few of the pool are known, unless it is tiny.
@@ -75,7 +88,7 @@ class Selection:
 
     def _in_range(self, documents: Sequence[Document]) -> list[Document]:
         """Leave out the negatives beyond the range of ranks; a random document has no rank, and stays."""
-        first, last = self.ranks
+        first, last = self.ranks or (1, math.inf)
         return [
             document
             for document in documents

@@ -1,22 +1,37 @@
 """A teacher's scores: of all pairs by the engine of `rerank_run`, and of the windows of long documents."""
 
+import copy
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..combining.cascade import Cascade
 from ..combining.windows import ID_BYTES
 from ..loading import load_models
+from ..reranker import Reranker
 from ..runs.job import rerank_run
 from .candidates import TEXTS
 from .collected import Collected, Cut
-from .examples import Document
+from .examples import JudgedQuery
 
 PAIRS, SCORED = "pairs.run", "teacher.run"
+WORD = re.compile(r"\s*\S+")
+
+
+class NothingToTrainOn(ValueError):
+    """No query is left to train on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no query is left to train on: the others are kept for validation and test, or have no negative."
+        )
 
 
 def score(
@@ -31,7 +46,7 @@ def score(
 
     Raises
     ------
-    ValueError
+    NothingToTrainOn
         No pair is left to score.
     As `pyserini_rerank.rerank_run`.
     """
@@ -41,41 +56,95 @@ def score(
         return scored
     topics = collected.write_pairs(folder / PAIRS)
     if not topics:
-        raise ValueError("no query is left to train on: all are kept for validation and test.")
-    reranker = {"windows": {"reranker": teacher, "size": windows[0], "stride": windows[1]}} if windows else teacher
+        raise NothingToTrainOn
     rerank_run(
-        folder / PAIRS, reranker, output=scored, topics=topics, texts=folder / TEXTS, cache=cache, ray=ray, **options
+        folder / PAIRS,
+        in_windows(teacher, windows),
+        output=scored,
+        topics=topics,
+        texts=folder / TEXTS,
+        cache=cache,
+        ray=ray,
+        **options,
     )
     return scored
+
+
+def in_windows(teacher: Any, windows: tuple[int, int] | None) -> Any:
+    """Describe a teacher that reads documents in windows."""
+    return {"windows": {"reranker": teacher, "size": windows[0], "stride": windows[1]}} if windows else teacher
+
+
+def check(
+    teacher: Any, windows: tuple[int, int] | None, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> None:
+    """Score a pair with a teacher, so that one that cannot score is an error before the search, and not after it.
+
+    Raises
+    ------
+    ValueError
+        The teacher uses the first stage's scores, which relevant and random documents may lack.
+    As `pyserini_rerank.load`.
+    """
+    reranker, loaded = load_models(in_windows(teacher, windows), cache=cache, needs_cache=cache is not None, **options)
+    try:
+        reranker.score("query", ["text"])
+    finally:
+        for model in loaded:
+            model.close()
 
 
 @contextmanager
 def cutting(
     teacher: Any, size: int, stride: int, cache: str | os.PathLike[str] | None, options: Mapping[str, Any]
 ) -> Iterator[Cut]:
-    """Give a function that replaces a document by its window that the teacher scores highest.
+    """Give a function that replaces a query's documents by their windows that the teacher scores highest.
 
     Windows are cut between words, so that a window is a text like any other; at search time they are cut between
     tokens.
     """
     reranker, loaded = load_models(teacher, cache=cache, needs_cache=False, **options)
-    leaf = next(reranker.leaves())
+    leaf, judge = next(reranker.leaves()), _last_stages(reranker)
 
-    def cut(query: str, document: Document) -> Document:
-        words = document.text.split()
-        lengths = [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
-        windows = [" ".join(words[first:last]) for first, last in spans(lengths, size, stride)]
-        if len(windows) == 1:
-            return document
-        scores = reranker.score(query, windows)
-        best = int(np.argmax(scores))
-        return replace(document, text=windows[best], teacher_score=float(scores[best]))
+    def cut(query: JudgedQuery) -> JudgedQuery:
+        windows = [_windows(document.text, leaf, size, stride) for document in query.documents]
+        texts = [text for of_one in windows if len(of_one) > 1 for text in of_one]
+        scores = iter(judge.score(query.query, texts) if texts else ())
+        documents = []
+        for document, of_one in zip(query.documents, windows, strict=True):
+            if len(of_one) == 1:
+                documents.append(document)
+                continue
+            of_windows = list(islice(scores, len(of_one)))
+            best = int(np.argmax(of_windows))
+            # The score that a combination gives a document depends on the others: it is not that of a window.
+            score = document.teacher_score if reranker.parts else float(of_windows[best])
+            documents.append(replace(document, text=of_one[best], teacher_score=score))
+        return replace(query, documents=documents)
 
     try:
         yield cut
     finally:
         for model in loaded:
             model.close()
+
+
+def _last_stages(reranker: Reranker) -> Reranker:
+    """Replace cascades by their last stages: a cascade's depth counts documents, and there are more windows."""
+    if isinstance(reranker, Cascade):
+        return _last_stages(reranker.parts[-1])
+    if not reranker.parts:
+        return reranker
+    clone = copy.copy(reranker)
+    clone.parts = tuple(map(_last_stages, reranker.parts))
+    return clone
+
+
+def _windows(text: str, leaf: Reranker, size: int, stride: int) -> list[str]:
+    """Cut a text into windows. Each is a piece of the text: a word goes with the white space before it."""
+    words = WORD.findall(text)
+    lengths = [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
+    return ["".join(words[first:last]).strip() for first, last in spans(lengths, size, stride)]
 
 
 def spans(lengths: list[int], size: int, stride: int) -> list[tuple[int, int]]:

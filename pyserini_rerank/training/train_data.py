@@ -2,35 +2,35 @@
 
 import os
 import shutil
-import sys
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from ..arguments import listed, whole
 from ..combining.maker import given_rerankers, settled
-from ..experiments.first_stages import FirstStages
+from ..experiments.first_stages import HitsStage
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder
 from ..runs.input_states import of_model, of_value
 from ..runs.run_file import check_name
 from ..runs.topics import Qrels, load_qrels, load_topics
 from ..searcher import DEPTH
-from ..texts.opening import open_by_docid, open_source
 from ..version import __version__
-from .candidates import CANDIDATES, TEXTS, collect
+from .candidates import CANDIDATES, TEXTS, collect, open_stages
 from .collected import Collected
 from .examples import SPLITS, TrainingData, write_settings, write_split
 from .extra import check_installed
 from .selection import Selection
-from .splitting import check_shares, relevant
-from .teacher import PAIRS, SCORED, cutting, score
+from .splitting import check_shares, relevant, split_as_named
+from .states import description, of_first_stage, of_source, spec
+from .teacher import PAIRS, SCORED, NothingToTrainOn, check, cutting, score
 
 DATA, SCORES = "data", "scores"
 #: Beginnings of the names of all files in the folder in which the data grows.
 FILES = (STATE, CANDIDATES, TEXTS, PAIRS, SCORED, DATA, SCORES)
-FORMS = "give a searcher, a run file, hits by qid, or a list of these"
 
 
 def train_data(
@@ -128,50 +128,60 @@ def train_data(
             raise ValueError("margin= and windows= compare a teacher's scores: name a reranker by teacher=.")
         if given := [*options, *["cache"] * (cache is not None), *["ray"] * ray]:
             raise TypeError(f"{', '.join(given)}: these are for a teacher: name a reranker by teacher=.")
+    elif ray and (loaded := list(given_rerankers(teacher := settled(teacher)))):
+        raise TypeError(f"ray=True loads the teacher on each machine, and {loaded[0].name} is loaded here: name it.")
     depth = whole(depth, "depth", least=1)
-    selection = Selection(
-        positives, negatives, (1, sys.maxsize) if ranks is None else tuple(ranks), random_negatives, margin, level, seed
-    )
-    held_out = {"validation": _share(validation, "validation"), "test": _share(test, "test")}
+    selection = Selection(positives, negatives, ranks, random_negatives, margin, level, seed)
+    windows = None if windows is None else _windows(windows)
+    held_out: dict[str, Any] = {"validation": _share(validation, "validation"), "test": _share(test, "test")}
     check_shares(held_out)
-    judged, judgements = _judged(load_topics(topics), load_qrels(qrels))
+    judged, judgements = _judged(load_topics(topics), load_qrels(qrels), selection.level)
+    if isinstance(held_out["test"], list):
+        split_as_named(judged, held_out)  # raises where a qid is wrong
     teacher = None if teacher is None else settled(teacher)
-    given_stages = first_stage if isinstance(first_stage, list | tuple) else [first_stage]
+    given_stages = [
+        HitsStage(stage).hits if hasattr(stage, "items") and not hasattr(stage, "search") else stage
+        for stage in (first_stage if isinstance(first_stage, list | tuple) else [first_stage])
+    ]
     settings = {
-        "first_stage": [_described(stage) for stage in given_stages],
-        "texts": None if texts is None else _described(texts),
+        "first_stage": ["hits" if isinstance(stage, Mapping) else description(stage) for stage in given_stages],
+        "texts": None if texts is None else description(texts),
         "topics": of_value(judged),
         "qrels": of_value(judgements),
         "depth": depth,
         **asdict(selection),
         **held_out,
         "windows": windows and list(windows),
-        "teacher": None if teacher is None else {"model": _spec(teacher), "state": of_model(teacher), **options},
+        "teacher": None if teacher is None else {"model": spec(teacher), "state": of_model(teacher), **options},
     }
+    states = {"first_stage": [of_first_stage(stage) for stage in given_stages], "texts": of_source(texts)}
     target = followed(output)
     with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder, ExitStack() as stack:
-        begin(folder, settings)
         if not (folder / CANDIDATES).exists():
-            opened = FirstStages(judged, stack, FORMS)
-            stages = [opened.open(stage) for stage in given_stages]
-            sources = [open_source(texts, stage.searcher, "skip") for stage in stages]
-            relevant_docids = {qid: relevant(judgements, qid, level) for qid in judged}
-            by_docid = open_by_docid(texts, stages[0].searcher)
-            collect(list(zip(stages, sources, strict=True)), by_docid, judged, relevant_docids, depth, folder)
-        collected = Collected(folder, judged, judgements, selection, held_out)
+            with _abandoning(folder, Exception):
+                (folder / STATE).unlink(missing_ok=True)  # a search that was interrupted has left nothing to go on with
+                if teacher is not None and not ray:
+                    check(teacher, windows, cache, options)
+                stages, by_docid = open_stages(given_stages, texts, judged, stack)
+                begin(folder, settings | states)
+                relevant_docids = {qid: relevant(judgements, qid, selection.level) for qid in judged}
+                collect(stages, by_docid, judged, relevant_docids, depth, folder)
+        begin(folder, settings | states)
+        with _abandoning(folder, ValueError):
+            collected = Collected(folder, judged, judgements, selection, held_out)
         scored, cut = None, None
         if teacher is not None:
-            scored = score(collected, teacher, windows, cache, ray, options)
+            with _abandoning(folder, NothingToTrainOn):
+                scored = score(collected, teacher, windows, cache, ray, options)
         if windows is not None:
             cut = stack.enter_context(cutting(teacher, *windows, cache or folder / SCORES, options))
         data = folder / DATA
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
         counts = {split: write_split(data, split, collected.queries(split, scored, cut)) for split in SPLITS}
-        if not counts["train"]["queries"]:
-            raise ValueError(
-                "no query is left to train on: the others are kept for validation and test, or have no negative."
-            )
+        with _abandoning(folder, NothingToTrainOn):
+            if not counts["train"]["queries"]:
+                raise NothingToTrainOn
         used = ((qid, judgements[qid]) for qid in collected.splits)
         write_settings(data, settings | {"counts": counts, "pyserini-rerank": __version__}, used)
         os.replace(data, target)
@@ -179,36 +189,50 @@ def train_data(
     return TrainingData(target)
 
 
-def _judged(topics: Mapping[str, str], qrels: Qrels) -> tuple[dict[str, str], Qrels]:
-    """Give the topics that are judged, and their judgements."""
+@contextmanager
+def _abandoning(folder: Path, error: type[Exception]) -> Iterator[None]:
+    """Delete the folder in which the data grows after an error that the same call would end in again."""
+    try:
+        yield
+    except error:
+        shutil.rmtree(folder)
+        raise
+
+
+def _judged(topics: Mapping[str, str], qrels: Qrels, level: int) -> tuple[dict[str, str], Qrels]:
+    """Give the topics that have a relevant document, and their judgements."""
     judged = {qid: query for qid, query in topics.items() if qid in qrels and query.strip()}
     if not judged:
         raise ValueError("none of the topics is judged: name the qrels of these topics.")
+    judged = {qid: query for qid, query in judged.items() if relevant(qrels, qid, level)}
+    if not judged:
+        raise ValueError(
+            f"no topic has a relevant document (of grade {level} or more): name the qrels of these topics, or another "
+            "level=."
+        )
     for qid in judged:
         check_name(qid, "the qid", "rename the topic")
+        for docid in qrels[qid]:
+            check_name(docid, f"the qrels of query {qid:.50}: the docid", "rename the document")
     return judged, {qid: qrels[qid] for qid in judged}
 
 
 def _share(given: Any, name: str) -> float | list[str]:
     """Read a share of the queries, or qids."""
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        if not 0 <= given < 1:
+    if isinstance(given, Real) and not isinstance(given, bool):
+        if not 0 <= float(given) < 1:
             raise ValueError(f"{name}={given}: give a share of the queries from 0 to 1, or the qids.")
         return float(given)
+    if isinstance(given, Set):
+        return sorted(map(str, given))
     return [str(qid) for qid in listed(given, name)]
 
 
-def _described(given: Any) -> str:
-    """Describe a first stage or texts: a file or an index by its path, hits by their content, another by its class."""
-    if isinstance(given, str | os.PathLike):
-        return os.fspath(given)
-    if hasattr(given, "search"):
-        return f"{type(given).__name__} {getattr(given, 'index_dir', '')}".strip()
-    return f"a {type(given).__name__}"
-
-
-def _spec(teacher: Any) -> Any:
-    """Give a teacher as `load` takes it; the name of one that is loaded."""
-    if isinstance(teacher, str | os.PathLike):
-        return os.fspath(teacher)
-    return None if list(given_rerankers(teacher)) else teacher
+def _windows(given: Any) -> tuple[int, int]:
+    """Read the size and the stride of windows."""
+    numbers = [whole(number, "windows", least=1) for number in listed(given, "windows")]
+    if len(numbers) != 2 or numbers[0] < numbers[1]:
+        raise ValueError(
+            f"windows={', '.join(map(str, numbers))}: give the size, and then a stride from 1 to the size."
+        )
+    return numbers[0], numbers[1]
