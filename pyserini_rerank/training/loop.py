@@ -11,6 +11,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from ..progress import bar
 from ..runs.evaluation import MEASURE
+from .batches import ByLength
 from .examples import TrainingData
 from .held_out import Evaluator, HeldOut
 from .log import METRIC
@@ -125,6 +126,7 @@ def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTra
         greater_is_better=True,
         logging_nan_inf_filter=False,
         seed=settings.seed,
+        batch_sampler=ByLength,
         use_cpu=device == "cpu",
         dataloader_pin_memory=device == "cuda",
         disable_tqdm=True,
