@@ -69,6 +69,7 @@ class Bar(TrainerCallback):
     """A progress bar over the steps, with the loss and nDCG@10 of the held-out queries."""
 
     def __init__(self) -> None:
+        self.bar: Any = None
         self.shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -84,8 +85,9 @@ class Bar(TrainerCallback):
                 self.shown[name] = f"{logs[key]:.4f}"
         self.bar.set_postfix(self.shown)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def fit(
@@ -110,7 +112,8 @@ def fit(
     args.eval_steps = args.save_steps = math.ceil(steps / settings.evaluations)
     checkpoint = _last_checkpoint(folder)
     args.eval_on_start = bool(validation) and checkpoint is None
-    callbacks: list[Any] = [Bar()]
+    shown = Bar()
+    callbacks: list[Any] = [shown]
     if validation:
         callbacks.append(Patience(settings.patience))
     else:
@@ -124,7 +127,10 @@ def fit(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        shown.close()
     return [
         {key: entry[key] for key in KEYS if key in entry}
         for entry in trainer.state.log_history

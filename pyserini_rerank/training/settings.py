@@ -39,13 +39,13 @@ class Settings:
         for name in ("batch_size", "accumulate", "evaluations", "patience"):
             whole(getattr(self, name), name, least=1)
         if whole(self.seed, "seed", least=0) >= MOST:
-            raise ValueError(f"seed={self.seed}: give a number below {MOST}.")
+            raise ValueError(f"seed is {self.seed}: give a number below {MOST}.")
         for name, value, is_right in (
             ("epochs", self.epochs, 0 < self.epochs < math.inf),
             ("learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf),
             ("warmup", self.warmup, 0 <= self.warmup < 1),
         ):
             if not is_right:
-                raise ValueError(f"{name}={value}: give a number " + RANGES.get(name, "above 0."))
+                raise ValueError(f"{name} is {value}: give a number " + RANGES.get(name, "above 0."))
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: there are {', '.join(PRECISIONS)}.")

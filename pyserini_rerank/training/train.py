@@ -14,6 +14,7 @@ from ..files import writing
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
 from ..runs import plots
 from ..runs.input_states import of_model
+from .disk import writing_to
 from .examples import SPLITS, TrainingData, of_data
 from .extra import check_installed
 from .log import training_plot
@@ -167,7 +168,7 @@ def train(
         set_seed(seed)
         # A base that is refused leaves no folder behind, so that other settings can be tried.
         model = make_student(base, layers, max_length)
-    with quiet(), _folder(target, described) as folder:
+    with quiet(), _folder(target, described) as folder, writing_to(folder):
         if is_first():
             model.save_pretrained(str(folder / BASE), create_model_card=False)
         validation = HeldOut(data, "validation", kind)
