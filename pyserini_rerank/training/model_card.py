@@ -78,7 +78,7 @@ def model_card(base: str, data: TrainingData, settings: Settings, split: str, ta
     counts = data.settings["counts"]["train"]
     versions = {"pyserini-rerank": __version__} | {name: version(name) for name in PACKAGES}
     name = bundled.CHECKPOINT if base == bundled.NAME else Path(base).name if Path(base).is_dir() else base
-    facts = {"license": licence.lower()} if licence else {}
+    facts: dict[str, str | list[str]] = {"license": licence.lower()} if licence else {}
     facts |= {
         "base_model": name,
         "library_name": "sentence-transformers",

@@ -161,7 +161,7 @@ def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> An
     config = deepcopy(transformer.config)
     config.__dict__.update(of_layers)
     config.num_hidden_layers = len(kept)
-    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     try:
         new.load_state_dict(transformer.state_dict())
     except RuntimeError:

@@ -605,8 +605,10 @@ def test_bad_options(
 def test_two_processes_train_as_one_with_twice_the_batch(small: Small, tmp_path: Path) -> None:
     """Without dropout, whose masks each process draws for itself.
 
-    Then the two differ by the order in which float32 gradients are summed, some 1e-7 of each, which Adam's division by
-    their size can raise where a gradient is near zero: 1e-4 is a hundredth of what a step of this rate moves a weight.
+    Then the two differ by the order in which float32 gradients are summed, some 1e-7 of each. Adam divides a gradient
+    by its size, so that this grows where a gradient is near zero: 1e-4 is a tenth of what one step of this rate moves a
+    weight. The biases of the keys are left out: the softmax takes no notice of them, so that their gradients are
+    nothing but rounding errors, which Adam makes whole steps of.
     """
     base = tiny.build(NAME, tmp_path)
     tiny_architectures.change(base, "config.json", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -623,5 +625,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(small: Small, tmp_path:
     files = [sorted(path.name for path in (tmp_path / name).rglob("*")) for name in ("one", "two")]
     assert files[0] == files[1] and not list(tmp_path.glob("*.partial"))
     weights = [tiny.read_weights(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    for one_of_two in weights:
+        for key in [key for key in one_of_two if key.endswith("key.bias")]:
+            del one_of_two[key]
     assert furthest(*weights) < 1e-4
-    assert furthest(weights[0], tiny.read_weights(base / "model.safetensors")) > 1e-3
+    before = tiny.read_weights(base / "model.safetensors")
+    assert furthest(weights[0], {key: before[key] for key in weights[0]}) > 1e-3
