@@ -230,9 +230,10 @@ def test_killed_it_goes_on_to_the_same_weights(small: Small, tmp_path: Path) -> 
     assert made.log == small.trained.log and made.table.values == small.trained.table.values
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "options",
-    [{"loss": "infonce", "epochs": 2}, pytest.param({"accumulate": 2, "epochs": 2}, marks=pytest.mark.stress)],
+    [{"loss": "infonce", "epochs": 2}, {"accumulate": 2, "epochs": 2}],
     ids=str,
 )
 def test_interrupted_it_goes_on(
@@ -433,7 +434,8 @@ def test_a_base_with_weights_that_are_no_numbers(small: Small, tmp_path: Path) -
         train(small.data, base, tmp_path / "out", **FAST)
 
 
-@pytest.mark.parametrize("size", [90_000, *(pytest.param(size, marks=pytest.mark.stress) for size in (3_000, 150_000))])
+@pytest.mark.stress
+@pytest.mark.parametrize("size", [3_000, 90_000, 150_000])
 def test_a_full_disk(size: int, small: Small, tmp_path: Path, small_disk: Any) -> None:
     """The files are a few bytes up to those of the optimizer; the same call goes on from what is complete."""
     small_disk(size)
@@ -493,6 +495,7 @@ def test_the_first_stage_does_not_find_what_was_added(small: Small, tmp_path: Pa
     assert made and made.table.mean("first stage", MEASURE) == 0
 
 
+@pytest.mark.stress
 def test_early_stopping(small: Small, tmp_path: Path) -> None:
     made = small.train(tmp_path / "out", learning_rate=1e-9, patience=1, evaluations=10)
     assert [entry["step"] for entry in made.log if METRIC in entry] == [0, 3, 6]
@@ -524,7 +527,9 @@ def test_a_teacher_with_another_tokenizer(small: Small, tmp_path: Path) -> None:
     assert made and list(made.table.values)[-1] == "teacher"
 
 
-@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"accumulate": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"precision": "bfloat16"}, pytest.param({"accumulate": 3}, marks=pytest.mark.stress)], ids=str
+)
 def test_mixed_precision_and_accumulation(small: Small, tmp_path: Path, options: dict[str, Any]) -> None:
     made = small.train(tmp_path / "out", learning_rate=5e-3, **options)
     losses = of_log(made.log, "loss")
@@ -563,7 +568,20 @@ def command(*words: object) -> list[str]:
     return ["train", *map(str, words), "--device", "cpu", "--learning-rate", "3e-3", "--batch-size", "32"]
 
 
-def test_the_command(small: Small, tmp_path: Path) -> None:
+def test_the_command(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = command("--data", small.data.folder, "--base", small.base, "--output", tmp_path / "out", "--layers", "0,1")
+    monkeypatch.setattr(sys, "argv", ["pyserini-rerank", *words, "--epochs", "0.3"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capfd.readouterr()
+    assert not stopped.value.code and said.err == ""
+    assert "teacher" in said.out and said.out.splitlines()[-1] == str(tmp_path / "out")
+
+
+@pytest.mark.stress
+def test_the_command_in_a_process_of_its_own(small: Small, tmp_path: Path) -> None:
     """In a process of its own: it prints the table and the folder, and no other library says anything."""
     words = command("--data", small.data.folder, "--base", small.base, "--output", tmp_path / "out", "--layers", "0,1")
     done = python("", "pyserini_rerank", *words, "--epochs", "3", "--loss", "bce", "--evaluations", "3")
