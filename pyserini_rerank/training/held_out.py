@@ -32,8 +32,9 @@ class HeldOut:
         self.texts: dict[str, str] = {}
         for query in data.queries(split):
             self.topics[query.qid] = query.query
-            self.hits[query.qid] = {document.docid: -float(document.rank or 0) for document in query.documents}
-            self.texts.update((document.docid, document.text) for document in query.documents)
+            found = [document for document in query.documents if document.rank is not None]
+            self.hits[query.qid] = {document.docid: -float(document.rank or 0) for document in found}
+            self.texts.update((document.docid, document.text) for document in found)
         self.qrels = {qid: data.qrels[qid] for qid in self.topics}
 
     def system(self, checkpoint: Any) -> tuple[Any, Any]:

@@ -25,28 +25,52 @@ if TYPE_CHECKING:
 TRAINER_STATE = "trainer_state.json"
 #: How often the loss is logged: about so many times in a training.
 LOGGED = 100
+#: What the log keeps of an entry of the trainer's, which has times as well.
+KEYS = ("step", "epoch", "loss", "grad_norm", "learning_rate", METRIC)
 
 
 class Trainer(CrossEncoderTrainer):
-    """A trainer that stops where a loss is no number."""
+    """A trainer that stops where a loss or a score is no number."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         result = super().compute_loss(*args, **kwargs)
         loss = result[0] if isinstance(result, tuple) else result
         if not torch.isfinite(loss).all():
-            best = self.state.best_model_checkpoint
-            kept = f"the best checkpoint so far is {best}" if best else "there is no checkpoint yet"
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}: give a smaller learning_rate=, or "
-                f"precision='float32'; {kept}."
-            )
+            raise self._stopped(f"the loss is {loss.item()} at step {self.state.global_step + 1}")
         return result
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().evaluate(*args, **kwargs)
+        except FloatingPointError:
+            step = self.state.global_step
+            if not step:
+                raise FloatingPointError("the base scores pairs by no number: its weights are damaged.") from None
+            raise self._stopped(f"a score of the validation queries is no number after step {step}") from None
+
+    def _stopped(self, what: str) -> FloatingPointError:
+        best = self.state.best_model_checkpoint
+        kept = f"the best checkpoint so far is {best}" if best else "there is no checkpoint yet"
+        return FloatingPointError(f"{what}: give a smaller learning_rate=, or precision='float32'; {kept}.")
+
+    def _load_best_model(self) -> None:
+        """Load the best model; sentence-transformers goes on with the last one if this fails."""
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
+
+class Patience(EarlyStoppingCallback):
+    """The stop after evaluations without a gain. It stays stopped where a training that it has stopped goes on."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
+        control.should_training_stop |= self.early_stopping_patience_counter >= self.early_stopping_patience
 
 
 class Bar(TrainerCallback):
     """A progress bar over the steps, with the loss and nDCG@10 of the held-out queries."""
 
     def __init__(self) -> None:
+        self.bar: Any = None
         self.shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -62,8 +86,9 @@ class Bar(TrainerCallback):
                 self.shown[name] = f"{logs[key]:.4f}"
         self.bar.set_postfix(self.shown)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def fit(
@@ -81,14 +106,17 @@ def fit(
     args = _arguments(settings, folder, device)
     rows, documents = rows_of(settings.loss, data, folder / f"rows-{args.process_index}")
     # The caller's number of pairs, as rows of several documents each.
-    args.per_device_train_batch_size = max(1, settings.batch_size // documents)
+    args.per_device_train_batch_size = max(1, int(settings.batch_size / documents))
     batches = math.ceil(len(rows) / (args.per_device_train_batch_size * args.world_size))
     steps = math.ceil(math.ceil(batches / settings.accumulate) * settings.epochs)
     args.logging_steps = max(1, steps // LOGGED)
-    args.eval_steps = args.save_steps = max(1, steps // settings.evaluations)
-    callbacks: list[Any] = [Bar()]
+    args.eval_steps = args.save_steps = math.ceil(steps / settings.evaluations)
+    checkpoint = _last_checkpoint(folder)
+    args.eval_on_start = bool(validation) and checkpoint is None
+    shown = Bar()
+    callbacks: list[Any] = [shown]
     if validation:
-        callbacks.append(EarlyStoppingCallback(settings.patience))
+        callbacks.append(Patience(settings.patience))
     else:
         args.eval_strategy, args.load_best_model_at_end, args.metric_for_best_model = "no", False, None
     trainer = Trainer(
@@ -100,9 +128,15 @@ def fit(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    log: list[dict[str, float]] = trainer.state.log_history
-    return log
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        shown.close()
+    return [
+        {key: entry[key] for key in KEYS if key in entry}
+        for entry in trainer.state.log_history
+        if "loss" in entry or METRIC in entry
+    ]
 
 
 def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTrainingArguments:
@@ -118,16 +152,19 @@ def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTra
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         eval_strategy="steps",
-        eval_on_start=True,
         save_strategy="steps",
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model=METRIC,
         greater_is_better=True,
         logging_nan_inf_filter=False,
         seed=settings.seed,
         batch_sampler=ByLength,
         use_cpu=device == "cpu",
+        # All weights of a classifier are read. What torch looks for unused ones in is no plain dict, so that it would
+        # take all for unused.
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=device == "cuda",
         disable_tqdm=True,
         report_to="none",

@@ -41,6 +41,9 @@ class Loss:
         from sentence_transformers.cross_encoder import losses
 
         loss: nn.Module = getattr(losses, self.class_name)(model, **self.options)
+        if hasattr(loss, "get_in_batch_negatives"):
+            # Documents of the other rows may be relevant: a query has a row for each of its relevant documents.
+            loss.get_in_batch_negatives = lambda *columns: iter(())  # type: ignore[assignment]
         return loss
 
 
@@ -59,7 +62,7 @@ def _list(query: JudgedQuery, level: int, others: int) -> Iterator[Row]:
 def _groups(query: JudgedQuery, level: int, others: int, *, scored: bool) -> Iterator[Row]:
     """Give each relevant document with all others, some of them twice where a query has fewer than most."""
     negatives = list(islice(cycle(query.others(level)), others))
-    for document in query.relevant(level):
+    for document in query.relevant(level) if negatives else ():
         row: Row = {"query": query.query, "relevant": document.text}
         row |= {f"other_{number}": negative.text for number, negative in enumerate(negatives, 1)}
         if scored:
@@ -95,7 +98,7 @@ def check_fits(name: str, data: TrainingData) -> None:
     Raises
     ------
     ValueError
-        There is no such loss, or the data has no teacher's scores.
+        There is no such loss; the data has no teacher's scores, or nothing to learn.
     """
     if name not in LOSSES:
         raise ValueError(f"loss={name!r}: there are {', '.join(LOSSES)}.")
@@ -105,18 +108,21 @@ def check_fits(name: str, data: TrainingData) -> None:
             f"loss={name!r} learns a teacher's scores, and {data.folder} has none: make the data with teacher=, or "
             f"take one of {others}."
         )
+    if next(_rows(name, data), None) is None:
+        raise ValueError(f"no query of {data.folder} has a relevant document and another one to train on.")
 
 
-def rows_of(name: str, data: TrainingData, folder: Path) -> tuple["Dataset", int]:
-    """Give the rows that a loss reads, from a file in a folder, and the number of documents of the first row."""
+def rows_of(name: str, data: TrainingData, folder: Path) -> tuple["Dataset", float]:
+    """Give the rows that a loss reads, from a file in a folder, and the mean number of documents of a row."""
     from datasets import Dataset
 
-    others = max(len(query.others(data.level)) for query in data.queries("train"))
+    made = Dataset.from_generator(_rows, cache_dir=str(folder), gen_kwargs={"name": name, "data": data})
+    if "texts" in made.column_names:
+        return made, sum(map(len, made["labels"])) / len(made)
+    return made, len(set(made.column_names) - {"query", "label"})
 
-    def rows() -> Iterator[Row]:
-        for query in data.queries("train"):
-            yield from LOSSES[name].rows(query, data.level, others)
 
-    documents = [value for column, value in next(rows()).items() if column not in ("query", "label", "labels")]
-    count = sum(len(value) if isinstance(value, list) else 1 for value in documents)
-    return Dataset.from_generator(rows, cache_dir=str(folder)), count
+def _rows(name: str, data: TrainingData) -> Iterator[Row]:
+    others = max((len(query.others(data.level)) for query in data.queries("train")), default=0)
+    for query in data.queries("train"):
+        yield from LOSSES[name].rows(query, data.level, others)

@@ -5,7 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..scoring.checkpoints.checkpoint import resolve
+import yaml
+
+from ..scoring.checkpoints import bundled
+from ..scoring.checkpoints.checkpoint import Checkpoint, resolve
 from ..version import __version__
 from .examples import TrainingData
 from .settings import Settings
@@ -15,14 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("sentence-transformers", "transformers", "torch", "accelerate", "datasets")
 CARD = """---
-{licence}base_model: {base}
-library_name: sentence-transformers
-pipeline_tag: text-ranking
-tags:
-- cross-encoder
-- reranker
-- pyserini-rerank
----
+{facts}---
 
 # A cross-encoder, trained from {base}
 
@@ -39,8 +35,7 @@ With sentence-transformers: `CrossEncoder("PATH OF THIS FOLDER").predict([("a qu
 
 ## Figures
 
-{topics:,} test queries that were neither trained on nor used to choose the checkpoint, each with the candidates of the
-first stage.
+{topics:,} {queries_of} queries, {which}, each with the candidates of the first stage.
 
 ```text
 {table}
@@ -67,18 +62,35 @@ Made of {stages} and judgements: {queries:,} queries with {documents:,} document
 """
 
 
-def model_card(base: str, data: TrainingData, settings: Settings, table: "ExperimentResult") -> str:
-    """Write the card of a checkpoint that was trained from a base."""
-    row = resolve(base).row
-    licence = row.licence
+#: What is to be said of the queries of a split.
+WHICH = {
+    "test": "which were neither trained on nor used to choose the checkpoint",
+    "validation": "by which the checkpoint was chosen, so that the figures of the trained one are too good",
+    "train": "which were trained on, so that the figures of the trained one are far too good",
+}
+
+
+def model_card(base: str, data: TrainingData, settings: Settings, split: str, table: "ExperimentResult") -> str:
+    """Write the card of a checkpoint that was trained from a base, with a table of the queries of a split."""
+    checkpoint = resolve(base)
+    licence = checkpoint.row.licence or _licence(checkpoint)
     teacher = data.settings["teacher"]
     counts = data.settings["counts"]["train"]
     versions = {"pyserini-rerank": __version__} | {name: version(name) for name in PACKAGES}
-    name = Path(base).name if Path(base).is_dir() else base
+    name = bundled.CHECKPOINT if base == bundled.NAME else Path(base).name if Path(base).is_dir() else base
+    facts: dict[str, str | list[str]] = {"license": licence.lower()} if licence else {}
+    facts |= {
+        "base_model": name,
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "text-ranking",
+        "tags": ["cross-encoder", "reranker", "pyserini-rerank"],
+    }
     return CARD.format(
         base=name,
-        licence=f"license: {licence.lower()}\n" if licence else "",
+        facts=yaml.safe_dump(facts, sort_keys=False, allow_unicode=True),
         topics=table.topics,
+        queries_of="training" if split == "train" else split,
+        which=WHICH[split],
         table=repr(table),
         stages=" and ".join(data.settings["first_stage"]),
         **counts,
@@ -87,3 +99,15 @@ def model_card(base: str, data: TrainingData, settings: Settings, table: "Experi
         versions="\n".join(f"- {key} {value}" for key, value in versions.items()),
         licence_text=f"The base's is {licence}." if licence else "The base's licence is not known: see its own card.",
     )
+
+
+def _licence(checkpoint: Checkpoint) -> str | None:
+    """Read the licence on a checkpoint's own card; None if there is none."""
+    card = checkpoint.folder / "README.md"
+    begin, _, rest = card.read_text("utf-8", "replace").partition("---\n") if card.is_file() else ("", "", "")
+    try:
+        facts = yaml.safe_load("" if begin else rest.partition("\n---")[0])
+    except yaml.YAMLError:
+        return None
+    licence = facts.get("license") if isinstance(facts, dict) else None
+    return licence if isinstance(licence, str) else None

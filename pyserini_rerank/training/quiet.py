@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from warnings import catch_warnings, filterwarnings
 
 import datasets
 from transformers.utils import logging as transformers_logging
@@ -29,7 +30,11 @@ def quiet() -> Iterator[None]:
     for switch_off, _, _ in switches:
         switch_off()
     try:
-        yield
+        with catch_warnings():
+            # Of what these libraries ask of each other.
+            filterwarnings("ignore", category=FutureWarning)
+            filterwarnings("ignore", category=DeprecationWarning)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

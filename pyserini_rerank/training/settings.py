@@ -1,10 +1,14 @@
 """The settings of a training."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..arguments import whole
 
+#: A seed is smaller.
+MOST = 2**32
+RANGES = {"warmup": "from 0, and below 1."}
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -34,13 +38,14 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "evaluations", "patience"):
             whole(getattr(self, name), name, least=1)
-        whole(self.seed, "seed", least=0)
+        if whole(self.seed, "seed", least=0) >= MOST:
+            raise ValueError(f"seed is {self.seed}: give a number below {MOST}.")
         for name, value, is_right in (
-            ("epochs", self.epochs, self.epochs > 0),
-            ("learning_rate", self.learning_rate, self.learning_rate > 0),
+            ("epochs", self.epochs, 0 < self.epochs < math.inf),
+            ("learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf),
             ("warmup", self.warmup, 0 <= self.warmup < 1),
         ):
             if not is_right:
-                raise ValueError(f"{name}={value}: give a number above 0" + " and below 1." * (name == "warmup"))
+                raise ValueError(f"{name} is {value}: give a number " + RANGES.get(name, "above 0."))
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: there are {', '.join(PRECISIONS)}.")

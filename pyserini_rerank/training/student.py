@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from ..arguments import listed, whole
-from ..progress import say
 from ..scoring.architectures.architecture import positions
-from ..scoring.checkpoints.checkpoint import resolve
+from ..scoring.checkpoints.checkpoint import Checkpoint, resolve
+from ..scoring.checkpoints.reading import reading
+from .processes import say
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 MAX_LENGTH = 512
 #: The families of the catalogue whose checkpoints are plain classifiers.
 HEADED = "ForSequenceClassification"
+#: Fields of a configuration that have a value for each layer.
+OF_LAYERS = ("layer_types", "attention_window")
 
 
 def make_student(
@@ -42,9 +46,10 @@ def make_student(
     from transformers import AutoConfig
 
     checkpoint = resolve(base)
-    if checkpoint.row.family not in (None, "classifier") or checkpoint.is_modular:
+    if checkpoint.row.family not in (None, "classifier") or checkpoint.row.body or checkpoint.is_modular:
         raise ValueError(f"{checkpoint.name} is no plain cross-encoder: name an encoder such as BERT, or a classifier.")
-    config = AutoConfig.from_pretrained(checkpoint.folder)
+    with reading(f"the configuration in {checkpoint.folder}", checkpoint.folder):
+        config = AutoConfig.from_pretrained(checkpoint.folder)
     kinds = config.architectures or [""]
     if config.is_encoder_decoder or any("CausalLM" in kind for kind in kinds):
         raise ValueError(f"{checkpoint.name} is a {kinds[0]}: name an encoder such as BERT, or a cross-encoder.")
@@ -52,21 +57,27 @@ def make_student(
     if has_head and config.num_labels > 2:
         raise ValueError(f"{checkpoint.name} has {config.num_labels} labels: name a model with one or two, or without.")
     labels = config.num_labels if has_head else 1
-    model = CrossEncoder(
-        str(checkpoint.folder),
-        num_labels=labels,
-        device="cpu",
-        local_files_only=True,
-        activation_fn=torch.nn.Identity(),
-    )
+    with reading(f"the model in {checkpoint.folder}", checkpoint.folder):
+        _check_weights(checkpoint, labels, has_head)
+        model = CrossEncoder(
+            str(checkpoint.folder),
+            num_labels=labels,
+            device="cpu",
+            local_files_only=True,
+            activation_fn=torch.nn.Identity(),
+            # A checkpoint in half precision is trained in float32 as well: small steps would be rounded away.
+            model_kwargs={"dtype": torch.float32},
+        )
     transformer = model[0].model
     if not has_head:
         say(f"{checkpoint.name} has no head: a new one is made, with random weights.")
     elif labels == 2:
-        say(f"{checkpoint.name} has two labels: the difference of the two becomes its one label, with the same order.")
-        _join_labels(transformer)
+        is_positive = checkpoint.row.head == "positive"
+        became = "the second, by which its authors score," if is_positive else "the difference of the two"
+        say(f"{checkpoint.name} has two labels: {became} becomes its one label, with the same order.")
+        _join_labels(transformer, 0 if is_positive else 1)
     if layers is not None:
-        _keep_layers(transformer, layers, checkpoint.name)
+        transformer = model[0].model = _keep_layers(transformer, layers, checkpoint.name)
     model.tokenizer.model_max_length = model[0].max_seq_length = _length(transformer, max_length, checkpoint.name)
     return cast("CrossEncoder", model)
 
@@ -81,8 +92,28 @@ def _length(transformer: Any, max_length: int | None, name: str) -> int:
     return max_length
 
 
-def _join_labels(transformer: Any) -> None:
-    """Replace the two outputs of a classifier by their difference."""
+def _check_weights(checkpoint: Checkpoint, labels: int, has_head: bool) -> None:
+    """Check that a checkpoint has all weights of its transformer, and of its head if it has one.
+
+    Raises
+    ------
+    ValueError
+        One would be drawn by chance.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, told = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint.folder, num_labels=labels, output_loading_info=True
+    )
+    body = f"{model.base_model_prefix}."
+    # The pooler belongs to the head, and encoders without a head may lack it.
+    lacking = sorted(key for key in told["missing_keys"] if has_head or (key.startswith(body) and "pooler" not in key))
+    if lacking:
+        raise ValueError(f"it lacks {', '.join(lacking[:3])}{' and others' * (len(lacking) > 3)}")
+
+
+def _join_labels(transformer: Any, first: int) -> None:
+    """Replace the two outputs of a classifier by the second less `first` times the first."""
     [(path, old)] = [
         (path, module)
         for path, module in transformer.named_modules()
@@ -90,15 +121,20 @@ def _join_labels(transformer: Any) -> None:
     ]
     new = torch.nn.Linear(old.in_features, 1, bias=old.bias is not None)
     with torch.no_grad():
-        new.weight.copy_(old.weight[1:] - old.weight[:1])
+        new.weight.copy_(old.weight[1:] - first * old.weight[:1])
         if old.bias is not None:
-            new.bias.copy_(old.bias[1:] - old.bias[:1])
+            new.bias.copy_(old.bias[1:] - first * old.bias[:1])
     transformer.set_submodule(path, new)
     transformer.config.num_labels = transformer.num_labels = 1
 
 
-def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> None:
-    """Keep some of a transformer's layers; of a number of them, the first and the last with equal distances between."""
+def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> Any:
+    """Keep some of a transformer's layers; of a number of them, the first and the last with equal distances between.
+
+    The result is made anew from its configuration, as it will be when its files are loaded.
+    """
+    from transformers import AutoModelForSequenceClassification
+
     count = transformer.config.num_hidden_layers
     stacks = [
         (path, module)
@@ -117,4 +153,17 @@ def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> No
             raise ValueError(f"layers={kept}: give numbers from 0 to {count - 1} in rising order.")
     [(path, stack)] = stacks
     transformer.set_submodule(path, torch.nn.ModuleList([stack[layer] for layer in kept]))
-    transformer.config.num_hidden_layers = len(kept)
+    # A configuration checks that the two numbers agree, so both are set together.
+    facts = transformer.config.to_dict()
+    of_layers = {
+        field: [facts[field][layer] for layer in kept] for field in OF_LAYERS if isinstance(facts.get(field), list)
+    }
+    config = deepcopy(transformer.config)
+    config.__dict__.update(of_layers)
+    config.num_hidden_layers = len(kept)
+    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    try:
+        new.load_state_dict(transformer.state_dict())
+    except RuntimeError:
+        raise ValueError(f"layers={kept}: {name} has a first layer unlike the others: keep it.") from None
+    return new

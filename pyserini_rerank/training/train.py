@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import writing
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
-from ..progress import say
 from ..runs import plots
 from ..runs.input_states import of_model
+from .disk import writing_to
 from .examples import SPLITS, TrainingData, of_data
 from .extra import check_installed
 from .log import training_plot
 from .losses import check_fits, default_loss
 from .model_card import model_card
+from .processes import is_first, say
 from .settings import Settings
 from .splitting import check_apart
 
@@ -132,10 +133,10 @@ def train(
     FileNotFoundError
         There is no data in the folder, or no base of this name.
     ValueError, TypeError
-        The loss does not fit the data; a query is in two splits; the base is no encoder with at most two labels; an
-        argument is out of range; the output was begun with other settings.
+        The loss does not fit the data; a query is in two splits; the teacher is not what it was; the base is no encoder
+        with at most two labels; an argument is out of range; the output was begun with other settings.
     FloatingPointError
-        A loss is no number. The best checkpoint so far is kept.
+        A loss or a score is no number. The best checkpoint so far is kept.
     ImportError
         The extra `train` is not installed.
     OSError
@@ -149,6 +150,7 @@ def train(
     )  # fmt: skip
     check_fits(settings.loss, data)
     check_apart({split: {query.qid: query.query for query in data.queries(split)} for split in SPLITS})
+    _check_teacher(data)
     from transformers import set_seed
 
     from ..scoring.device import device_of
@@ -158,10 +160,15 @@ def train(
     from .student import make_student
 
     kind, target = device_of(device).type, followed(output)
+    if precision == "float16" and kind == "cpu":
+        raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
+    check_is_new_folder(target)
     described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
-    with quiet(), _folder(target, described) as folder:
+    with quiet():
         set_seed(seed)
+        # A base that is refused leaves no folder behind, so that other settings can be tried.
         model = make_student(base, layers, max_length)
+    with quiet(), _folder(target, described) as folder, writing_to(folder):
         if is_first():
             model.save_pretrained(str(folder / BASE), create_model_card=False)
         validation = HeldOut(data, "validation", kind)
@@ -170,16 +177,12 @@ def train(
             return None
         shutil.rmtree(folder / MODEL, ignore_errors=True)
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
-        table = _compare(data, folder, kind)
-        _write(folder / MODEL, data, os.fspath(base), settings, table, log)
+        split, table = _compare(data, folder, kind)
+        card = model_card(os.fspath(base), data, settings, split, table)
+        _write(folder / MODEL, card, table, log)
         os.replace(folder / MODEL, target)
         shutil.rmtree(folder)
     return TrainedCheckpoint(target, table, log)
-
-
-def is_first() -> bool:
-    """Tell whether this is the first process of a distributed training, or the only one."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -193,8 +196,24 @@ def _folder(target: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
         yield folder
 
 
-def _compare(data: TrainingData, folder: Path, device: str) -> "ExperimentResult":
-    """Compare the first stage, the base, the trained checkpoint and the teacher on queries that none was trained on."""
+def _check_teacher(data: TrainingData) -> None:
+    """Check that the teacher is there for the last comparison, and is the one whose scores are learned.
+
+    Raises
+    ------
+    ValueError
+        It is another one now, or not there.
+    """
+    teacher = data.settings["teacher"]
+    if teacher and teacher["model"] and of_model(teacher["model"]) != teacher["state"]:
+        raise ValueError(
+            f"the teacher {teacher['model']} is not there, or not what it was when the data was made: it is compared "
+            "with the result, so put it back, or make the data anew."
+        )
+
+
+def _compare(data: TrainingData, folder: Path, device: str) -> "tuple[str, ExperimentResult]":
+    """Compare the first stage, the base, the trained checkpoint and the teacher, and name the split it was done on."""
     from .held_out import HeldOut
 
     held_out = HeldOut(data, "test", device)
@@ -208,19 +227,12 @@ def _compare(data: TrainingData, folder: Path, device: str) -> "ExperimentResult
     teacher = data.settings["teacher"]
     if teacher and teacher["model"]:
         checkpoints["teacher"] = teacher["model"]
-    return held_out.compare(checkpoints, baseline="base")
+    return held_out.split, held_out.compare(checkpoints, baseline="base")
 
 
-def _write(
-    folder: Path,
-    data: TrainingData,
-    base: str,
-    settings: Settings,
-    table: "ExperimentResult",
-    log: list[dict[str, float]],
-) -> None:
+def _write(folder: Path, card: str, table: "ExperimentResult", log: list[dict[str, float]]) -> None:
     """Write the log, its plot, the experiment and the card beside a checkpoint."""
     writing.replace(folder / LOG, "".join(json.dumps(entry) + "\n" for entry in log))
     plots.save(training_plot(log), folder / PLOT)
     table.save(folder / EXPERIMENT)
-    writing.replace(folder / "README.md", model_card(base, data, settings, table))
+    writing.replace(folder / "README.md", card)

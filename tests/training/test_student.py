@@ -1,0 +1,260 @@
+"""The model that is trained: which bases there are, that it begins with their scores, and layers that are left out."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyserini_rerank
+import pytest
+import tiny_architectures
+import tiny_checkpoints as tiny
+import tiny_families
+import tiny_modular
+import torch
+from learnable import FAST, NAME, write_data
+from pyserini_rerank import train
+from pyserini_rerank.training.examples import TrainingData
+from pyserini_rerank.training.quiet import quiet
+from pyserini_rerank.training.student import make_student
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+PAIRS = [
+    ("how many people live in Berlin", "Berlin is a big city with many people"),
+    ("flea", "the long life cycle of a flea"),
+    ("wine", "iron and gold"),
+    ("Café Zürich", "red green blue paper the cafe"),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    return write_data(tmp_path_factory.mktemp("data") / "data", queries=16)
+
+
+def student_of(base: Path, layers: Any = None) -> Any:
+    with quiet():
+        return make_student(base, layers, None)
+
+
+def scores(model: Any) -> np.ndarray:
+    return np.array([model.predict([pair])[0] for pair in PAIRS])
+
+
+def loaded(folder: Path, **options: Any) -> np.ndarray:
+    with pyserini_rerank.load(folder, device="cpu", dtype="float32", **options) as reranker:
+        return np.array([reranker.score(query, [text])[0] for query, text in PAIRS])
+
+
+def saved(model: Any, folder: Path) -> Path:
+    with quiet():
+        model.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def refusal(base: Any, **options: Any) -> str:
+    with pytest.raises(ValueError) as error, quiet():
+        make_student(base, options.get("layers"), options.get("max_length"))
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+# Bases
+
+
+@pytest.mark.parametrize("name", [name for name in (*tiny.NAMES, *tiny.FURTHER) if not name.startswith("cross-enc")])
+def test_a_checkpoint_of_the_catalogue(name: str, tmp_path: Path) -> None:
+    """It begins with the scores that it has in this package, or is refused where transformers would draw weights."""
+    base = tiny.build(name, tmp_path)
+    if name.startswith(("Capreolus", "sebastian", "webis")):
+        assert refusal(base).endswith(" is no plain cross-encoder: name an encoder such as BERT, or a classifier.")
+        return
+    model = student_of(base)
+    right = loaded(base)
+    assert np.abs(scores(model) - right).max() < 1e-5 and np.ptp(right) > 0.1
+    assert np.abs(loaded(saved(model, tmp_path / "saved")) - right).max() < 1e-5
+
+
+def test_two_labels_become_their_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = tiny.build("nboost/pt-bert-base-uncased-msmarco", tmp_path)
+    model = student_of(base)
+    assert f"{base} has two labels: the difference of the two becomes its one label" in capsys.readouterr().err
+    tokenizer, theirs = (kind.from_pretrained(base) for kind in (AutoTokenizer, AutoModelForSequenceClassification))
+    with torch.no_grad():
+        logits = [theirs(**tokenizer(*pair, return_tensors="pt")).logits[0] for pair in PAIRS]
+    assert np.abs(scores(model) - [float(two[1] - two[0]) for two in logits]).max() < 1e-5
+    assert AutoModelForSequenceClassification.from_pretrained(saved(model, tmp_path / "saved")).config.num_labels == 1
+
+
+def test_three_labels(tmp_path: Path) -> None:
+    base = tiny.build(NAME, tmp_path)
+    tiny.change_weights(
+        base, lambda w: w.update({key: w[key].repeat(3, *[1] * (w[key].dim() - 1)) for key in w if "classifier" in key})
+    )
+    labels = {str(label): f"LABEL_{label}" for label in range(3)}
+    tiny_architectures.change(base, "config.json", num_labels=3, id2label=labels, label2id=None)
+    assert refusal(base).endswith("has 3 labels: name a model with one or two, or without.")
+
+
+def test_an_encoder_gets_a_head(data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one without a pooler, that is new as well; the seed decides the new weights."""
+    whole = tiny.build(NAME, tmp_path / "whole")
+    base = tmp_path / "encoder"
+    AutoModel.from_pretrained(whole, add_pooling_layer=False).save_pretrained(base)
+    AutoTokenizer.from_pretrained(whole).save_pretrained(base)
+    made = [train(data, base, tmp_path / f"{n}", **{**FAST, "epochs": 0.3}) for n in range(2)]
+    assert f"{base} has no head: a new one is made, with random weights." in capsys.readouterr().err
+    first, second = (tiny.read_weights(one.folder / "model.safetensors") for one in made if one)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not any("pooler" in key for key in tiny.read_weights(base / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("roberta", "deberta-v2", "modernbert"),
+        *(
+            pytest.param(kind, marks=pytest.mark.stress)
+            for kind in ("bert", "distilbert", "electra", "xlm-roberta", "deberta", "mpnet", "camembert")
+        ),
+    ],
+)
+def test_an_architecture_is_trained_and_loaded(kind: str, data: TrainingData, tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    modern = kind == "modernbert"
+    base = tiny_families.build(tiny_families.GTE, tmp_path) if modern else tiny_architectures.build(kind, tmp_path)
+    before = loaded(base)
+    assert np.abs(scores(student_of(base)) - before).max() < 1e-5
+    made = train(data, base, tmp_path / "out", **{**FAST, "epochs": 0.3, "layers": 1 if not modern else 2})
+    assert made
+    after = loaded(made.folder)
+    assert np.abs(after - before).max() > 1e-3
+    assert np.abs(scores(CrossEncoder(str(made.folder), device="cpu")) - after).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name", [tiny_families.MONOT5, tiny_families.QWEN3, tiny_families.MXBAI, tiny_families.COLBERT, "modular"]
+)
+@pytest.mark.parametrize("is_renamed", [False, True], ids=["known", "of an unknown name"])
+def test_bases_that_are_no_plain_classifiers(name: str, is_renamed: bool, tmp_path: Path) -> None:
+    base = tiny_modular.build(tmp_path) if name == "modular" else tiny_families.build(name, tmp_path)
+    if is_renamed:
+        base = base.rename(tmp_path / "unknown")
+    if is_renamed and name == tiny_families.COLBERT:
+        pytest.skip("a ColBERT of an unknown name is a BERT with a layer that is not read")
+    said = refusal(base)
+    assert "name an encoder such as BERT, or a" in said
+
+
+def test_weights_that_are_lacking(tmp_path: Path) -> None:
+    """transformers would draw them by chance: it says so in a report that nobody reads."""
+    base = tiny.build("xpmir/cross-encoder-ELECTRA-DistillRankNET", tmp_path)
+    tiny.change_weights(base, lambda weights: [weights.pop(key) for key in list(weights) if "classifier.dense" in key])
+    assert "it lacks classifier.dense.bias, classifier.dense.weight" in refusal(base)
+    encoder = tmp_path / "encoder"
+    shutil.copytree(base, encoder)
+    tiny_architectures.change(encoder, "config.json", architectures=["ElectraModel"])
+    tiny.change_weights(encoder, lambda weights: weights.pop("electra.encoder.layer.1.output.dense.weight"))
+    assert "it lacks electra.encoder.layer.1.output.dense.weight" in refusal(encoder)
+
+
+def test_a_damaged_base(tmp_path: Path) -> None:
+    base = tiny.build(NAME, tmp_path)
+    tiny.weights_file(base).write_bytes(b"cut")
+    assert "cannot be read" in refusal(base)
+    tiny_architectures.change(base, "config.json", model_type="nothing-known")
+    assert "cannot be read" in refusal(base)
+
+
+def test_a_base_in_half_precision_is_trained_in_float32(tmp_path: Path) -> None:
+    base = tiny.build(NAME, tmp_path)
+    AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "half")
+    for layers in (None, 1):
+        model = student_of(tmp_path / "half", layers)
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+# Layers and lengths
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"),
+    [(1, [3]), (2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3]), ([0], [0]), ([1, 2], [1, 2]), ((0, 3), [0, 3])],
+    ids=str,
+)
+def test_layers_are_kept(layers: Any, kept: list[int], tmp_path: Path) -> None:
+    base = tiny.build("cross-encoder/ms-marco-MiniLM-L-12-v2", tmp_path)
+    model = student_of(base, layers)
+    before = tiny.read_weights(tiny.weights_file(base))
+    after = model[0].model.state_dict()
+    key = "bert.encoder.layer.{}.output.dense.weight"
+    for place, layer in enumerate(kept):
+        assert torch.equal(after[key.format(place)], before[key.format(layer)])
+    assert key.format(len(kept)) not in after and model[0].model.config.num_hidden_layers == len(kept)
+    assert np.abs(loaded(saved(model, tmp_path / "saved")) - scores(model)).max() < 1e-5
+
+
+@pytest.mark.parametrize("layers", [2, 3, [0, 3], [0, 1, 3]], ids=str)
+def test_layers_of_several_kinds(layers: Any, tmp_path: Path) -> None:
+    """ModernBERT's layers read all tokens or the near ones, and a layer that is kept reads what it did."""
+    base = tiny_families.build(tiny_families.GTE, tmp_path)
+    model = student_of(base, layers)
+    config = model[0].model.config
+    kept = {2: [0, 3], 3: [0, 2, 3]}.get(layers, layers) if isinstance(layers, int) else layers
+    kinds = AutoModelForSequenceClassification.from_pretrained(base).config.layer_types
+    assert config.layer_types == [kinds[layer] for layer in kept] and len(set(kinds)) == 2
+    long = [("flea", "the long life cycle of a flea " * 10)]
+    folder = saved(model, tmp_path / "saved")
+    with pyserini_rerank.load(folder, device="cpu", dtype="float32") as reranker:
+        assert abs(reranker.score(*[long[0][0], [long[0][1]]])[0] - model.predict(long)[0]) < 1e-5
+    assert "has a first layer unlike the others: keep it" in refusal(base, layers=[1, 2])
+
+
+def test_layers_with_windows_of_their_own(tmp_path: Path) -> None:
+    base = tiny_architectures.build("longformer", tmp_path)
+    model = student_of(base, [1])
+    assert np.abs(loaded(saved(model, tmp_path / "saved")) - scores(model)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (0, "layers"),
+        (3, "layers=3: .* has 2 layers."),
+        ([], "layers=.*: give numbers from 0 to 1 in rising order."),
+        ([0, 2], "give numbers from 0 to 1 in rising order."),
+        ([1, 0], "give numbers from 0 to 1 in rising order."),
+        ([0, 0], "give numbers from 0 to 1 in rising order."),
+        ([-1, 0], "give numbers from 0 to 1 in rising order."),
+        ("0,1", "layers"),
+        (1.5, "layers"),
+    ],
+    ids=str,
+)
+def test_layers_that_there_are_not(layers: Any, said: str, tmp_path: Path) -> None:
+    base = tiny.build(NAME, tmp_path)
+    with pytest.raises((ValueError, TypeError), match=said):
+        student_of(base, layers)
+
+
+def test_layers_that_are_shared(tmp_path: Path) -> None:
+    assert "has no single stack of 2 layers" in refusal(tiny_architectures.build("albert", tmp_path), layers=1)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("bert", 64), ("roberta", 64), ("deberta-v2", 64)])
+def test_the_length(kind: str, most: int, tmp_path: Path) -> None:
+    """RoBERTa's kind has two positions more than it reads; by default a base is read to its end, to 512 at most."""
+    base = tiny_architectures.build(kind, tmp_path)
+    model = student_of(base)
+    assert model[0].max_seq_length == most == model.tokenizer.model_max_length
+    with quiet():
+        short = make_student(base, None, 20)
+    text = "the long life cycle of a flea " * 20
+    folder = saved(short, tmp_path / "saved")
+    with pytest.warns(pyserini_rerank.CutWarning), pyserini_rerank.load(folder, device="cpu") as reranker:
+        assert abs(reranker.score("flea", [text])[0] - short.predict([("flea", text)])[0]) < 1e-5
+        assert "cut to 20 tokens" in str(reranker) or reranker.counts.cut_passages == 1
+    assert refusal(base, max_length=most + 1).endswith(f"reads pairs of 5 to {most} tokens.")
+    assert "reads pairs of" in refusal(base, max_length=4)
