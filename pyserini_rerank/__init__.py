@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from .serving.rest_search import search_router
     from .texts.formats import Template
     from .texts.source import MissingText
-    from .training.examples import TrainingData
     from .training.train import TrainedCheckpoint, train
     from .training.train_data import train_data
+    from .training.training_data import TrainingData
     from .verification.verify import Verification, verify
 
 _PUBLIC = {
@@ -94,7 +94,7 @@ _PUBLIC = {
     "train": "training.train",
     "train_data": "training.train_data",
     "TrainedCheckpoint": "training.train",
-    "TrainingData": "training.examples",
+    "TrainingData": "training.training_data",
     "verify": "verification.verify",
     "Verification": "verification.verify",
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiment import NAME, WORDS
 from pyserini_rerank import TrainingData
-from pyserini_rerank.training.examples import SPLITS, JudgedQuery
+from pyserini_rerank.training.training_data import SPLITS, JudgedQuery
 from tiny_checkpoints import build
 
 OTHER = "cross-encoder/ms-marco-MiniLM-L-2-v2"

@@ -9,9 +9,9 @@ from ..runs.run_file import RunHit, lines, read
 from ..runs.topics import Qrels
 from ..texts.collection import Collection
 from .candidates import TEXTS, Found, found_in
-from .examples import Document, JudgedQuery
 from .selection import Selection
 from .splitting import relevant, split_as_named, split_by_shares
+from .training_data import Document, JudgedQuery
 
 #: Gives a query with shorter texts, for documents that are read in windows.
 Cut = Callable[[JudgedQuery], JudgedQuery]

@@ -11,7 +11,7 @@ from ..counts import CutWarning
 from ..experiments.experiment import experiment
 from ..experiments.result import ExperimentResult
 from ..runs.evaluation import MEASURE
-from .examples import TrainingData
+from .training_data import TrainingData
 
 
 class HeldOut:

@@ -12,11 +12,11 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from ..progress import bar
 from ..runs.evaluation import MEASURE
 from .batches import ByLength
-from .examples import TrainingData
 from .held_out import Evaluator, HeldOut
 from .log import METRIC
 from .losses import LOSSES, rows_of
 from .settings import Settings
+from .training_data import TrainingData
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

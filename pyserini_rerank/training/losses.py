@@ -7,7 +7,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .examples import JudgedQuery, TrainingData
+from .training_data import JudgedQuery, TrainingData
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -10,8 +10,8 @@ import yaml
 from ..scoring.checkpoints import bundled
 from ..scoring.checkpoints.checkpoint import Checkpoint, resolve
 from ..version import __version__
-from .examples import TrainingData
 from .settings import Settings
+from .training_data import TrainingData
 
 if TYPE_CHECKING:
     from ..experiments.result import ExperimentResult

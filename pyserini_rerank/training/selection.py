@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from ..arguments import listed, whole
-from .examples import Document
+from .training_data import Document
 
 
 @dataclass(frozen=True)

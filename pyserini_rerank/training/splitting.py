@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from random import Random
 
 from ..runs.topics import Qrels
-from .examples import SPLITS
+from .training_data import SPLITS
 
 _NO_WORD = re.compile(r"\W+")
 

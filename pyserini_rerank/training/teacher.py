@@ -19,7 +19,7 @@ from ..reranker import Reranker
 from ..runs.job import rerank_run
 from .candidates import TEXTS
 from .collected import Collected, Cut
-from .examples import JudgedQuery
+from .training_data import JudgedQuery
 
 PAIRS, SCORED = "pairs.run", "teacher.run"
 WORD = re.compile(r"\s*\S+")

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..combining.maker import read_combination
 from ..files import writing
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
 from ..runs import plots
 from ..runs.input_states import of_model
 from .disk import writing_to
-from .examples import SPLITS, TrainingData, of_data
 from .extra import check_installed
 from .log import training_plot
 from .losses import check_fits, default_loss
@@ -23,6 +23,7 @@ from .model_card import model_card
 from .processes import is_first, say
 from .settings import Settings
 from .splitting import check_apart
+from .training_data import SPLITS, TrainingData, of_data
 
 if TYPE_CHECKING:
     from ..experiments.result import ExperimentResult
@@ -226,8 +227,16 @@ def _compare(data: TrainingData, folder: Path, device: str) -> "tuple[str, Exper
     checkpoints = {"base": folder / BASE, "trained": folder / MODEL}
     teacher = data.settings["teacher"]
     if teacher and teacher["model"]:
-        checkpoints["teacher"] = teacher["model"]
+        checkpoints["teacher"] = _as_it_scored(teacher)
     return held_out.split, held_out.compare(checkpoints, baseline="base")
+
+
+def _as_it_scored(teacher: Mapping[str, Any]) -> Any:
+    """Give a teacher with the options with which it scored the data, such as its backend; a combination as it is."""
+    model = teacher["model"]
+    options = {name: value for name, value in teacher.items() if name not in ("model", "state", "device")}
+    is_checkpoint = isinstance(model, str) and read_combination(model) is model
+    return {"model": model, **options} if is_checkpoint else model
 
 
 def _write(folder: Path, card: str, table: "ExperimentResult", log: list[dict[str, float]]) -> None:

@@ -21,12 +21,12 @@ from ..searcher import DEPTH
 from ..version import __version__
 from .candidates import CANDIDATES, TEXTS, collect, open_stages
 from .collected import Collected
-from .examples import SPLITS, TrainingData, write_settings, write_split
 from .extra import check_installed
 from .selection import Selection
 from .splitting import check_shares, relevant, split_as_named
 from .states import description, of_first_stage, of_source, spec
 from .teacher import PAIRS, SCORED, NothingToTrainOn, check, cutting, score
+from .training_data import SPLITS, TrainingData, write_settings, write_split
 
 DATA, SCORES = "data", "scores"
 #: Beginnings of the names of all files in the folder in which the data grows.

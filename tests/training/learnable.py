@@ -13,7 +13,7 @@ from typing import Any
 
 import tiny_checkpoints as tiny
 from pyserini_rerank import train_data
-from pyserini_rerank.training.examples import TrainingData
+from pyserini_rerank.training.training_data import TrainingData
 
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
 WORDS = list(dict.fromkeys(tiny._WORDS.split()))

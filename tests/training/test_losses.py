@@ -10,8 +10,8 @@ import tiny_checkpoints as tiny
 from learnable import FAST, NAME, of_log, write_data
 from pyserini_rerank import train
 from pyserini_rerank.runs.evaluation import MEASURE
-from pyserini_rerank.training.examples import Document, JudgedQuery, TrainingData
 from pyserini_rerank.training.losses import LOSSES, check_fits, default_loss, rows_of
+from pyserini_rerank.training.training_data import Document, JudgedQuery, TrainingData
 
 
 @pytest.fixture(scope="module")

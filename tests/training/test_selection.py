@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyserini_rerank.training.examples import Document
 from pyserini_rerank.training.selection import Selection
 from pyserini_rerank.training.teacher import spans
+from pyserini_rerank.training.training_data import Document
 
 quickly = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 GRADES = st.none() | st.integers(-1, 3)

@@ -14,9 +14,9 @@ import tiny_modular
 import torch
 from learnable import FAST, NAME, write_data
 from pyserini_rerank import train
-from pyserini_rerank.training.examples import TrainingData
 from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.student import make_student
+from pyserini_rerank.training.training_data import TrainingData
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 PAIRS = [

@@ -26,10 +26,10 @@ from pyserini_rerank import CutWarning, progress, train
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.runs.evaluation import MEASURE
 from pyserini_rerank.training import extra, loop
-from pyserini_rerank.training.examples import TrainingData
 from pyserini_rerank.training.log import METRIC
 from pyserini_rerank.training.loop import Trainer, _last_checkpoint
 from pyserini_rerank.training.train import TrainedCheckpoint
+from pyserini_rerank.training.training_data import TrainingData
 from tqdm.auto import tqdm
 
 PAIRS = [("water 1", "gold stone bank"), ("water 1", "black stone bank"), ("how many people", "gold"), ("a", "money")]

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyserini_rerank import ModelReranker, Template, TrainingData, load, train_data
 from pyserini_rerank.runs.run_file import RunHit
-from pyserini_rerank.training.examples import SPLITS, Document, JudgedQuery, write_split
 from pyserini_rerank.training.splitting import words
 from pyserini_rerank.training.teacher import spans
+from pyserini_rerank.training.training_data import SPLITS, Document, JudgedQuery, write_split
 from small_training import DATA, HITS, OTHER, QUERIES, Small, all_candidates, files, ranked, splits_of, write_run
 
 pytestmark = [
@@ -320,7 +320,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Small, tmp_path: Path, monkey
     how = small.taught | {"random_negatives": 2, "margin": 0.1}
     expected = files(train_data(**how, output=tmp_path / "a").folder)
     monkeypatch.setattr("pyserini_rerank.training.candidates.SHARD", 1)
-    monkeypatch.setattr("pyserini_rerank.training.examples.ROWS_READ", 3)
+    monkeypatch.setattr("pyserini_rerank.training.training_data.ROWS_READ", 3)
     assert files(train_data(**how, output=tmp_path / "b").folder) == expected
     other = files(train_data(**how | {"seed": 4}, output=tmp_path / "c").folder)
     assert {name for name in expected if other[name] == expected[name]} == {"qrels.txt"}
@@ -609,8 +609,8 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, quer
     folder = tmp_path_factory.mktemp("odd")
     written = [JudgedQuery(qid, query, documents) for qid, (query, documents) in queries.items()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pyserini_rerank.training.examples.ROWS_TOGETHER", 3)
-        patch.setattr("pyserini_rerank.training.examples.ROWS_READ", 2)
+        patch.setattr("pyserini_rerank.training.training_data.ROWS_TOGETHER", 3)
+        patch.setattr("pyserini_rerank.training.training_data.ROWS_READ", 2)
         counts = write_split(folder, "train", iter(written))
     (folder / "settings.json").write_text('{"counts": {}, "level": 1, "teacher": null}')
     assert list(TrainingData(folder).queries("train")) == written
@@ -645,8 +645,8 @@ def test_odd_texts_come_through(small: Small, tmp_path: Path) -> None:
 def test_few_texts_are_in_memory_together(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them have 48 million characters; of those, a shard's and a block's are held."""
     monkeypatch.setattr("pyserini_rerank.training.candidates.SHARD", HITS)
-    monkeypatch.setattr("pyserini_rerank.training.examples.CHARACTERS_TOGETHER", 2_000_000)
-    monkeypatch.setattr("pyserini_rerank.training.examples.ROWS_READ", 10)
+    monkeypatch.setattr("pyserini_rerank.training.training_data.CHARACTERS_TOGETHER", 2_000_000)
+    monkeypatch.setattr("pyserini_rerank.training.training_data.ROWS_READ", 10)
 
     def long_text(docid: str) -> str:
         return f"{docid} " + "flea" * 50_000
