@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cacm", type=Path, help="the folder of CACM: documents.tar.gz, topics.txt, qrels.txt")
     parser.add_argument("--dl19", type=Path, help="the folder of DL 2019: topics.tsv, qrels.txt, bm25-top100.json.gz")
-    parser.add_argument("--queries", type=int, default=800, help="the queries that are made from each collection")
+    parser.add_argument("--queries", type=int, default=500, help="the queries that are made from each collection")
     parser.add_argument("--output", type=Path, default=Path("distilled"), help="the folder for data and checkpoints")
     options = parser.parse_args()
     start = perf_counter()
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def distil(
-    collections: dict[str, Collection], folder: Path, layers: Sequence[int] = (4, 6)
+    collections: dict[str, Collection], folder: Path, layers: Sequence[int] = (4, 6), epochs: int = 1
 ) -> dict[str, pyserini_rerank.ExperimentResult]:
     """Train students of so many layers on the teacher's scores, and compare them on each collection's test topics."""
     hits, topics, qrels, texts = (
@@ -62,8 +62,8 @@ def distil(
         student = folder / f"{count}-layers"
         if not student.exists():
             pyserini_rerank.train(
-                data, TEACHER, student, layers=count, loss="mse", epochs=2, learning_rate=1e-4, max_length=MAX_LENGTH,
-                evaluations=4, patience=4,
+                data, TEACHER, student, layers=count, loss="mse", epochs=epochs, learning_rate=2e-4,
+                max_length=MAX_LENGTH, evaluations=4, patience=4,
             )  # fmt: skip
         cut_off = folder / f"{count}-layers-untrained"
         make_student(TEACHER, count, None).save_pretrained(str(cut_off))

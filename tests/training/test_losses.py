@@ -1,17 +1,24 @@
 """The losses: each learns, what each reads, which is the default, and which does not fit."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyserini_rerank
 import pytest
 import tiny_checkpoints as tiny
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from learnable import FAST, NAME, of_log, write_data
 from pyserini_rerank import train
 from pyserini_rerank.runs.evaluation import MEASURE
+from pyserini_rerank.training.batches import ByLength
 from pyserini_rerank.training.losses import LOSSES, check_fits, default_loss, rows_of
+from pyserini_rerank.training.student import make_student
 from pyserini_rerank.training.training_data import Document, JudgedQuery, TrainingData
+from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +145,33 @@ def test_data_with_nothing_to_learn(base: Path, tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows, table.schema), data.folder / "train.parquet")
     with pytest.raises(ValueError, match="no query of .* has a relevant document and another one to train on"):
         check_fits("infonce", data)
+
+
+def test_dropout_is_off_for_a_teachers_scores_alone(base: Path) -> None:
+    for name, loss in LOSSES.items():
+        model = make_student(base, None, None)
+        loss.make(model)
+        rates = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
+        assert rates == ({0.0} if name in ("mse", "margin-mse") else {0.1}), name
+
+
+@given(lengths=st.lists(st.integers(0, 300), min_size=1, max_size=200), size=st.integers(1, 9), epoch=st.integers(0, 3))
+def test_batches_of_similar_length(lengths: list[int], size: int, epoch: int) -> None:
+    """Each row comes once an epoch; batches are full but for one; the same seed and epoch give the same batches."""
+    rows = Dataset.from_dict(
+        {
+            "query": [""] * len(lengths),
+            "texts": [["x" * length] for length in lengths],
+            "labels": [[0.0]] * len(lengths),
+        }
+    )
+    batches, again = (ByLength(rows, batch_size=size, drop_last=False, seed=1) for _ in range(2))
+    batches.set_epoch(epoch)
+    again.set_epoch(epoch)
+    made = list(batches)
+    assert made == list(again) and len(made) == len(batches)
+    assert sorted(row for batch in made for row in batch) == list(range(len(lengths)))
+    assert sum(len(batch) != size for batch in made) <= 1
+    if len(lengths) <= 50 * size:  # all rows are sorted together: no batch lies between the lengths of another
+        spans = sorted((min(lengths[row] for row in batch), max(lengths[row] for row in batch)) for batch in made)
+        assert all(before[1] <= after[0] or before[0] == after[0] for before, after in pairwise(spans))
