@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pyserini.search.lucene import LuceneSearcher
 from pyserini_rerank import docstrings
 
-DEPTH = 100
+DEPTH = 50
 #: The words of a query that is made from a document.
 FEWEST, MOST = 4, 20
 

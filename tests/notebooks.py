@@ -12,9 +12,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import nbformat
-from forking import python
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -22,16 +19,6 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.ipynb"))
 #: A progress bar, which needs a kernel, and which a quick machine never shows.
 WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-class QuickKernel(AsyncKernelManager):
-    """Starts the kernel in a process that has imported torch and transformers."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec | None:
-        spec = super().kernel_spec
-        spec.argv[0] = python()
-        return spec
 
 
 def read(name: str) -> NotebookNode:
@@ -49,7 +36,6 @@ def execute(name: str, folder: Path, timeout: int = 300) -> NotebookNode:
         notebook,
         timeout=timeout,
         kernel_name="python3",
-        kernel_manager_class=QuickKernel,
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         store_widget_state=False,

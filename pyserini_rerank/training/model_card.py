@@ -104,7 +104,9 @@ def model_card(base: str, data: TrainingData, settings: Settings, split: str, ta
 def _licence(checkpoint: Checkpoint) -> str | None:
     """Read the licence on a checkpoint's own card; None if there is none."""
     card = checkpoint.folder / "README.md"
-    begin, _, rest = card.read_text("utf-8", "replace").partition("---\n") if card.is_file() else ("", "", "")
+    begin, _, rest = (
+        card.read_text(encoding="utf-8", errors="replace").partition("---\n") if card.is_file() else ("", "", "")
+    )
     try:
         facts = yaml.safe_load("" if begin else rest.partition("\n---")[0])
     except yaml.YAMLError:

@@ -49,7 +49,7 @@ def make_student(
     if checkpoint.row.family not in (None, "classifier") or checkpoint.row.body or checkpoint.is_modular:
         raise ValueError(f"{checkpoint.name} is no plain cross-encoder: name an encoder such as BERT, or a classifier.")
     with reading(f"the configuration in {checkpoint.folder}", checkpoint.folder):
-        config = AutoConfig.from_pretrained(checkpoint.folder)
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     kinds = config.architectures or [""]
     if config.is_encoder_decoder or any("CausalLM" in kind for kind in kinds):
         raise ValueError(f"{checkpoint.name} is a {kinds[0]}: name an encoder such as BERT, or a cross-encoder.")
@@ -64,6 +64,7 @@ def make_student(
             num_labels=labels,
             device="cpu",
             local_files_only=True,
+            trust_remote_code=False,
             activation_fn=torch.nn.Identity(),
             # A checkpoint in half precision is trained in float32 as well: small steps would be rounded away.
             model_kwargs={"dtype": torch.float32},
@@ -103,7 +104,7 @@ def _check_weights(checkpoint: Checkpoint, labels: int, has_head: bool) -> None:
     from transformers import AutoModelForSequenceClassification
 
     model, told = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint.folder, num_labels=labels, output_loading_info=True
+        checkpoint.folder, num_labels=labels, output_loading_info=True, trust_remote_code=False
     )
     body = f"{model.base_model_prefix}."
     # The pooler belongs to the head, and encoders without a head may lack it.

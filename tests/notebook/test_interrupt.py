@@ -7,8 +7,7 @@ from queue import Empty
 from typing import Any
 
 import pytest
-from forking import python
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import start_new_kernel
 from notebooks import EXAMPLES, WIDGET
 
 #: Seconds in which a kernel answers, on a machine where others work, too.
@@ -83,12 +82,7 @@ class Kernel:
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")])}
     folder = str(tmp_path_factory.mktemp("kernel"))
-    manager = KernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = python()
-    manager.start_kernel(cwd=folder, env=environment)
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=PATIENCE)
+    manager, client = start_new_kernel(startup_timeout=PATIENCE, kernel_name="python3", cwd=folder, env=environment)
     yield Kernel(manager, client)
     client.stop_channels()
     manager.shutdown_kernel(now=True)
