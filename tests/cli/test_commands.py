@@ -104,6 +104,7 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
 
 def test_the_sample_is_a_test_collection(tmp_path):
     folder = str(tmp_path / "sample")
+    (tmp_path / "sample" / ".unfinished-killed").mkdir(parents=True)  # of a process that was killed
     assert "documents, 3 topics" in run("sample", folder, "--queries", "3")
     inputs = ["--topics", f"{folder}/topics.tsv", "--qrels", f"{folder}/qrels.txt", "--index", f"{folder}/index"]
     shown = run("rerank", "--run", f"{folder}/bm25.run", *inputs, "--model", "bundled", "--depth", "2",
