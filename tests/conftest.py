@@ -35,6 +35,28 @@ def reranker() -> Iterator[pyserini_rerank.Reranker]:
 
 
 @pytest.fixture
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Have the model's nth batch interrupted; gives a list that grows with the batches."""
+    from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
+
+    plain, ran = TorchBackend.run, []
+
+    def interrupt_at(nth: int | None) -> list[Any]:
+        ran.clear()
+
+        def interrupted(self: Any, batch: Any) -> Any:
+            ran.append(batch)
+            if len(ran) == nth:
+                raise KeyboardInterrupt
+            return plain(self, batch)
+
+        monkeypatch.setattr(TorchBackend, "run", interrupted)
+        return ran
+
+    return interrupt_at
+
+
+@pytest.fixture
 def backend() -> HashBackend:
     """A backend whose scores are known beforehand."""
     return HashBackend()

@@ -63,15 +63,17 @@ def options_of(assignments: Sequence[str] | None, flags: dict[str, Any], flag: s
 
 
 @contextmanager
-def named_as_options(**others: str) -> Iterator[None]:
+def named_as_options(*same: str, **others: str) -> Iterator[None]:
     """Replace Python's arguments in errors by the options of a command: ``skip_bad=True`` becomes ``--skip-bad``.
 
     Parameters
     ----------
+    *same : str
+        Further arguments, beside `ARGUMENTS`, that are options of the same name.
     **others : str
         The options of arguments that have another name, by argument.
     """
-    options = {name: f"--{name.replace('_', '-')}" for name in ARGUMENTS} | others
+    options = {name: f"--{name.replace('_', '-')}" for name in (*ARGUMENTS, *same)} | others
     # A name with a value behind it is an example in Python, and stays.
     argument = re.compile(rf"(?<![\w=.'\"/-])({'|'.join(options)})=(?:True\b|(?![\w'\"\[({{]))")
     try:

@@ -8,8 +8,6 @@ import typer
 from . import console
 from .options import named_as_options
 
-#: Arguments of the Python API that errors name.
-NAMED = ("learning_rate", "layers", "loss", "precision", "max_length", "teacher")
 Text = str | None
 
 
@@ -40,7 +38,7 @@ def train(
     """
     from ..training.train import train as train_checkpoint
 
-    with named_as_options(**{name: f"--{name.replace('_', '-')}" for name in NAMED}):
+    with named_as_options("learning_rate", "layers", "loss", "precision", "max_length", "teacher"):
         trained = train_checkpoint(
             data,
             base,

@@ -55,9 +55,9 @@ def train_data(
     given = one_of("the candidates", {"--index": index if not run else None, "--run": run})
     if run:
         one_of("the texts", {"--index": index, "--collection": collection})
-    same = ("positives", "negatives", "ranks", "teacher", "margin", "windows", "validation", "test", "seed")
-    own = {name: f"--{name}" for name in same} | {"random_negatives": "--random-negatives"}
-    with named_as_options(texts="--index or --collection", first_stage="--index or --run", **own):
+    of_queries = ("positives", "negatives", "ranks", "random_negatives", "margin", "windows")
+    same = (*of_queries, "teacher", "validation", "test", "seed")
+    with named_as_options(*same, texts="--index or --collection", first_stage="--index or --run"):
         made = make(
             list(run) if run else open_index(given),
             topics,

@@ -93,6 +93,11 @@ def check_is_new_folder(output: Path) -> None:
         raise FileExistsError(f"{output} exists: name another folder, or delete this one.")
 
 
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name the settings in which an output that was begun differs from the one that is to go on."""
+    return [name for name in {**now, **then} if now.get(name) != then.get(name)]
+
+
 def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of an output that is begun in its folder, or check that one that goes on has the same.
 
@@ -112,8 +117,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     if not state.exists():
         replace(state, json.dumps(now))
         return
-    then = read_state(state)
-    if different := [name for name in now | then if now.get(name) != then.get(name)]:
+    if different := differing(read_state(state), now):
         raise ValueError(
             f"{folder} was begun with another {', '.join(different)}: delete it to begin anew, or go on with the same "
             "settings."

@@ -11,11 +11,10 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from ..files.growing import followed, growing_folder, partial_of, read_state
+from ..files.growing import STATE, differing, followed, growing_folder, partial_of, read_state
 from ..files.writing import append, replace, target_of
 from ..scoring.score_store import DATA, ScoreStore
 
-STATE = "state.json"
 #: Beginnings of the names of all files in the folder of a growing output.
 FILE_PREFIXES = (STATE, "output", "scores", "first-stage", "candidates.tsv")
 
@@ -135,9 +134,7 @@ class ResumableOutput:
 
     def _committed(self) -> tuple[int, dict[str, Any], int]:
         state = read_state(self._state)
-        then, now = state["settings"], self.settings
-        different = [name for name in now | then if now.get(name) != then.get(name)]
-        if different:
+        if different := differing(state["settings"], self.settings):
             raise ValueError(
                 f"{self.folder} was begun with another {', '.join(different)}: delete its file `output` to begin anew "
                 "with the scores that are known, or go on with the same command."

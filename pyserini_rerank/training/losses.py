@@ -55,13 +55,12 @@ class Loss:
 
 def _pairs(query: JudgedQuery, level: int, others: int, *, graded: bool) -> Iterator[Row]:
     for document in query.documents:
-        label = float((document.grade or 0) >= level) if graded else document.teacher_score
+        label = float(document.is_relevant(level)) if graded else document.teacher_score
         yield {"query": query.query, "text": document.text, "label": label}
 
 
 def _list(query: JudgedQuery, level: int, others: int) -> Iterator[Row]:
-    grades = [max(document.grade or 0, 0) for document in query.documents]
-    labels = [float(grade if grade >= level else 0) for grade in grades]
+    labels = [float(document.grade or 0) if document.is_relevant(level) else 0.0 for document in query.documents]
     yield {"query": query.query, "texts": [document.text for document in query.documents], "labels": labels}
 
 

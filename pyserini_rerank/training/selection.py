@@ -32,9 +32,9 @@ class Selection:
     def __post_init__(self) -> None:
         # numpy's numbers become Python's, which JSON can hold.
         least = {"positives": 1, "negatives": 0, "random_negatives": 0, "level": 1, "seed": None}
-        for name in least:
+        for name, lowest in least.items():
             if name != "positives" or self.positives is not None:
-                object.__setattr__(self, name, whole(getattr(self, name), name, least=least[name]))
+                object.__setattr__(self, name, whole(getattr(self, name), name, least=lowest))
         if self.ranks is not None:
             ranks = [whole(rank, "ranks", least=1) for rank in listed(self.ranks, "ranks")]
             if len(ranks) != 2 or ranks[0] > ranks[1]:
@@ -51,7 +51,7 @@ class Selection:
 
     def can_train(self, documents: Sequence[Document]) -> bool:
         """Tell whether there is a relevant document and another one."""
-        return len({self._is_relevant(document) for document in documents}) == 2
+        return len({document.is_relevant(self.level) for document in documents}) == 2
 
     def scored_by_teacher(self, qid: str, documents: Sequence[Document]) -> list[Document]:
         """Give the documents that a teacher scores: the chosen ones, or all that a margin may choose."""
@@ -60,10 +60,10 @@ class Selection:
     def chosen(self, qid: str, documents: Sequence[Document]) -> list[Document]:
         """Choose documents, and keep their order."""
         documents = self._in_range(documents)
-        relevant = [document for document in documents if self._is_relevant(document)]
+        relevant = [document for document in documents if document.is_relevant(self.level)]
         best = sorted(relevant, key=lambda document: (-(document.grade or 0), document.rank or math.inf))
         positives = best[: self.positives]
-        others = [document for document in documents if not self._is_relevant(document)]
+        others = [document for document in documents if not document.is_relevant(self.level)]
         if self.margin is not None and positives:
             limit = max(_score(document) for document in positives) - self.margin
             others = [document for document in others if _score(document) <= limit]
@@ -92,11 +92,8 @@ class Selection:
         return [
             document
             for document in documents
-            if self._is_relevant(document) or document.rank is None or first <= document.rank <= last
+            if document.is_relevant(self.level) or document.rank is None or first <= document.rank <= last
         ]
-
-    def _is_relevant(self, document: Document) -> bool:
-        return (document.grade or 0) >= self.level
 
 
 def _score(document: Document) -> float:

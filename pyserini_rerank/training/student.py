@@ -42,16 +42,18 @@ def make_student(
         The base is no encoder with at most two labels; it has no such layers, or not as many positions.
     As `pyserini_rerank.load`.
     """
+    import transformers
     from sentence_transformers import CrossEncoder
-    from transformers import AutoConfig
 
     checkpoint = resolve(base)
     if checkpoint.row.family not in (None, "classifier") or checkpoint.row.body or checkpoint.is_modular:
         raise ValueError(f"{checkpoint.name} is no plain cross-encoder: name an encoder such as BERT, or a classifier.")
     with reading(f"the configuration in {checkpoint.folder}", checkpoint.folder):
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     kinds = config.architectures or [""]
-    if config.is_encoder_decoder or any("CausalLM" in kind for kind in kinds):
+    # ColBERT's class, for one, is its authors' own.
+    is_known = kinds == [""] or all(hasattr(transformers, kind) for kind in kinds)
+    if config.is_encoder_decoder or not is_known or any("CausalLM" in kind for kind in kinds):
         raise ValueError(f"{checkpoint.name} is a {kinds[0]}: name an encoder such as BERT, or a cross-encoder.")
     has_head = any(kind.endswith(HEADED) for kind in kinds)
     if has_head and config.num_labels > 2:

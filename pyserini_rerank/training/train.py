@@ -144,13 +144,13 @@ def train(
         A file cannot be written. The last complete checkpoint is kept, and the same call goes on from there.
     """
     check_installed()
-    data = data if isinstance(data, TrainingData) else TrainingData(Path(data))
+    data = data if isinstance(data, TrainingData) else TrainingData(data)
     settings = Settings(
         default_loss(data) if loss is None else loss, layers, epochs, batch_size, learning_rate, warmup, max_length,
         accumulate, precision, evaluations, patience, seed,
     )  # fmt: skip
     check_fits(settings.loss, data)
-    check_apart({split: {query.qid: query.query for query in data.queries(split)} for split in SPLITS})
+    check_apart({split: data.topics(split) for split in SPLITS})
     _check_teacher(data)
     from transformers import set_seed
 
@@ -160,7 +160,10 @@ def train(
     from .quiet import quiet
     from .student import make_student
 
-    kind, target = device_of(device).type, followed(output)
+    place, target = device_of(device), followed(output)
+    kind = place.type
+    if place.index:  # the trainer takes the first that it sees
+        raise ValueError(f"device={device!r}: set CUDA_VISIBLE_DEVICES={place.index}, and take 'cuda'.")
     if precision == "float16" and kind == "cpu":
         raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
     check_is_new_folder(target)

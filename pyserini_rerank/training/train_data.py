@@ -123,12 +123,13 @@ def train_data(
         An input does not exist, or a file cannot be written.
     """
     check_installed()
+    teacher = None if teacher is None else settled(teacher)
     if teacher is None:
         if margin is not None or windows is not None:
             raise ValueError("margin= and windows= compare a teacher's scores: name a reranker by teacher=.")
         if given := [*options, *["cache"] * (cache is not None), *["ray"] * ray]:
             raise TypeError(f"{', '.join(given)}: these are for a teacher: name a reranker by teacher=.")
-    elif ray and (loaded := list(given_rerankers(teacher := settled(teacher)))):
+    elif ray and (loaded := list(given_rerankers(teacher))):
         raise TypeError(f"ray=True loads the teacher on each machine, and {loaded[0].name} is loaded here: name it.")
     depth = whole(depth, "depth", least=1)
     selection = Selection(positives, negatives, ranks, random_negatives, margin, level, seed)
@@ -138,7 +139,6 @@ def train_data(
     judged, judgements = _judged(load_topics(topics), load_qrels(qrels), selection.level)
     if isinstance(held_out["test"], list):
         split_as_named(judged, held_out)  # raises where a qid is wrong
-    teacher = None if teacher is None else settled(teacher)
     given_stages = [
         HitsStage(stage).hits if hasattr(stage, "items") and not hasattr(stage, "search") else stage
         for stage in (first_stage if isinstance(first_stage, list | tuple) else [first_stage])
@@ -157,7 +157,9 @@ def train_data(
     states = {"first_stage": [of_first_stage(stage) for stage in given_stages], "texts": of_source(texts)}
     target = followed(output)
     with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder, ExitStack() as stack:
-        if not (folder / CANDIDATES).exists():
+        if (folder / CANDIDATES).exists():
+            begin(folder, settings | states)
+        else:
             with _abandoning(folder, Exception):
                 (folder / STATE).unlink(missing_ok=True)  # a search that was interrupted has left nothing to go on with
                 if teacher is not None and not ray:
@@ -166,7 +168,6 @@ def train_data(
                 begin(folder, settings | states)
                 relevant_docids = {qid: relevant(judgements, qid, selection.level) for qid in judged}
                 collect(stages, by_docid, judged, relevant_docids, depth, folder)
-        begin(folder, settings | states)
         with _abandoning(folder, ValueError):
             collected = Collected(folder, judged, judgements, selection, held_out)
         scored, cut = None, None

@@ -35,6 +35,9 @@ class Document:
     """Its place among the candidates, from 1; None if it was added, as a judged or a random document."""
     teacher_score: float | None = None
 
+    def is_relevant(self, level: int) -> bool:
+        return (self.grade or 0) >= level
+
 
 @dataclass(frozen=True)
 class JudgedQuery:
@@ -45,10 +48,10 @@ class JudgedQuery:
     documents: list[Document] = field(repr=False)
 
     def relevant(self, level: int) -> list[Document]:
-        return [document for document in self.documents if (document.grade or 0) >= level]
+        return [document for document in self.documents if document.is_relevant(level)]
 
     def others(self, level: int) -> list[Document]:
-        return [document for document in self.documents if (document.grade or 0) < level]
+        return [document for document in self.documents if not document.is_relevant(level)]
 
 
 class TrainingData:
@@ -97,6 +100,13 @@ class TrainingData:
     def qrels(self) -> Qrels:
         """The judgements of all queries."""
         return load_qrels(self.folder / QRELS)
+
+    def topics(self, split: str) -> dict[str, str]:
+        """Read the queries of a split without their documents: qid -> query."""
+        from pyarrow import parquet
+
+        table = parquet.read_table(self.folder / f"{split}.parquet", columns=["qid", "query"])
+        return dict(zip(table["qid"].to_pylist(), table["query"].to_pylist(), strict=True))
 
     def queries(self, split: str) -> Iterator[JudgedQuery]:
         """Read the queries of ``"train"``, ``"validation"`` or ``"test"`` one after the other."""

@@ -38,24 +38,6 @@ def shards_of_two_queries(monkeypatch):
     monkeypatch.setattr("pyserini_rerank.runs.rescoring.SHARD", 20)
 
 
-@pytest.fixture
-def interrupting(monkeypatch):
-    """Have the model's nth batch interrupted; gives a list that grows with the batches."""
-    plain, ran = TorchBackend.run, []
-
-    def interrupt_at(nth):
-        def interrupted(self, batch):
-            ran.append(batch)
-            if len(ran) == nth:
-                raise KeyboardInterrupt
-            return plain(self, batch)
-
-        monkeypatch.setattr(TorchBackend, "run", interrupted)
-        return ran
-
-    return interrupt_at
-
-
 def commands(small, monkeypatch, name, *more):
     """What the command writes: the run, and the report without its times."""
     assert run(monkeypatch, *arguments(small, name, *more)) == 0
