@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from ..arguments import whole
 
@@ -40,12 +41,12 @@ class Settings:
             whole(getattr(self, name), name, least=1)
         if whole(self.seed, "seed", least=0) >= MOST:
             raise ValueError(f"seed is {self.seed}: give a number below {MOST}.")
-        for name, value, is_right in (
-            ("epochs", self.epochs, 0 < self.epochs < math.inf),
-            ("learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf),
-            ("warmup", self.warmup, 0 <= self.warmup < 1),
-        ):
-            if not is_right:
+        for name in ("epochs", "learning_rate", "warmup"):
+            value = getattr(self, name)
+            if not isinstance(value, Real):
+                raise TypeError(f"{name} is {value!r:.50}: give a number.")
+            number = float(value)
+            if not (0 <= number < 1 if name == "warmup" else 0 < number < math.inf):
                 raise ValueError(f"{name} is {value}: give a number " + RANGES.get(name, "above 0."))
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: there are {', '.join(PRECISIONS)}.")

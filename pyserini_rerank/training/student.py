@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from copy import deepcopy
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -146,8 +147,9 @@ def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> An
     ]
     if len(stacks) != 1:
         raise ValueError(f"{name} has no single stack of {count} layers: leave layers= out.")
-    if isinstance(layers, int):
-        if not 1 <= whole(layers, "layers") <= count:
+    if isinstance(layers, Integral):
+        layers = whole(layers, "layers")
+        if not 1 <= layers <= count:
             raise ValueError(f"layers={layers}: {name} has {count} layers.")
         kept = [count - 1] if layers == 1 else [round(place * (count - 1) / (layers - 1)) for place in range(layers)]
     else:

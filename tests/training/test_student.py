@@ -256,3 +256,8 @@ def test_the_length(kind: str, most: int, tmp_path: Path) -> None:
         assert "cut to 20 tokens" in str(reranker) or reranker.counts.cut_passages == 1
     assert refusal(base, max_length=most + 1).endswith(f"reads pairs of 5 to {most} tokens.")
     assert "reads pairs of" in refusal(base, max_length=4)
+
+
+def test_a_number_of_layers_of_numpys(tmp_path: Path) -> None:
+    base = tiny.build("cross-encoder/ms-marco-TinyBERT-L-2-v2", tmp_path)
+    assert make_student(base, np.int64(1), None)[0].model.config.num_hidden_layers == 1

@@ -317,6 +317,7 @@ def test_an_output_that_exists_is_refused(small: Small) -> None:
         ({"epochs": float("inf")}, "epochs is inf: give a number above 0."),
         ({"epochs": float("nan")}, "epochs is nan"),
         ({"learning_rate": -1}, "learning_rate is -1: give a number above 0."),
+        ({"epochs": "2"}, "epochs is '2': give a number."),
         ({"warmup": 1}, "warmup is 1: give a number from 0, and below 1."),
         ({"batch_size": 0}, "batch_size"),
         ({"accumulate": 1.5}, "accumulate"),
