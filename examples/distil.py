@@ -18,6 +18,8 @@ from training_collections import Collection, cacm, dl19, library
 TEACHER = "bundled"
 #: The tokens to which pairs are cut in training. The tests cut to 512, as any search does.
 MAX_LENGTH = 192
+#: The teacher's candidates in the cascade after a student.
+BEST = 15
 FOLDS = 5
 
 
@@ -54,7 +56,7 @@ def distil(
     data = folder / "data"
     if not data.exists():
         print(pyserini_rerank.train_data(
-            hits, topics, qrels, data, texts=texts, depth=20, positives=3, negatives=7, validation=0.02, test=0.0,
+            hits, topics, qrels, data, texts=texts, depth=100, positives=100, negatives=100, validation=0.01, test=0.0,
             teacher=TEACHER, max_length=MAX_LENGTH,
         ))  # fmt: skip
     rerankers = {}
@@ -62,14 +64,15 @@ def distil(
         student = folder / f"{count}-layers"
         if not student.exists():
             pyserini_rerank.train(
-                data, TEACHER, student, layers=count, loss="mse", epochs=epochs, learning_rate=2e-4,
-                max_length=MAX_LENGTH, evaluations=4, patience=4,
+                data, TEACHER, student, layers=count, loss="mse", epochs=epochs, batch_size=16,
+                learning_rate=2e-4, max_length=MAX_LENGTH, evaluations=1,
             )  # fmt: skip
         cut_off = folder / f"{count}-layers-untrained"
         make_student(TEACHER, count, None).save_pretrained(str(cut_off))
         rerankers[f"{count} layers, untrained"] = cut_off
         rerankers[f"{count} layers"] = student
-        rerankers[f"{count} layers, then 12 for 25"] = [(student, 100), (TEACHER, 25)]
+    fewest = min(layers)
+    rerankers[f"{fewest} layers, then 12 for {BEST}"] = [(folder / f"{fewest}-layers", 100), (TEACHER, BEST)]
     rerankers["12 layers"] = TEACHER
     return {name: compare(collection, rerankers) for name, collection in collections.items()}
 
@@ -87,7 +90,7 @@ def compare(collection: Collection, rerankers: dict) -> pyserini_rerank.Experime
 def fine_tune(collection: Collection, folder: Path) -> pyserini_rerank.ExperimentResult:
     """Fine-tune the teacher on the judgements of four fifths of the topics, and test it on the others, in turn."""
     qids = sorted(collection.test_topics)
-    hits = {qid: dict(list(found.items())[:50]) for qid, found in collection.test_hits.items()}
+    hits = collection.test_hits
     tuned: dict[str, dict[str, float]] = {}
     for fold in range(FOLDS):
         tested = qids[fold::FOLDS]
@@ -96,11 +99,11 @@ def fine_tune(collection: Collection, folder: Path) -> pyserini_rerank.Experimen
         if not data.exists():
             pyserini_rerank.train_data(
                 hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts, positives=5,
-                negatives=10, test=tested, validation=others[::5],
+                negatives=5, test=tested, validation=others[::5],
             )  # fmt: skip
         if not checkpoint.exists():
             pyserini_rerank.train(
-                data, TEACHER, checkpoint, loss="lambda", epochs=2, max_length=MAX_LENGTH, evaluations=2
+                data, TEACHER, checkpoint, loss="lambda", epochs=2, max_length=MAX_LENGTH, evaluations=1
             )
         with pyserini_rerank.load(checkpoint, device="cpu", max_length=512) as reranker:
             for qid in tested:

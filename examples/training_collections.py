@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import tarfile
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from random import Random
@@ -13,9 +12,14 @@ from typing import NamedTuple
 from pyserini.search.lucene import LuceneSearcher
 from pyserini_rerank import docstrings
 
-DEPTH = 50
-#: The words of a query that is made from a document.
-FEWEST, MOST = 4, 20
+#: Candidates of a test topic, but for DL 2019, which has 100.
+DEPTH = 30
+#: A made query is trained on with so many candidates, drawn from so many of the best.
+DRAWN, AMONG = 7, 20
+#: The words of a sentence that a made query has.
+FEWEST, MOST = 2, 7
+#: Half of the made queries begin with one of these.
+BEGINNINGS = ("what is", "what are", "how to", "how does", "how do I", "why", "when", "where", "which", "can")
 
 Hits = dict[str, dict[str, float]]
 Qrels = dict[str, dict[str, int]]
@@ -35,19 +39,17 @@ class Collection(NamedTuple):
 
 
 def library(folder: Path, queries: int) -> Collection:
-    """The standard library's documentation: questions that people wrote are the test, first sentences the training."""
+    """The standard library's documentation, and questions that people wrote, which are the test."""
     texts = dict(docstrings.read())
     questions = docstrings.questions()
     test_topics = {f"question{number}": question["question"] for number, question in enumerate(questions)}
     answers = zip(test_topics, (question["answers"] for question in questions), strict=True)
     test_qrels = {qid: dict.fromkeys(docids, 1) for qid, docids in answers}
-    # The first line is the name, and often the signature follows.
-    bodies = {docid: re.sub(r"^.*?(-->?|\n)", "", text, count=1) for docid, text in texts.items()}
-    return _searched(folder / "library", texts, test_topics, test_qrels, bodies, queries)
+    return _searched(folder / "library", texts, test_topics, test_qrels, queries)
 
 
 def cacm(data: Path, folder: Path, queries: int) -> Collection:
-    """CACM, as the Glasgow distribution has it: its topics are the test, titles the training."""
+    """CACM, as the Glasgow distribution has it; its topics are the test."""
     months = "January|February|March|April|May|June|July|August|September|October|November|December"
     texts = {}
     with tarfile.open(data / "documents.tar.gz") as archive:
@@ -55,7 +57,7 @@ def cacm(data: Path, folder: Path, queries: int) -> Collection:
             if member.name.endswith(".html"):
                 html = archive.extractfile(member).read().decode(errors="replace")
                 text = re.split(rf"^CACM\s+(?:{months})", html.split("<pre>")[-1], flags=re.MULTILINE)[0]
-                texts[Path(member.name).stem] = unescape(text).strip()
+                texts[Path(member.name).stem] = " ".join(unescape(text).split())
     topics = re.findall(r"<DOCNO>\s*(\d+)\s*</DOCNO>(.*?)</DOC>", (data / "topics.txt").read_text(), re.DOTALL)
     qrels: Qrels = {}
     for line in (data / "qrels.txt").read_text().splitlines():
@@ -63,15 +65,13 @@ def cacm(data: Path, folder: Path, queries: int) -> Collection:
         name, number = docid.split("-")
         qrels.setdefault(f"cacm{qid}", {})[f"{name}-{number.zfill(4)}"] = int(grade)
     test_topics = {f"cacm{qid}": " ".join(text.split()) for qid, text in topics if f"cacm{qid}" in qrels}
-    bodies = texts  # a blank line follows the title
-    texts = {docid: " ".join(text.split()) for docid, text in bodies.items()}
-    return _searched(folder / "cacm", texts, test_topics, qrels, bodies, queries)
+    return _searched(folder / "cacm", texts, test_topics, qrels, queries)
 
 
 def dl19(data: Path, folder: Path, queries: int) -> Collection:
     """TREC 2019 Deep Learning with BM25's 100 best passages: half of the topics are the test, the others the training.
 
-    The judged topics of the other half are trained on, and further queries are made from their passages.
+    The judged topics of the other half are trained on with all their passages, from which further queries are made.
     """
     topics = dict(line.split("\t") for line in (data / "topics.tsv").read_text().splitlines())
     qrels: Qrels = {}
@@ -89,7 +89,7 @@ def dl19(data: Path, folder: Path, queries: int) -> Collection:
     Random(0).shuffle(qids)
     trained, tested = qids[: len(qids) // 2], qids[len(qids) // 2 :]
     passages = {docid: texts[docid] for qid in trained for docid in hits[qid]}
-    made = _searched(folder / "dl19", passages, {}, {}, passages, queries)
+    made = _searched(folder / "dl19", passages, {}, {}, queries)
     # A grade of 1 is no relevant passage there.
     judged = {qid: {docid: max(0, grade - 1) for docid, grade in qrels[qid].items()} for qid in trained}
     return made._replace(
@@ -104,32 +104,42 @@ def dl19(data: Path, folder: Path, queries: int) -> Collection:
 
 
 def _searched(
-    folder: Path, texts: dict[str, str], test_topics: dict[str, str], test_qrels: Qrels, bodies: dict[str, str],
-    queries: int,
-) -> Collection:  # fmt: skip
-    """Index texts, make queries from the beginnings of documents, and search with these and with the test topics."""
+    folder: Path, texts: dict[str, str], test_topics: dict[str, str], test_qrels: Qrels, queries: int
+) -> Collection:
+    """Index texts, search with the test topics, make queries from the texts, and draw candidates for these."""
     if not folder.exists():
         docstrings.index(texts, str(folder))
-    beginnings = list(_beginnings(bodies))
-    Random(0).shuffle(beginnings)
-    made = {f"{folder.name}-{docid}": (query, docid) for docid, query in beginnings[:queries]}
-    topics = {qid.replace(" ", "_"): query for qid, (query, _) in made.items()}
-    qrels = {qid.replace(" ", "_"): {docid: 1} for qid, (_, docid) in made.items()}
     searcher = LuceneSearcher(str(folder))
-    hits = {qid: _hits(searcher, query) for qid, query in (test_topics | topics).items()}
-    return Collection(
-        texts, test_topics, test_qrels, {qid: hits[qid] for qid in test_topics},
-        topics, qrels, {qid: hits[qid] for qid in topics},
-    )  # fmt: skip
+    chance = Random(0)
+    topics, qrels, hits = {}, {}, {}
+    for number in range(queries):
+        docid, query = _made(texts, chance)
+        qid = f"{folder.name}-{number}"
+        found = list(_hits(searcher, query, AMONG).items())
+        topics[qid], qrels[qid] = query, {docid: 1}
+        hits[qid] = dict(sorted(chance.sample(found, min(DRAWN, len(found))), key=lambda hit: -hit[1]))
+    test_hits = {qid: _hits(searcher, topic, DEPTH) for qid, topic in test_topics.items()}
+    return Collection(texts, test_topics, test_qrels, test_hits, topics, qrels, hits)
 
 
-def _beginnings(bodies: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Give the first sentence of each document that begins with one of a query's length."""
-    for docid, text in bodies.items():
-        words = re.split(r"(?<=[.?!:])\s|\n\s*\n", text.strip(), maxsplit=1)[0].split()
-        if len(words) >= FEWEST:
-            yield docid, " ".join(words[:MOST])
+def _made(texts: dict[str, str], chance: Random) -> tuple[str, str]:
+    """Make a query as people type them from a document: neighbouring or scattered words of one of its sentences.
+
+    A query that is a sentence as it stands would teach to look for the same words in the same order.
+    """
+    while True:
+        docid = chance.choice(list(texts))
+        sentence = chance.choice(re.split(r"(?<=[.?!:])\s|\n\s*\n", texts[docid]))
+        words = re.findall(r"\w[\w.'-]*\w|\w", sentence.lower())
+        if len(words) < FEWEST + 3:
+            continue
+        count = min(chance.randint(FEWEST, MOST), len(words))
+        start = chance.randrange(len(words) - count + 1)
+        scattered = sorted(chance.sample(range(len(words)), count))
+        places = chance.choice([scattered, range(start, start + count)])
+        beginning = [chance.choice(BEGINNINGS)] if chance.random() < 0.5 else []
+        return docid, " ".join(beginning + [words[place] for place in places])
 
 
-def _hits(searcher: LuceneSearcher, query: str) -> dict[str, float]:
-    return {hit.docid: hit.score for hit in searcher.search(query, k=DEPTH)}
+def _hits(searcher: LuceneSearcher, query: str, depth: int) -> dict[str, float]:
+    return {hit.docid: hit.score for hit in searcher.search(query, k=depth)}

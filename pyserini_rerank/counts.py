@@ -17,7 +17,7 @@ class EmptyDocumentWarning(UserWarning):
 
 
 class SkippedDocumentWarning(UserWarning):
-    """Documents whose text was not found were left below the reranked ones, as ``missing="skip"`` says."""
+    """Documents whose text was not found were left below the reranked ones, or out of training data."""
 
 
 class EmptyQueryWarning(UserWarning):

@@ -2,7 +2,6 @@
 
 import inspect
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from collection import HashBackend
 from experiment import arguments, write_experiment
+from forking import python
 from pyserini_rerank import (
     Cascade,
     CutWarning,
@@ -108,7 +108,7 @@ def test_a_threads_warning_may_be_made_an_error() -> None:
 def test_a_command_shows_the_message_alone(tmp_path: Path) -> None:
     """There is no line of the user's to name."""
     small = write_experiment(tmp_path, queries=2, hits=5)
-    words = [sys.executable, "-m", "pyserini_rerank", *arguments(small, "out.run", "--max-length", "12")]
+    words = [python(), "-m", "pyserini_rerank", *arguments(small, "out.run", "--max-length", "12")]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("pyserini-rerank: ") and len(done.stderr.splitlines()) == 1

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import batched, zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ FORMS = "give a searcher, a run file, hits by qid, or a list of these"
 
 @dataclass(frozen=True)
 class Found:
-    """The documents of a query that have a text."""
+    """The documents of a query; those with a text are in the data."""
 
     qid: str
     candidates: list[str]
     """The docids that the first stages found, the best first."""
     added: list[str]
     """The docids of further relevant documents."""
+    without_text: list[str]
+    """The docids of candidates and relevant documents that have no text."""
 
 
 def open_stages(
@@ -114,7 +116,7 @@ def collect(
         done = 0
         for shard in map(dict, batched(topics.items(), size)):
             texts_of_queries = _texts_of_candidates(stages, shard, depth)
-            for qid, texts in zip(shard, texts_of_queries, strict=True):
+            for qid, (texts, without_text) in zip(shard, texts_of_queries, strict=True):
                 added = [docid for docid in sorted(relevant[qid]) if docid not in texts]
                 found_texts = by_docid.read(added, [None] * len(added)) if added else []
                 further = {
@@ -125,8 +127,9 @@ def collect(
                         check_name(docid, "the docid", "rename the document")
                         written.add(docid)
                         texts_file.write(json.dumps({"id": docid, "contents": text}) + "\n")
-                found = {"qid": qid, "candidates": list(texts), "added": list(further)}
-                candidates_file.write(json.dumps(found) + "\n")
+                without_text = without_text.union(added) - further.keys()
+                found = Found(qid, list(texts), list(further), sorted(without_text))
+                candidates_file.write(json.dumps(asdict(found)) + "\n")
             reach(done := done + len(shard))
     growing.rename(folder / CANDIDATES)
 
@@ -140,25 +143,26 @@ def found_in(folder: Path) -> Iterator[Found]:
 
 def _texts_of_candidates(
     stages: Sequence[tuple[FirstStage, Source]], topics: Mapping[str, str], depth: int
-) -> list[dict[str, str]]:
-    """Give the texts of each query's candidates by docid, the best first."""
+) -> list[tuple[dict[str, str], set[str]]]:
+    """Give the texts of each query's candidates by docid, the best first, and the docids of those without a text."""
     queries = {qid: text_or_blank(query) for qid, query in topics.items()}
-    of_stages: list[list[list[tuple[str, str]]]] = []
+    of_stages: list[list[list[tuple[str, str | None]]]] = []
     for stage, source in stages:
         found = stage.find(queries, depth, documents=source.reads_documents)
-        texts = [_kept(candidates.docids, read(source, candidates)) for candidates in found]
-        of_stages.append(texts)
+        of_stages.append(
+            [list(zip(map(str, candidates.docids), read(source, candidates), strict=True)) for candidates in found]
+        )
     return [_in_turn(of_query) for of_query in zip(*of_stages, strict=True)]
 
 
-def _in_turn(of_query: Sequence[list[tuple[str, str]]]) -> dict[str, str]:
+def _in_turn(of_query: Sequence[list[tuple[str, str | None]]]) -> tuple[dict[str, str], set[str]]:
     """Join a query's candidates of several first stages; a document that comes again keeps its first place and text."""
     texts: dict[str, str] = {}
+    without_text: set[str] = set()
     for of_rank in zip_longest(*of_query):
         for docid, text in filter(None, of_rank):
-            texts.setdefault(docid, text)
-    return texts
-
-
-def _kept(docids: Sequence[Any], texts: Sequence[str | None]) -> list[tuple[str, str]]:
-    return [(str(docid), text) for docid, text in zip(docids, texts, strict=True) if text]
+            if text:
+                texts.setdefault(docid, text)
+            else:
+                without_text.add(docid)
+    return texts, without_text - texts.keys()

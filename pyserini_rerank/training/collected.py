@@ -34,6 +34,8 @@ class Collected:
     ----------
     splits : dict
         qid -> split, of all queries with a relevant document that has a text.
+    without_text : set of str
+        The docids of all documents that have no text.
 
     Raises
     ------
@@ -48,7 +50,9 @@ class Collected:
         self.texts = Collection(folder / TEXTS)
         pool: dict[str, None] = {}
         usable: dict[str, str] = {}
+        self.without_text: set[str] = set()
         for found in found_in(folder):
+            self.without_text.update(found.without_text)
             pool.update(dict.fromkeys(found.candidates))
             if relevant(qrels, found.qid, selection.level) & {*found.candidates, *found.added}:
                 usable[found.qid] = topics[found.qid]

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import listed, whole
+from ..caller import warn
 from ..combining.maker import given_rerankers, settled
+from ..counts import SkippedDocumentWarning
 from ..experiments.first_stages import HitsStage
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder
 from ..runs.input_states import of_model, of_value
@@ -183,10 +185,13 @@ def train_data(
         with _abandoning(folder, NothingToTrainOn):
             if not counts["train"]["queries"]:
                 raise NothingToTrainOn
-        used = ((qid, judgements[qid]) for qid in collected.splits)
-        write_settings(data, settings | {"counts": counts, "pyserini-rerank": __version__}, used)
+        without_text = len(collected.without_text)
+        made = {"counts": counts, "without_text": without_text, "pyserini-rerank": __version__}
+        write_settings(data, settings | made, ((qid, judgements[qid]) for qid in collected.splits))
         os.replace(data, target)
         shutil.rmtree(folder)
+    if without_text:
+        warn(f"{without_text:,} documents have no text, and are left out.", SkippedDocumentWarning)
     return TrainingData(target)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import forking
 import tiny_checkpoints as tiny
 from pyserini_rerank import train_data
 from pyserini_rerank.training.training_data import TrainingData
@@ -50,6 +51,6 @@ def python(script: str, *words: str, **variables: str) -> subprocess.CompletedPr
     """Run a script, or with words a module, in a process of its own that finds what this one finds."""
     given = ["-m", *words] if words else ["-c", script]
     return subprocess.run(
-        [sys.executable, *given], capture_output=True, text=True, check=False,
+        [forking.python(), *given], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", **variables},
     )  # fmt: skip

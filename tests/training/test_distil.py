@@ -23,10 +23,10 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
         import training_collections
     finally:
         sys.path.remove(str(EXAMPLES))
-    distil.MAX_LENGTH = 32  # the texts are cut, so that it takes seconds
+    distil.MAX_LENGTH = 24  # the texts are cut, so that it takes seconds
     folder = tmp_path_factory.mktemp("distilled")
-    collection = training_collections.library(folder, 40)
-    hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:4]}
+    collection = training_collections.library(folder, 24)
+    hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:2]}
     collection = collection._replace(
         test_topics={qid: collection.test_topics[qid] for qid in hits},
         test_qrels={qid: collection.test_qrels[qid] for qid in hits},
@@ -45,15 +45,15 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
 def test_the_table(distilled: tuple[Any, Any, list[Path]]) -> None:
     _, (tables, _), _ = distilled
     table = tables["library"]
-    assert table.systems == ["BM25", "2 layers, untrained", "2 layers", "2 layers, then 12 for 25", "12 layers"]
-    assert table.topics == 4 and table.costs["2 layers"].pairs == 20
+    assert table.systems == ["BM25", "2 layers, untrained", "2 layers", "2 layers, then 12 for 15", "12 layers"]
+    assert table.topics == 2 and table.costs["2 layers"].pairs == 10
 
 
 def test_the_loss_falls(distilled: tuple[Any, Any, list[Path]]) -> None:
     _, _, (folder, _) = distilled
     log = [json.loads(line) for line in (folder / "2-layers" / "training_log.jsonl").read_text().splitlines()]
     losses = [entry["loss"] for entry in log if "loss" in entry]
-    assert len(losses) == 50
+    assert len(losses) > 40
     assert fmean(losses[-10:]) < 0.7 * fmean(losses[:10])
 
 

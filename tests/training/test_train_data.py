@@ -17,9 +17,10 @@ import pandas
 import pytest
 from collection import HashBackend, build_lucene_index
 from experiment import run
+from forking import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyserini_rerank import ModelReranker, Template, TrainingData, load, train_data
+from pyserini_rerank import ModelReranker, SkippedDocumentWarning, Template, TrainingData, load, train_data
 from pyserini_rerank.runs.run_file import RunHit
 from pyserini_rerank.training.splitting import words
 from pyserini_rerank.training.teacher import spans
@@ -131,6 +132,24 @@ def test_a_searcher_and_documents_that_it_does_not_find(small: Small, open_searc
     open_searcher.set_reranker(ModelReranker(HashBackend(), "hashing"), depth=7)
     again = train_data(open_searcher, **how, output=tmp_path / "again", negatives=2)
     assert files(again.folder, *DATA) == files(data.folder, *DATA), "a reranker that is set on it changes nothing"
+
+
+def test_documents_without_text_are_counted(small: Small, tmp_path: Path) -> None:
+    """A candidate of several queries once, one whose text is blank, and a relevant one that no first stage finds."""
+    relevant_unfound, relevant_found = "d2", "d6"
+    shared = max(small.texts, key=lambda docid: sum(docid in found for found in small.hits.values()))
+    assert len({relevant_unfound, relevant_found, shared}) == 3
+    texts = {docid: text for docid, text in small.texts.items() if docid not in (relevant_unfound, relevant_found)}
+    texts[shared] = " \n"
+    how = {"topics": small.topics, "qrels": small.qrels, "texts": texts}
+    with pytest.warns(SkippedDocumentWarning, match="^3 documents have no text, and are left out.$") as warned:
+        data = train_data(small.hits_of_scores(), **how, output=tmp_path / "data")
+    assert [Path(warning.filename) for warning in warned] == [Path(__file__)]
+    assert data.settings["without_text"] == 3 and "- `without_text`: 3\n" in (data.folder / "README.md").read_text()
+    kept = {document.docid for queries in splits_of(data).values() for query in queries for document in query.documents}
+    assert not kept & {relevant_unfound, relevant_found, shared}
+    whole = train_data(small.hits_of_scores(), **how | {"texts": small.texts}, output=tmp_path / "whole")
+    assert whole.settings["without_text"] == 0
 
 
 def test_hits_by_qid(small: Small, tmp_path: Path) -> None:
@@ -396,7 +415,7 @@ def test_goes_on_after_a_kill(small: Small, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("pyserini_rerank.runs.rescoring.SHARD", 30)
     how = {name: value if isinstance(value, int) else str(value) for name, value in small.taught.items()}
     expected = files(train_data(**how, output=tmp_path / "whole").folder)
-    words_of_script = [sys.executable, "-c", KILLED, json.dumps(how | {"output": str(tmp_path / "data")})]
+    words_of_script = [python(), "-c", KILLED, json.dumps(how | {"output": str(tmp_path / "data")})]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     child = subprocess.run(words_of_script, check=False, capture_output=True, text=True, env=environment)
     assert child.returncode == -signal.SIGKILL, child.stderr
