@@ -11,6 +11,9 @@ PYTHON := $(shell for python in python3.12 python3.13 python3 python \
 	"$$python" -c 'import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 12), (3, 13)))' 2>/dev/null \
 	&& { command -v "$$python"; break; }; done)
 BIN := .venv/bin
+# Bytecode is kept even where the environment forbids it, as some containers do: without it every process compiles torch
+# and transformers anew, which takes 12 seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test stress docs wheel versions
 demo: .venv/demo

@@ -102,7 +102,7 @@ def expected(kernel: Kernel) -> str:
     "call",
     [
         pytest.param("searcher.batch_search(queries, qids, k=5)", id="batch_search"),
-        pytest.param("reranker.score('copy', texts)", id="score"),
+        pytest.param("reranker.score('copy', texts)", id="score", marks=pytest.mark.stress),
     ],
 )
 def test_the_next_cell_has_the_same_results(kernel: Kernel, expected: str, call: str) -> None:

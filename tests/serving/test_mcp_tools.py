@@ -75,6 +75,7 @@ def test_every_type_of_index_is_reranked_as_by_the_library(url, library, documen
     assert listed(answers[3]["results"]) == library(kind, queries[0], 3, 30)
 
 
+@pytest.mark.stress
 def test_eight_clients_at_once(url, library, queries):
     """Reranked and plain searches, documents, and an HNSW index that is opened anew for each `ef_search`.
 

@@ -116,6 +116,7 @@ def test_plain_and_reranked_answers_are_not_confused(url, app, queries):
     assert cache.cache_info().hits == before.hits + 3 and cache.cache_info().misses == before.misses
 
 
+@pytest.mark.stress
 def test_eight_clients_at_once(url, app, library, documents, queries):
     """All types of indexes, reranked and plain, and documents; some with a searcher of their own k1 and b."""
     asked = [(kind, query) for kind in KINDS for query in queries[:3]]

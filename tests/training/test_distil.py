@@ -25,7 +25,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
         sys.path.remove(str(EXAMPLES))
     distil.MAX_LENGTH = 24  # the texts are cut, so that it takes seconds
     folder = tmp_path_factory.mktemp("distilled")
-    collection = training_collections.library(folder, 24)
+    collection = training_collections.library(folder, 12)
     hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:2]}
     collection = collection._replace(
         test_topics={qid: collection.test_topics[qid] for qid in hits},
@@ -38,7 +38,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
         of_run.mkdir()
         if tables:  # the second run has the data, and with it the teacher's scores, of the first
             shutil.copytree(folders[0] / "data", of_run / "data")
-        tables.append(distil.distil({"library": collection}, of_run, layers=(2,), epochs=5))
+        tables.append(distil.distil({"library": collection}, of_run, layers=(2,), epochs=8))
     return collection, tables, folders
 
 

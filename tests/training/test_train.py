@@ -268,6 +268,7 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(
     assert furthest(weights_of(made), small.weights) < 1e-6 and made.log == small.trained.log
 
 
+@pytest.mark.stress
 def test_killed_in_the_last_comparison(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an early stop has ended is not trained further, and patience is counted through an interruption."""
     options = {"learning_rate": 1e-9, "patience": 2, "evaluations": 20, "epochs": 3}

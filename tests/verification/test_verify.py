@@ -97,13 +97,20 @@ def test_the_real_checkpoint_that_is_cut_and_gives_probabilities() -> None:
     assert [finding.name for finding in result.findings] == ["cut at 128"] and not result.is_close, result
 
 
-@pytest.mark.parametrize("name", tiny_families.NAMES)
+QUICK_KINDS = ("castorini/monot5-base-msmarco", tiny_families.GTE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.stress] * (name not in QUICK_KINDS)) for name in tiny_families.NAMES],
+)
 def test_every_kind_of_checkpoint(name: str, tmp_path: Path) -> None:
     """The faults are tried on each, since bfloat16 is not exact, and none is found."""
     result = verify(tiny_families.build(name, tmp_path), dtype="bfloat16", device="cpu")
     assert result.findings == [] and result.mean > 0, result
 
 
+@pytest.mark.stress
 def test_an_export_beside_its_checkpoint_and_another(tiny: Path, tmp_path: Path) -> None:
     """An .onnx file is right for the checkpoint that it was made from, and wrong for one with other weights."""
     pyserini_rerank.load(tiny, backend="onnx").close()
