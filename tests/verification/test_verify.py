@@ -110,7 +110,6 @@ def test_every_kind_of_checkpoint(name: str, tmp_path: Path) -> None:
     assert result.findings == [] and result.mean > 0, result
 
 
-@pytest.mark.stress
 def test_an_export_beside_its_checkpoint_and_another(tiny: Path, tmp_path: Path) -> None:
     """An .onnx file is right for the checkpoint that it was made from, and wrong for one with other weights."""
     pyserini_rerank.load(tiny, backend="onnx").close()

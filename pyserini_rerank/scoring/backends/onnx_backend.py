@@ -1,5 +1,6 @@
 """The onnx backend: ONNX Runtime on the CPU."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,16 @@ class OnnxBackend(GraphBackend):
         except ImportError as error:
             raise ImportError(NEEDS.format(error.name)) from None
         sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
-        torch.onnx.export(
-            model, kwargs=dict(inputs), f=file, dynamo=True, verbose=False, dynamic_shapes=dict.fromkeys(inputs, sizes),
-            input_names=list(inputs), output_names=["logits"],
-        )  # fmt: skip
+        log = logging.getLogger("torch.onnx")
+        level = log.level
+        log.setLevel(logging.ERROR)  # it warns that torchvision is not installed, which no reranker needs
+        try:
+            torch.onnx.export(
+                model, kwargs=dict(inputs), f=file, dynamo=True, verbose=False, input_names=list(inputs),
+                dynamic_shapes=dict.fromkeys(inputs, sizes), output_names=["logits"],
+            )  # fmt: skip
+        finally:
+            log.setLevel(level)
 
     def _quantize(self, graph: Path, file: Path) -> None:
         model = onnx.load(graph)
