@@ -57,6 +57,7 @@ def distil(
     )
     data = folder / "data"
     if not data.exists():
+        # All candidates are trained on.
         print(pyserini_rerank.train_data(
             hits, topics, qrels, data, texts=texts, depth=100, positives=100, negatives=100, validation=0.01, test=0.0,
             teacher=TEACHER, max_length=MAX_LENGTH,

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import tarfile
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from random import Random
@@ -18,6 +19,8 @@ DEPTH = 30
 DRAWN, AMONG = 7, 20
 #: The words of a sentence that a made query has.
 FEWEST, MOST = 2, 7
+#: The words that the sentence has at least.
+SHORTEST = 5
 #: Half of the made queries begin with one of these.
 BEGINNINGS = ("what is", "what are", "how to", "how does", "how do I", "why", "when", "where", "which", "can")
 
@@ -112,8 +115,7 @@ def _searched(
     searcher = LuceneSearcher(str(folder))
     chance = Random(0)
     topics, qrels, hits = {}, {}, {}
-    for number in range(queries):
-        docid, query = _made(texts, chance)
+    for number, (docid, query) in zip(range(queries), _made(texts, chance), strict=False):
         qid = f"{folder.name}-{number}"
         found = list(_hits(searcher, query, AMONG).items())
         topics[qid], qrels[qid] = query, {docid: 1}
@@ -122,23 +124,24 @@ def _searched(
     return Collection(texts, test_topics, test_qrels, test_hits, topics, qrels, hits)
 
 
-def _made(texts: dict[str, str], chance: Random) -> tuple[str, str]:
-    """Make a query as people type them from a document: neighbouring or scattered words of one of its sentences.
+def _made(texts: dict[str, str], chance: Random) -> Iterator[tuple[str, str]]:
+    """Make queries without end, each with the docid of the document that it is made from.
 
-    A query that is a sentence as it stands would teach to look for the same words in the same order.
+    As people type them, they are neighbouring or scattered words of a sentence.
     """
+    docids = list(texts)
     while True:
-        docid = chance.choice(list(texts))
+        docid = chance.choice(docids)
         sentence = chance.choice(re.split(r"(?<=[.?!:])\s|\n\s*\n", texts[docid]))
         words = re.findall(r"\w[\w.'-]*\w|\w", sentence.lower())
-        if len(words) < FEWEST + 3:
+        if len(words) < SHORTEST:
             continue
         count = min(chance.randint(FEWEST, MOST), len(words))
         start = chance.randrange(len(words) - count + 1)
         scattered = sorted(chance.sample(range(len(words)), count))
         places = chance.choice([scattered, range(start, start + count)])
         beginning = [chance.choice(BEGINNINGS)] if chance.random() < 0.5 else []
-        return docid, " ".join(beginning + [words[place] for place in places])
+        yield docid, " ".join(beginning + [words[place] for place in places])
 
 
 def _hits(searcher: LuceneSearcher, query: str, depth: int) -> dict[str, float]:

@@ -134,8 +134,11 @@ def test_a_searcher_and_documents_that_it_does_not_find(small: Small, open_searc
     assert files(again.folder, *DATA) == files(data.folder, *DATA), "a reranker that is set on it changes nothing"
 
 
-def test_documents_without_text_are_counted(small: Small, tmp_path: Path) -> None:
-    """A candidate of several queries once, one whose text is blank, and a relevant one that no first stage finds."""
+def test_documents_without_text_are_counted(small: Small, tmp_path: Path, interrupting: Any) -> None:
+    """A candidate of several queries once, one whose text is blank, and a relevant one that no first stage finds.
+
+    A call that goes on where another one was interrupted tells the same.
+    """
     relevant_unfound, relevant_found = "d2", "d6"
     shared = max(small.texts, key=lambda docid: sum(docid in found for found in small.hits.values()))
     assert len({relevant_unfound, relevant_found, shared}) == 3
@@ -150,6 +153,13 @@ def test_documents_without_text_are_counted(small: Small, tmp_path: Path) -> Non
     assert not kept & {relevant_unfound, relevant_found, shared}
     whole = train_data(small.hits_of_scores(), **how | {"texts": small.texts}, output=tmp_path / "whole")
     assert whole.settings["without_text"] == 0
+    how |= {"teacher": small.model, "device": "cpu", "output": tmp_path / "interrupted"}
+    interrupting(1)
+    with pytest.raises(KeyboardInterrupt):
+        train_data(small.hits_of_scores(), **how)
+    interrupting(None)
+    with pytest.warns(SkippedDocumentWarning, match="^3 documents have no text, and are left out.$"):
+        assert train_data(small.hits_of_scores(), **how).settings["without_text"] == 3
 
 
 def test_hits_by_qid(small: Small, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_real_checkpoint_that_is_cut_and_gives_probabilities() -> None:
     assert [finding.name for finding in result.findings] == ["cut at 128"] and not result.is_close, result
 
 
-QUICK_KINDS = ("castorini/monot5-base-msmarco", tiny_families.GTE)
+QUICK_KINDS = (tiny_families.MONOT5, tiny_families.GTE)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,12 @@ def test_every_kind_of_checkpoint(name: str, tmp_path: Path) -> None:
     assert result.findings == [] and result.mean > 0, result
 
 
-def test_an_export_beside_its_checkpoint_and_another(tiny: Path, tmp_path: Path) -> None:
+def test_an_export_beside_its_checkpoint_and_another(
+    tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """An .onnx file is right for the checkpoint that it was made from, and wrong for one with other weights."""
     pyserini_rerank.load(tiny, backend="onnx").close()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"], "the export says nothing"
     [graph] = Path(os.environ["XDG_CACHE_HOME"]).rglob("onnx-*/model.onnx")
     export = shutil.copytree(tiny, tmp_path / "export", ignore=shutil.ignore_patterns("*.safetensors"))
     for part in graph.parent.glob("model.onnx*"):

@@ -20,6 +20,8 @@ try:
 except ImportError as error:
     raise ImportError(NEEDS.format(error.name)) from None
 
+#: torch's log of the operators that it can export.
+REGISTRATION = logging.getLogger("torch.onnx._internal.exporter._registration")
 #: NumPy's names of the dtypes that ONNX Runtime calls by other names.
 DTYPES = {"float": "float32", "double": "float64"}
 #: The domain of ONNX Runtime's own operations.
@@ -42,16 +44,14 @@ class OnnxBackend(GraphBackend):
         except ImportError as error:
             raise ImportError(NEEDS.format(error.name)) from None
         sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
-        log = logging.getLogger("torch.onnx")
-        level = log.level
-        log.setLevel(logging.ERROR)  # it warns that torchvision is not installed, which no reranker needs
+        REGISTRATION.addFilter(_is_needed)
         try:
             torch.onnx.export(
                 model, kwargs=dict(inputs), f=file, dynamo=True, verbose=False, input_names=list(inputs),
                 dynamic_shapes=dict.fromkeys(inputs, sizes), output_names=["logits"],
             )  # fmt: skip
         finally:
-            log.setLevel(level)
+            REGISTRATION.removeFilter(_is_needed)
 
     def _quantize(self, graph: Path, file: Path) -> None:
         model = onnx.load(graph)
@@ -72,6 +72,11 @@ class OnnxBackend(GraphBackend):
         names = [tensor.name for tensor in session.get_outputs()]
         logits = names[logits_among([{name} for name in names])]
         return inputs, lambda arrays: session.run([logits], arrays)[0]
+
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Tell whether a message is of anything but torchvision, which no reranker needs."""
+    return "torchvision" not in record.getMessage()
 
 
 def _dtype(kind: str) -> np.dtype[Any]:

@@ -106,7 +106,7 @@ def test_the_last_layer_is_computed_for_what_the_pooling_reads(folder_of, body, 
     assert seen == [4 if pooling == "cls" else batch.inputs.lengths.sum()]
 
 
-#: Every pooling of one body, and the other body with one pooling; each export takes seconds.
+#: Each body with one pooling; each export takes seconds.
 QUICK_GRAPHS = [("modernbert", "mean"), ("bert", "cls")]
 
 
