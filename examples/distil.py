@@ -20,7 +20,7 @@ TEACHER = "bundled"
 MAX_LENGTH = 192
 #: The teacher's candidates in the cascade after a student.
 BEST = 15
-FOLDS = 5
+FOLDS = 4
 
 
 def main() -> None:
@@ -101,8 +101,8 @@ def fine_tune(collection: Collection, folder: Path) -> pyserini_rerank.Experimen
         data, checkpoint = folder / f"fold-{fold}-data", folder / f"fold-{fold}"
         if not data.exists():
             pyserini_rerank.train_data(
-                hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts, positives=5,
-                negatives=5, test=tested, validation=others[::5],
+                hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts, positives=4,
+                negatives=4, test=tested, validation=others[::5],
             )  # fmt: skip
         if not checkpoint.exists():
             pyserini_rerank.train(

@@ -76,7 +76,10 @@ class IsolatedThreads:
             future = self._pool.submit(_with_settings, partial(compute, *args, **kwargs))
         except RuntimeError:  # the pool is closed, or Python is ending
             raise RuntimeError("this backend is closed: load it again.") from None
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # interrupted before its turn, it is not computed: the next call would wait for it
 
     def close(self) -> None:
         """Wait for the calls that are under way, and end the threads."""

@@ -133,7 +133,7 @@ def _join_labels(transformer: Any, first: int) -> None:
 
 
 def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> Any:
-    """Keep some of a transformer's layers; of a number of them, the first and the last with equal distances between.
+    """Keep some of a transformer's layers; a number of them are the first ones.
 
     The result is made anew from its configuration, as it will be when its files are loaded.
     """
@@ -151,7 +151,7 @@ def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> An
         layers = whole(layers, "layers")
         if not 1 <= layers <= count:
             raise ValueError(f"layers={layers}: {name} has {count} layers.")
-        kept = [count - 1] if layers == 1 else [round(place * (count - 1) / (layers - 1)) for place in range(layers)]
+        kept = list(range(layers))
     else:
         kept = [whole(layer, "layers") for layer in listed(layers, "layers")]
         if kept != sorted(set(kept)) or not kept or not 0 <= kept[0] <= kept[-1] < count:

@@ -97,8 +97,7 @@ def train(
         a teacher's scores. The default is margin-mse if the data has a teacher's scores, else lambda if the judgements
         have several grades of relevance, else bce.
     layers : int or sequence of int, optional
-        Keep so many of the base's layers (the first, the last, and others at equal distances), or those with these
-        numbers, from 0.
+        Keep the first so many of the base's layers, or the layers with these numbers, from 0.
     epochs : float
     batch_size : int
         The number of pairs of a query and a document in a batch of a device. The lists of a query stay together.

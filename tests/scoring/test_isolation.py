@@ -2,7 +2,9 @@
 
 import gc
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -272,6 +274,21 @@ def test_a_batch_of_little_work_has_one_thread(folders, monkeypatch):
         with pyserini_rerank.load(folders["packed"], device="cpu") as reranker:
             reranker.predict(pairs[:1])
         assert asked[0][1] == 2
+
+
+def test_a_call_that_is_interrupted_before_its_turn_is_not_computed():
+    threads, begun, go_on, computed = IsolatedThreads(), threading.Event(), threading.Event(), []
+    threading.Thread(target=threads, args=(lambda: (begun.set(), go_on.wait()),)).start()
+    begun.wait()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads(computed.append, "interrupted")
+    finally:
+        go_on.set()
+    threads(computed.append, "the next")
+    threads.close()
+    assert computed == ["the next"]
 
 
 def test_threads_end_with_what_they_belong_to(folders):

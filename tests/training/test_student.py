@@ -179,7 +179,7 @@ def test_a_base_in_half_precision_is_trained_in_float32(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layers", "kept"),
-    [(1, [3]), (2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3]), ([0], [0]), ([1, 2], [1, 2]), ((0, 3), [0, 3])],
+    [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), ([3], [3]), ([1, 2], [1, 2]), ((0, 3), [0, 3])],
     ids=str,
 )
 def test_layers_are_kept(layers: Any, kept: list[int], tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_layers_of_several_kinds(layers: Any, tmp_path: Path) -> None:
     base = tiny_families.build(tiny_families.GTE, tmp_path)
     model = student_of(base, layers)
     config = model[0].model.config
-    kept = {2: [0, 3], 3: [0, 2, 3]}.get(layers, layers) if isinstance(layers, int) else layers
+    kept = range(layers) if isinstance(layers, int) else layers
     kinds = AutoModelForSequenceClassification.from_pretrained(base).config.layer_types
     assert config.layer_types == [kinds[layer] for layer in kept] and len(set(kinds)) == 2
     long = [("flea", "the long life cycle of a flea " * 10)]
