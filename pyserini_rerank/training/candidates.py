@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import batched, zip_longest
+from itertools import batched, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..texts.opening import open_by_docid, open_source
 from ..texts.source import Source, clean, read
 
 CANDIDATES, TEXTS = "candidates.jsonl", "texts.jsonl"
+#: The first queries, which are searched for again before an interrupted call goes on.
+CHECKED = 10
 FORMS = "give a searcher, a run file, hits by qid, or a list of these"
 
 
@@ -132,6 +134,33 @@ def collect(
                 candidates_file.write(json.dumps(asdict(found)) + "\n")
             reach(done := done + len(shard))
     growing.rename(folder / CANDIDATES)
+
+
+def check_finds_the_same(
+    stages: Sequence[tuple[FirstStage, Source]], topics: Mapping[str, str], depth: int, folder: Path
+) -> None:
+    """Check that first stages find, for the first queries of a folder, the candidates that `collect` wrote.
+
+    Of a searcher the settings cannot be read, such as those of `set_bm25`. The candidates differ with them.
+
+    Raises
+    ------
+    ValueError
+        A query has other candidates now.
+    """
+    first = list(islice(found_in(folder), CHECKED))
+    queries = {found.qid: text_or_blank(topics[found.qid]) for found in first}
+    by_stage = [stage.find(queries, depth, documents=False) for stage, _ in stages]
+    for found, *now in zip(first, *by_stage, strict=True):
+        docids = dict.fromkeys(str(docid) for candidates in now for docid in candidates.docids)
+        kept = [docid for docid in docids if docid not in found.without_text]
+        # Where several first stages find a document, its place is that in the first one with its text.
+        same = kept == found.candidates if len(stages) == 1 else set(kept) == set(found.candidates)
+        if not same:
+            raise ValueError(
+                f"{folder} was begun with other candidates of query {found.qid}: delete it to begin anew, or go on "
+                "with the same settings of the first stage."
+            )
 
 
 def found_in(folder: Path) -> Iterator[Found]:

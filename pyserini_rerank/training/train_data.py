@@ -21,7 +21,7 @@ from ..runs.run_file import check_name
 from ..runs.topics import Qrels, load_qrels, load_topics
 from ..searcher import DEPTH
 from ..version import __version__
-from .candidates import CANDIDATES, TEXTS, collect, open_stages
+from .candidates import CANDIDATES, TEXTS, check_finds_the_same, collect, open_stages
 from .collected import Collected
 from .extra import check_installed
 from .selection import Selection
@@ -118,7 +118,7 @@ def train_data(
         The folder exists already.
     ValueError
         No topic has a relevant document with a text; none would be left to train on; an argument is out of range; or
-        the folder was begun with other arguments.
+        the folder was begun with other arguments, or other settings of a searcher.
     ImportError
         The extra `train` is not installed.
     OSError, LookupError
@@ -161,6 +161,8 @@ def train_data(
     with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder, ExitStack() as stack:
         if (folder / CANDIDATES).exists():
             begin(folder, settings | states)
+            stages, _ = open_stages(given_stages, texts, judged, stack)
+            check_finds_the_same(stages, judged, depth, folder)
         else:
             with _abandoning(folder, Exception):
                 (folder / STATE).unlink(missing_ok=True)  # a search that was interrupted has left nothing to go on with

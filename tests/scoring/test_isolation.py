@@ -146,8 +146,18 @@ def state():
     }
 
 
-@pytest.mark.parametrize("name", STATES)
-@pytest.mark.parametrize("kind", BACKENDS)
+#: The states in which the backends of other libraries are tested always; they keep out of the others as torch's does.
+FEW_STATES = {"as it is", "autocast", "float64 by default", "another default device", "fake tensors"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(kind, name, marks=[pytest.mark.stress] * ("backend" in options and name not in FEW_STATES))
+        for kind, (_, options) in BACKENDS.items()
+        for name in STATES
+    ],
+)
 def test_scores_and_loading_do_not_depend_on_it(folders, loaded, kind, name):
     reranker, expected = loaded(kind)
     folder, options = BACKENDS[kind]

@@ -185,8 +185,18 @@ COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("combination", COMBINATIONS)
-@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize(
+    ("backend", "combination"),
+    [
+        *(("torch", name) for name in COMBINATIONS),
+        ("onnx", "a cascade within windows"),
+        *(
+            pytest.param("onnx", name, marks=pytest.mark.stress)
+            for name in COMBINATIONS
+            if name != "a cascade within windows"
+        ),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
 def test_calls_at_once_get_what_they_get_alone(
     combination: str, backend: str, folders: tuple[Path, Path], documents: dict[str, str], tmp_path: Path

@@ -453,6 +453,26 @@ def test_a_run_file_with_other_content_is_another_first_stage(small: Small, tmp_
     assert ranked(next(packed.queries("test"))) == small.hits[next(packed.queries("test")).qid]
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_searcher_with_other_settings_is_another_first_stage(
+    small: Small, open_searcher: Any, tmp_path: Path, interrupting: Any, several: bool
+) -> None:
+    """Alone and beside a run file; a document without text does not count."""
+    first_stage = [small.folder / "first.run", open_searcher] if several else open_searcher
+    found = open_searcher.search(next(iter(small.topics.values())), 3)
+    texts = {docid: text for docid, text in small.texts.items() if docid != found[0].docid}
+    how = small.taught | {"first_stage": first_stage, "texts": texts, "depth": 3}
+    interrupting(2)
+    with pytest.raises(KeyboardInterrupt):
+        train_data(**how, output=tmp_path / "data")
+    interrupting(None)
+    open_searcher.set_bm25(0.0, 1.0)
+    with pytest.raises(ValueError, match="was begun with other candidates of query q.*: delete it to begin anew"):
+        train_data(**how, output=tmp_path / "data")
+    open_searcher.set_bm25(0.9, 0.4)
+    assert train_data(**how, output=tmp_path / "data").settings["without_text"] > 0
+
+
 # The teacher
 
 

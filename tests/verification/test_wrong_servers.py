@@ -222,7 +222,17 @@ def engines(folders: dict[str, Path]) -> dict[str, Engine]:
     return {name: Engine(folder, causal=name == QWEN3) for name, folder in folders.items()}
 
 
-@pytest.mark.parametrize("case", FAULTS)
+#: Faults that differ from another one in a figure or a word alone, or are two of them at once.
+FURTHER = {
+    "two sigmoids", "cut at 510", "cut at 300", "cut at 1024", "types the other way round", "lower case", "no accents",
+    "special tokens as text", "E5's prefixes", "label 0 of two", "swapped, with a sigmoid",
+    "cut at 128, no types, a sigmoid",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.stress) if case in FURTHER else case for case in FAULTS]
+)
 def test_a_fault_is_named(case: str, folders: dict[str, Path], engines: dict[str, Engine]) -> None:
     name, wrong, names = FAULTS[case]
     with serving(wrong(engines[name])) as url:

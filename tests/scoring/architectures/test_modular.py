@@ -106,14 +106,11 @@ def test_the_last_layer_is_computed_for_what_the_pooling_reads(folder_of, body, 
     assert seen == [4 if pooling == "cls" else batch.inputs.lengths.sum()]
 
 
-#: Each body with one pooling; each export takes seconds.
-QUICK_GRAPHS = [("modernbert", "mean"), ("bert", "cls")]
-
-
 @pytest.mark.parametrize(
     ("body", "pooling"),
     [
-        pytest.param(body, pooling, marks=[pytest.mark.stress] * ((body, pooling) not in QUICK_GRAPHS))
+        # Each export takes seconds.
+        pytest.param(body, pooling, marks=[pytest.mark.stress] * ((body, pooling) != ("modernbert", "mean")))
         for body in BODIES
         for pooling in POOLINGS
     ],
