@@ -40,12 +40,14 @@ class Limits:
 
 
 class Refused(Exception):
-    """A request is refused: an HTTP status, a sentence, and a kind."""
+    """A request is refused: an HTTP status, a sentence, a kind, and further headers of the answer."""
 
-    def __init__(self, status: int, message: str, kind: str = "Validation", retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, kind: str = "Validation", headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.kind = status, message, kind
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self.headers = headers or {}
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
@@ -65,7 +67,9 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                 if len(body) > most:
                     raise Refused(413, f"the body has more than {most:,} bytes: send fewer or shorter documents.")
     except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {limits.body_seconds:g} seconds: send it again.") from None
+        # Whatever of the body comes later is not to be taken for another request.
+        message = f"the body did not arrive within {limits.body_seconds:g} seconds: send it again."
+        raise Refused(408, message, headers={"Connection": "close"}) from None
     return bytes(body)
 
 
@@ -121,7 +125,7 @@ class Admission:
                 429,
                 f"{self.tokens:,} tokens are waiting to be scored, and {self._limit:,} may: try again later.",
                 OVERLOADED,
-                retry_after=self._seconds_until_room(tokens),
+                {"Retry-After": str(self._seconds_until_room(tokens))},
             )
         if not self.requests:
             self._busy_since, self._finished = time.perf_counter(), 0

@@ -310,6 +310,7 @@ def test_half_a_body(hashing: Reranker, caplog: pytest.LogCaptureFixture) -> Non
             connection.sendall(b'POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"query": ')
             answer = b"".join(iter(lambda: connection.recv(10_000), b""))
         assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.5 seconds" in answer
+        assert b"connection: close" in answer.lower()
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b'POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"query": ')
         _until(lambda: len(caplog.records) == 2)
