@@ -18,8 +18,8 @@ from ..texts.opening import open_by_docid, open_source
 from ..texts.source import Source, clean, read
 
 CANDIDATES, TEXTS = "candidates.jsonl", "texts.jsonl"
-#: The first queries, which are searched for again before an interrupted call goes on.
-CHECKED = 10
+#: So many of the first queries are searched for again before an interrupted call goes on.
+CHECKED = 3
 FORMS = "give a searcher, a run file, hits by qid, or a list of these"
 
 

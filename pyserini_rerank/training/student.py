@@ -133,7 +133,7 @@ def _join_labels(transformer: Any, first: int) -> None:
 
 
 def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> Any:
-    """Keep some of a transformer's layers; a number of them are the first ones.
+    """Keep some of a transformer's layers: the first so many, or the layers with these numbers.
 
     The result is made anew from its configuration, as it will be when its files are loaded.
     """

@@ -146,7 +146,7 @@ def state():
     }
 
 
-#: The states in which the backends of other libraries are tested always; they keep out of the others as torch's does.
+#: The states in which `make test` tries the backends of other libraries; `make stress` tries them in all.
 FEW_STATES = {"as it is", "autocast", "float64 by default", "another default device", "fake tensors"}
 
 

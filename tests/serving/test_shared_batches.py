@@ -188,13 +188,9 @@ COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.parametrize(
     ("backend", "combination"),
     [
-        *(("torch", name) for name in COMBINATIONS),
-        ("onnx", "a cascade within windows"),
-        *(
-            pytest.param("onnx", name, marks=pytest.mark.stress)
-            for name in COMBINATIONS
-            if name != "a cascade within windows"
-        ),
+        pytest.param(backend, name, marks=[pytest.mark.stress] * (backend == "onnx" and "within" not in name))
+        for backend in ("torch", "onnx")
+        for name in COMBINATIONS
     ],
 )
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
