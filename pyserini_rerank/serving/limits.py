@@ -67,7 +67,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                 if len(body) > most:
                     raise Refused(413, f"the body has more than {most:,} bytes: send fewer or shorter documents.")
     except TimeoutError:
-        # Whatever of the body comes later is not to be taken for another request.
+        # Nobody reads the rest of the body, so the connection is of no further use.
         message = f"the body did not arrive within {limits.body_seconds:g} seconds: send it again."
         raise Refused(408, message, headers={"Connection": "close"}) from None
     return bytes(body)
