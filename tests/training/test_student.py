@@ -179,7 +179,16 @@ def test_a_base_in_half_precision_is_trained_in_float32(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layers", "kept"),
-    [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), ([3], [3]), ([1, 2], [1, 2]), ((0, 3), [0, 3])],
+    [
+        (1, [0]),
+        (2, [0, 1]),
+        (3, [0, 1, 2]),
+        (4, [0, 1, 2, 3]),
+        ([0], [0]),
+        ([3], [3]),
+        ([1, 2], [1, 2]),
+        ((0, 3), [0, 3]),
+    ],
     ids=str,
 )
 def test_layers_are_kept(layers: Any, kept: list[int], tmp_path: Path) -> None:

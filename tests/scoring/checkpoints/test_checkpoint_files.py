@@ -700,12 +700,7 @@ def two_revisions(cached, folders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "backend",
-    [
-        "torch",
-        "sentence-transformers",
-        *(pytest.param(name, marks=pytest.mark.stress) for name in ("openvino", "onnx")),
-    ],
+    "backend", ["torch", "sentence-transformers", "openvino", pytest.param("onnx", marks=pytest.mark.stress)]
 )
 def test_a_revision(two_revisions, backend, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
