@@ -12,14 +12,17 @@ from pathlib import Path
 from time import perf_counter
 
 import pyserini_rerank
+import torch
 from pyserini_rerank.training.student import make_student
 from training_collections import Collection, cacm, dl19, library
 
 TEACHER = "bundled"
+#: The teacher's scores are made in half of the time where a processor has AMX.
+TEACHER_DTYPE = "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16") else "float32"
 #: The tokens to which pairs are cut in training. The tests cut to 512, as any search does.
 MAX_LENGTH = 192
-#: The teacher's candidates in the cascade after a student.
-BEST = 15
+#: The share of the candidates that the teacher reranks in the cascade, after a student.
+BEST = 0.2
 FOLDS = 4
 
 
@@ -27,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cacm", type=Path, help="the folder of CACM: documents.tar.gz, topics.txt, qrels.txt")
     parser.add_argument("--dl19", type=Path, help="the folder of DL 2019: topics.tsv, qrels.txt, bm25-top100.json.gz")
-    parser.add_argument("--queries", type=int, default=400, help="the queries that are made from each collection")
+    parser.add_argument("--queries", type=int, default=1000, help="the queries that are made from each collection")
     parser.add_argument("--output", type=Path, default=Path("distilled"), help="the folder for data and checkpoints")
     options = parser.parse_args()
     start = perf_counter()
@@ -60,7 +63,7 @@ def distil(
         # All candidates are trained on.
         print(pyserini_rerank.train_data(
             hits, topics, qrels, data, texts=texts, depth=100, positives=100, negatives=100, validation=0.01, test=0.0,
-            teacher=TEACHER, max_length=MAX_LENGTH,
+            teacher=TEACHER, max_length=MAX_LENGTH, dtype=TEACHER_DTYPE,
         ))  # fmt: skip
     rerankers = {}
     for count in layers:
@@ -74,14 +77,16 @@ def distil(
         make_student(TEACHER, count, None).save_pretrained(str(cut_off))
         rerankers[f"{count} layers, untrained"] = cut_off
         rerankers[f"{count} layers"] = student
-    fewest = min(layers)
-    rerankers[f"{fewest} layers, then 12 for {BEST}"] = [(folder / f"{fewest}-layers", 100), (TEACHER, BEST)]
     rerankers["12 layers"] = TEACHER
-    return {name: compare(collection, rerankers) for name, collection in collections.items()}
+    return {name: compare(collection, rerankers, min(layers)) for name, collection in collections.items()}
 
 
-def compare(collection: Collection, rerankers: dict) -> pyserini_rerank.ExperimentResult:
-    """Rerank the test topics of a collection."""
+def compare(collection: Collection, rerankers: dict, fewest: int) -> pyserini_rerank.ExperimentResult:
+    """Rerank the test topics of a collection, also with the smallest student and then the teacher."""
+    depth = max(map(len, collection.test_hits.values()))
+    best = round(BEST * depth)
+    cascade = [(rerankers[f"{fewest} layers"], depth), (TEACHER, best)]
+    rerankers = rerankers | {f"{fewest} layers, then 12 for {best}": cascade}
     systems = {"BM25": collection.test_hits}
     systems |= {name: (collection.test_hits, reranker) for name, reranker in rerankers.items()}
     return pyserini_rerank.experiment(

@@ -11,6 +11,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from ..progress import bar
 from ..runs.evaluation import MEASURE
+from .attention import attend_in_float32
 from .batches import ByLength
 from .held_out import Evaluator, HeldOut
 from .log import METRIC
@@ -104,6 +105,8 @@ def fit(
         A loss is no number.
     """
     args = _arguments(settings, folder, device)
+    if args.bf16 and device == "cpu":
+        attend_in_float32(model[0].model)
     rows, documents = rows_of(settings.loss, data, folder / f"rows-{args.process_index}")
     # The caller's number of pairs, as rows of several documents each.
     args.per_device_train_batch_size = max(1, int(settings.batch_size / documents))
@@ -142,7 +145,7 @@ def fit(
 def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTrainingArguments:
     precision = settings.precision
     if precision == "auto":
-        precision = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        precision = "bfloat16" if _computes_in_bfloat16(device) else "float32"
     args = CrossEncoderTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -172,6 +175,13 @@ def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTra
     _ = args.device  # it counts the GPUs, and more than one in a process would train in threads
     args._n_gpu = min(args._n_gpu, 1)
     return args
+
+
+def _computes_in_bfloat16(device: str) -> bool:
+    """Tell whether a device multiplies matrices of bfloat16 itself: on a CPU, with the tiles of AMX."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _last_checkpoint(folder: Path) -> str | None:

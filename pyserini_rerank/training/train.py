@@ -110,8 +110,8 @@ def train(
     accumulate : int
         Batches whose gradients make one step.
     precision : str
-        ``"float32"``, or mixed precision with ``"bfloat16"`` or ``"float16"``. By default bfloat16 on a GPU that has
-        it, else float32.
+        ``"float32"``, or mixed precision with ``"bfloat16"`` or ``"float16"``. By default bfloat16 on a GPU that
+        has it, and on a CPU with AMX, else float32.
     evaluations : int
         How often the validation queries are reranked, at equal distances. The best checkpoint is kept.
     patience : int

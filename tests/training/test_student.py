@@ -126,8 +126,10 @@ def test_an_architecture_is_trained_and_loaded(kind: str, data: TrainingData, tm
     base = tiny_families.build(tiny_families.GTE, tmp_path) if modern else tiny_architectures.build(kind, tmp_path)
     before = loaded(base)
     assert np.abs(scores(student_of(base)) - before).max() < 1e-5
-    made = train(data, base, tmp_path / "out", **{**FAST, "epochs": 0.3, "layers": 1 if not modern else 2})
+    options = {**FAST, "epochs": 0.3, "layers": 1 if not modern else 2, "precision": "bfloat16"}
+    made = train(data, base, tmp_path / "out", **options)
     assert made
+    assert "float32_sdpa" not in (made.folder / "config.json").read_text()
     after = loaded(made.folder)
     assert np.abs(after - before).max() > 1e-3
     assert np.abs(scores(CrossEncoder(str(made.folder), device="cpu")) - after).max() < 1e-5

@@ -19,6 +19,7 @@ import pyserini_rerank
 import pytest
 import tiny_architectures
 import tiny_checkpoints as tiny
+import torch
 import yaml
 from learnable import FAST, NAME, of_log, python, write_data
 from pyarrow import parquet
@@ -529,16 +530,25 @@ def test_a_teacher_with_another_tokenizer(small: Small, tmp_path: Path) -> None:
     assert made and list(made.table.values)[-1] == "teacher"
 
 
-@pytest.mark.parametrize(
-    "options", [{"precision": "bfloat16"}, pytest.param({"accumulate": 3}, marks=pytest.mark.stress)], ids=str
-)
-def test_mixed_precision_and_accumulation(small: Small, tmp_path: Path, options: dict[str, Any]) -> None:
-    made = small.train(tmp_path / "out", learning_rate=5e-3, **options)
+def test_precisions(small: Small, tmp_path: Path) -> None:
+    """Mixed precision keeps the weights in float32; by default the processor decides."""
+    made = {name: small.train(tmp_path / name, precision=name) for name in ("float32", "bfloat16")}
+    weights = {name: weights_of(one) for name, one in made.items()}
+    for name, one in made.items():
+        losses = of_log(one.log, "loss")
+        assert len(losses) == 21 and np.mean(losses[-3:]) < np.mean(losses[:3])
+        assert {str(weight.dtype) for weight in weights[name].values()} == {"torch.float32"}
+    assert furthest(weights["float32"], weights["bfloat16"]) > 0
+    default = "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16") else "float32"
+    assert furthest(weights[default], small.weights) == 0
+
+
+@pytest.mark.stress
+def test_accumulation(small: Small, tmp_path: Path) -> None:
+    made = small.train(tmp_path / "out", learning_rate=5e-3, accumulate=3)
     losses = of_log(made.log, "loss")
-    assert len(losses) == (9 if "accumulate" in options else 21) and np.mean(losses[-3:]) < np.mean(losses[:3])
-    weights = weights_of(made)
-    assert {str(weight.dtype) for weight in weights.values()} == {"torch.float32"}
-    assert furthest(weights, small.weights) > 0
+    assert len(losses) == 9 and np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert furthest(weights_of(made), small.weights) > 0
 
 
 # The terminal
