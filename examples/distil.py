@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cacm", type=Path, help="the folder of CACM: documents.tar.gz, topics.txt, qrels.txt")
     parser.add_argument("--dl19", type=Path, help="the folder of DL 2019: topics.tsv, qrels.txt, bm25-top100.json.gz")
-    parser.add_argument("--queries", type=int, default=1000, help="the queries that are made from each collection")
+    parser.add_argument("--queries", type=int, default=400, help="the queries that are made from each collection")
     parser.add_argument("--output", type=Path, default=Path("distilled"), help="the folder for data and checkpoints")
     options = parser.parse_args()
     start = perf_counter()

@@ -13,7 +13,7 @@ NAME = "float32_sdpa"
 def attend_in_float32(transformer: Any) -> None:
     """Have a model compute its attention, and the gradients of it, in float32.
 
-    In bfloat16 the gradients take a CPU as long as all else of a step of training.
+    In bfloat16 torch's gradients of attention take a CPU about as long as all else of a training step.
     """
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)

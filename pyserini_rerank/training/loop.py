@@ -92,6 +92,15 @@ class Bar(TrainerCallback):
             self.bar.close()
 
 
+def precision_on(device: str) -> str:
+    """Give the precision of a device by default: bfloat16 if it multiplies in it, as a CPU with AMX does."""
+    if device == "cuda":
+        multiplies = torch.cuda.is_bf16_supported()
+    else:
+        multiplies = device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    return "bfloat16" if multiplies else "float32"
+
+
 def fit(
     model: "CrossEncoder", data: TrainingData, settings: Settings, validation: HeldOut | None, folder: Path, device: str
 ) -> list[dict[str, float]]:
@@ -143,17 +152,14 @@ def fit(
 
 
 def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTrainingArguments:
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bfloat16" if _computes_in_bfloat16(device) else "float32"
     args = CrossEncoderTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         gradient_accumulation_steps=settings.accumulate,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
-        bf16=precision == "bfloat16",
-        fp16=precision == "float16",
+        bf16=settings.precision == "bfloat16",
+        fp16=settings.precision == "float16",
         eval_strategy="steps",
         save_strategy="steps",
         save_total_limit=2,
@@ -175,13 +181,6 @@ def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTra
     _ = args.device  # it counts the GPUs, and more than one in a process would train in threads
     args._n_gpu = min(args._n_gpu, 1)
     return args
-
-
-def _computes_in_bfloat16(device: str) -> bool:
-    """Tell whether a device multiplies matrices of bfloat16 itself: on a CPU, with the tiles of AMX."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ def train(
 
     from ..scoring.device import device_of
     from .held_out import HeldOut
-    from .loop import fit
+    from .loop import fit, precision_on
     from .quiet import quiet
     from .student import make_student
 
@@ -167,6 +167,8 @@ def train(
         raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
     check_is_new_folder(target)
     described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
+    if precision == "auto":
+        settings = replace(settings, precision=precision_on(kind))
     with quiet():
         set_seed(seed)
         # A base that is refused leaves no folder behind, so that other settings can be tried.

@@ -541,6 +541,7 @@ def test_precisions(small: Small, tmp_path: Path) -> None:
     assert furthest(weights["float32"], weights["bfloat16"]) > 0
     default = "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16") else "float32"
     assert furthest(weights[default], small.weights) == 0
+    assert f"- `precision`: {default}\n" in (small.trained.folder / "README.md").read_text()
 
 
 @pytest.mark.stress
