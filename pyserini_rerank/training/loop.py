@@ -93,7 +93,7 @@ class Bar(TrainerCallback):
 
 
 def precision_on(device: str) -> str:
-    """Give the precision of a device by default: bfloat16 if it multiplies in it, as a CPU with AMX does."""
+    """Give the default precision on a device: bfloat16 on a GPU that has it and on a CPU with AMX, else float32."""
     if device == "cuda":
         multiplies = torch.cuda.is_bf16_supported()
     else:
