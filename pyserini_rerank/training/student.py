@@ -1,14 +1,11 @@
-"""The model that is trained: a checkpoint, some layers of one, or an encoder that gets a head."""
+"""The model that is trained: a checkpoint, or an encoder that gets a head."""
 
 import os
-from collections.abc import Sequence
-from copy import deepcopy
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from ..arguments import listed, whole
+from ..arguments import whole
 from ..scoring.architectures.architecture import positions
 from ..scoring.checkpoints.checkpoint import Checkpoint, resolve
 from ..scoring.checkpoints.reading import reading
@@ -21,26 +18,22 @@ if TYPE_CHECKING:
 MAX_LENGTH = 512
 #: The families of the catalogue whose checkpoints are plain classifiers.
 HEADED = "ForSequenceClassification"
-#: Fields of a configuration that have a value for each layer.
-OF_LAYERS = ("layer_types", "attention_window")
 
 
-def make_student(
-    base: str | os.PathLike[str], layers: int | Sequence[int] | None, max_length: int | None
-) -> "CrossEncoder":
+def make_student(base: str | os.PathLike[str], max_length: int | None) -> "CrossEncoder":
     """Load a checkpoint or an encoder as a model with one label, whose scores are raw logits.
 
     A head that is made for the training, and two labels that become one, are told on stderr.
 
     Parameters
     ----------
-    base, layers, max_length
+    base, max_length
         See `pyserini_rerank.train`.
 
     Raises
     ------
     ValueError, TypeError
-        The base is no encoder with at most two labels; it has no such layers, or not as many positions.
+        The base is no encoder with at most two labels, or has fewer positions.
     As `pyserini_rerank.load`.
     """
     import transformers
@@ -80,8 +73,6 @@ def make_student(
         became = "the second, by which its authors score," if is_positive else "the difference of the two"
         say(f"{checkpoint.name} has two labels: {became} becomes its one label, with the same order.")
         _join_labels(transformer, 0 if is_positive else 1)
-    if layers is not None:
-        transformer = model[0].model = _keep_layers(transformer, layers, checkpoint.name)
     model.tokenizer.model_max_length = model[0].max_seq_length = _length(transformer, max_length, checkpoint.name)
     return cast("CrossEncoder", model)
 
@@ -130,45 +121,3 @@ def _join_labels(transformer: Any, first: int) -> None:
             new.bias.copy_(old.bias[1:] - first * old.bias[:1])
     transformer.set_submodule(path, new)
     transformer.config.num_labels = transformer.num_labels = 1
-
-
-def _keep_layers(transformer: Any, layers: int | Sequence[int], name: str) -> Any:
-    """Keep some of a transformer's layers: the first so many, or the layers with these numbers.
-
-    The result is made anew from its configuration, as it will be when its files are loaded.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    count = transformer.config.num_hidden_layers
-    stacks = [
-        (path, module)
-        for path, module in transformer.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count
-    ]
-    if len(stacks) != 1:
-        raise ValueError(f"{name} has no single stack of {count} layers: leave layers= out.")
-    if isinstance(layers, Integral):
-        layers = whole(layers, "layers")
-        if not 1 <= layers <= count:
-            raise ValueError(f"layers={layers}: {name} has {count} layers.")
-        kept = list(range(layers))
-    else:
-        kept = [whole(layer, "layers") for layer in listed(layers, "layers")]
-        if kept != sorted(set(kept)) or not kept or not 0 <= kept[0] <= kept[-1] < count:
-            raise ValueError(f"layers={kept}: give numbers from 0 to {count - 1} in rising order.")
-    [(path, stack)] = stacks
-    transformer.set_submodule(path, torch.nn.ModuleList([stack[layer] for layer in kept]))
-    # A configuration checks that the two numbers agree, so both are set together.
-    facts = transformer.config.to_dict()
-    of_layers = {
-        field: [facts[field][layer] for layer in kept] for field in OF_LAYERS if isinstance(facts.get(field), list)
-    }
-    config = deepcopy(transformer.config)
-    config.__dict__.update(of_layers)
-    config.num_hidden_layers = len(kept)
-    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    try:
-        new.load_state_dict(transformer.state_dict())
-    except RuntimeError:
-        raise ValueError(f"layers={kept}: {name} has a first layer unlike the others: keep it.") from None
-    return new

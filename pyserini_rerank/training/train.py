@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ def train(
         a teacher's scores. The default is margin-mse if the data has a teacher's scores, else lambda if the judgements
         have several grades of relevance, else bce.
     layers : int or sequence of int, optional
-        Keep the first so many of the base's layers, or the layers with these numbers, from 0.
+        Keep the layers of the base with these numbers, from 0, or so many of them. These are chosen so that the scores
+        of some training pairs change little, which takes a minute or two on a CPU.
     epochs : float
     batch_size : int
         The number of pairs of a query and a document in a batch of a device. The lists of a query stay together.
@@ -155,6 +157,7 @@ def train(
 
     from ..scoring.device import device_of
     from .held_out import HeldOut
+    from .layers import choose_layers, keep_layers
     from .loop import fit, precision_on
     from .quiet import quiet
     from .student import make_student
@@ -166,13 +169,18 @@ def train(
     if precision == "float16" and kind == "cpu":
         raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
     check_is_new_folder(target)
-    described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
-    if precision == "auto":
-        settings = replace(settings, precision=precision_on(kind))
     with quiet():
         set_seed(seed)
         # A base that is refused leaves no folder behind, so that other settings can be tried.
-        model = make_student(base, layers, max_length)
+        model = make_student(base, max_length)
+        if layers is not None:
+            named: Any = layers
+            if isinstance(layers, Integral):
+                named = choose_layers(model, named, data, kind)
+            settings = replace(settings, layers=keep_layers(model, named))
+    described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
+    if precision == "auto":
+        settings = replace(settings, precision=precision_on(kind))
     with quiet(), _folder(target, described) as folder, writing_to(folder):
         if is_first():
             model.save_pretrained(str(folder / BASE), create_model_card=False)

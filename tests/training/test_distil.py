@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyserini_rerank
 import pytest
+from pyserini_rerank.training import layers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -17,29 +17,31 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[Path]]:
     """The module, the collection with few and short test topics, and the folders of two runs."""
-    sys.path.insert(0, str(EXAMPLES))
-    try:
+    folder = tmp_path_factory.mktemp("distilled")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(EXAMPLES)
         import distil
         import training_collections
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    distil.MAX_LENGTH = 24  # the texts are cut, so that it takes seconds
-    folder = tmp_path_factory.mktemp("distilled")
-    collection = training_collections.library(folder, 12)
-    hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:2]}
-    collection = collection._replace(
-        texts={docid: text[:200] for docid, text in collection.texts.items()},
-        test_topics={qid: collection.test_topics[qid] for qid in hits},
-        test_qrels={qid: collection.test_qrels[qid] for qid in hits},
-        test_hits=hits,
-    )
-    folders = [folder / "first", folder / "second"]
-    tables = []
-    for of_run in folders:
-        of_run.mkdir()
-        if tables:  # the second run has the data, and with it the teacher's scores, of the first
-            shutil.copytree(folders[0] / "data", of_run / "data")
-        tables.append(distil.distil({"library": collection}, of_run, layers=(2,), epochs=5))
+
+        # Few texts choose the layers, and all are cut, so that it takes seconds.
+        patched.setattr(distil, "MAX_LENGTH", 24)
+        patched.setattr(layers, "LENGTH", 24)
+        patched.setattr(layers, "PAIRS", 12)
+        collection = training_collections.library(folder, 12)
+        hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:2]}
+        collection = collection._replace(
+            texts={docid: text[:200] for docid, text in collection.texts.items()},
+            test_topics={qid: collection.test_topics[qid] for qid in hits},
+            test_qrels={qid: collection.test_qrels[qid] for qid in hits},
+            test_hits=hits,
+        )
+        folders = [folder / "first", folder / "second"]
+        tables = []
+        for of_run in folders:
+            of_run.mkdir()
+            if tables:  # the second run has the data, and with it the teacher's scores, of the first
+                shutil.copytree(folders[0] / "data", of_run / "data")
+            tables.append(distil.distil({"library": collection}, of_run, layers=(2,), epochs=5))
     return collection, tables, folders
 
 

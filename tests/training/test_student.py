@@ -1,4 +1,4 @@
-"""The model that is trained: which bases there are, that it begins with their scores, and layers that are left out."""
+"""The model that is trained: which bases there are, and that it begins with their scores."""
 
 import shutil
 from pathlib import Path
@@ -32,9 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     return write_data(tmp_path_factory.mktemp("data") / "data", queries=16)
 
 
-def student_of(base: Path, layers: Any = None) -> Any:
+def student_of(base: Path) -> Any:
     with quiet():
-        return make_student(base, layers, None)
+        return make_student(base, None)
 
 
 def scores(model: Any) -> np.ndarray:
@@ -54,7 +54,7 @@ def saved(model: Any, folder: Path) -> Path:
 
 def refusal(base: Any, **options: Any) -> str:
     with pytest.raises(ValueError) as error, quiet():
-        make_student(base, options.get("layers"), options.get("max_length"))
+        make_student(base, options.get("max_length"))
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 
@@ -171,85 +171,10 @@ def test_a_base_in_half_precision_is_trained_in_float32(tmp_path: Path) -> None:
     base = tiny.build(NAME, tmp_path)
     AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "half")
-    for layers in (None, 1):
-        model = student_of(tmp_path / "half", layers)
-        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in student_of(tmp_path / "half").parameters()} == {torch.float32}
 
 
-# Layers and lengths
-
-
-@pytest.mark.parametrize(
-    ("layers", "kept"),
-    [
-        (1, [0]),
-        (2, [0, 1]),
-        (3, [0, 1, 2]),
-        (4, [0, 1, 2, 3]),
-        ([0], [0]),
-        ([3], [3]),
-        ([1, 2], [1, 2]),
-        ((0, 3), [0, 3]),
-    ],
-    ids=str,
-)
-def test_layers_are_kept(layers: Any, kept: list[int], tmp_path: Path) -> None:
-    base = tiny.build("cross-encoder/ms-marco-MiniLM-L-12-v2", tmp_path)
-    model = student_of(base, layers)
-    before = tiny.read_weights(tiny.weights_file(base))
-    after = model[0].model.state_dict()
-    key = "bert.encoder.layer.{}.output.dense.weight"
-    for place, layer in enumerate(kept):
-        assert torch.equal(after[key.format(place)], before[key.format(layer)])
-    assert key.format(len(kept)) not in after and model[0].model.config.num_hidden_layers == len(kept)
-    assert np.abs(loaded(saved(model, tmp_path / "saved")) - scores(model)).max() < 1e-5
-
-
-@pytest.mark.parametrize("layers", [2, 3, [0, 3], [0, 1, 3]], ids=str)
-def test_layers_of_several_kinds(layers: Any, tmp_path: Path) -> None:
-    """ModernBERT's layers read all tokens or the near ones, and a layer that is kept reads what it did."""
-    base = tiny_families.build(tiny_families.GTE, tmp_path)
-    model = student_of(base, layers)
-    config = model[0].model.config
-    kept = range(layers) if isinstance(layers, int) else layers
-    kinds = AutoModelForSequenceClassification.from_pretrained(base).config.layer_types
-    assert config.layer_types == [kinds[layer] for layer in kept] and len(set(kinds)) == 2
-    long = [("flea", "the long life cycle of a flea " * 10)]
-    folder = saved(model, tmp_path / "saved")
-    with pyserini_rerank.load(folder, device="cpu", dtype="float32") as reranker:
-        assert abs(reranker.score(*[long[0][0], [long[0][1]]])[0] - model.predict(long)[0]) < 1e-5
-    assert "has a first layer unlike the others: keep it" in refusal(base, layers=[1, 2])
-
-
-def test_layers_with_windows_of_their_own(tmp_path: Path) -> None:
-    base = tiny_architectures.build("longformer", tmp_path)
-    model = student_of(base, [1])
-    assert np.abs(loaded(saved(model, tmp_path / "saved")) - scores(model)).max() < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("layers", "said"),
-    [
-        (0, "layers"),
-        (3, "layers=3: .* has 2 layers."),
-        ([], "layers=.*: give numbers from 0 to 1 in rising order."),
-        ([0, 2], "give numbers from 0 to 1 in rising order."),
-        ([1, 0], "give numbers from 0 to 1 in rising order."),
-        ([0, 0], "give numbers from 0 to 1 in rising order."),
-        ([-1, 0], "give numbers from 0 to 1 in rising order."),
-        ("0,1", "layers"),
-        (1.5, "layers"),
-    ],
-    ids=str,
-)
-def test_layers_that_there_are_not(layers: Any, said: str, tmp_path: Path) -> None:
-    base = tiny.build(NAME, tmp_path)
-    with pytest.raises((ValueError, TypeError), match=said):
-        student_of(base, layers)
-
-
-def test_layers_that_are_shared(tmp_path: Path) -> None:
-    assert "has no single stack of 2 layers" in refusal(tiny_architectures.build("albert", tmp_path), layers=1)
+# Lengths
 
 
 @pytest.mark.parametrize(("kind", "most"), [("bert", 64), ("roberta", 64), ("deberta-v2", 64)])
@@ -259,7 +184,7 @@ def test_the_length(kind: str, most: int, tmp_path: Path) -> None:
     model = student_of(base)
     assert model[0].max_seq_length == most == model.tokenizer.model_max_length
     with quiet():
-        short = make_student(base, None, 20)
+        short = make_student(base, 20)
     text = "the long life cycle of a flea " * 20
     folder = saved(short, tmp_path / "saved")
     with pytest.warns(pyserini_rerank.CutWarning), pyserini_rerank.load(folder, device="cpu") as reranker:
@@ -267,8 +192,3 @@ def test_the_length(kind: str, most: int, tmp_path: Path) -> None:
         assert "cut to 20 tokens" in str(reranker) or reranker.counts.cut_passages == 1
     assert refusal(base, max_length=most + 1).endswith(f"reads pairs of 5 to {most} tokens.")
     assert "reads pairs of" in refusal(base, max_length=4)
-
-
-def test_a_number_of_layers_of_numpys(tmp_path: Path) -> None:
-    base = tiny.build("cross-encoder/ms-marco-TinyBERT-L-2-v2", tmp_path)
-    assert make_student(base, np.int64(1), None)[0].model.config.num_hidden_layers == 1
