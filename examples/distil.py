@@ -15,6 +15,7 @@ import pyserini_rerank
 from pyserini_rerank.scoring.device import device_of
 from pyserini_rerank.training.layers import choose_layers, keep_layers
 from pyserini_rerank.training.loop import precision_on
+from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.student import make_student
 from training_collections import Collection, cacm, dl19, library
 
@@ -71,10 +72,11 @@ def distil(
     for count in layers:
         student, cut_off = folder / f"{count}-layers", folder / f"{count}-layers-untrained"
         if not student.exists():
-            model = make_student(TEACHER, None)
             # With layers=count `train` chooses these as well. Here they are tested without the training, too.
-            kept = keep_layers(model, choose_layers(model, count, pyserini_rerank.TrainingData(data)))
-            model.save_pretrained(str(cut_off))
+            with quiet():
+                model = make_student(TEACHER, None)
+                kept = keep_layers(model, choose_layers(model, count, pyserini_rerank.TrainingData(data)))
+                model.save_pretrained(str(cut_off))
             pyserini_rerank.train(
                 data, TEACHER, student, layers=kept, loss="mse", epochs=epochs, batch_size=16,
                 learning_rate=1e-4, max_length=MAX_LENGTH, evaluations=1,

@@ -25,7 +25,7 @@ def test_the_gradients(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return scaled_dot_product_attention(query, *args, **options)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
-    model = make_student(base, None, None)
+    model = make_student(base, None)
     transformer = model[0].model.eval()
     features = model.tokenizer(TEXTS, padding=True, return_tensors="pt")
 
@@ -47,7 +47,7 @@ def test_the_gradients(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_with_an_attention_of_its_own_keeps_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    model = make_student(tiny_architectures.build("deberta-v2", tmp_path), None, None)
+    model = make_student(tiny_architectures.build("deberta-v2", tmp_path), None)
     before = model.predict([TEXTS[0]])
     attend_in_float32(model[0].model)
     assert model.predict([TEXTS[0]]) == before

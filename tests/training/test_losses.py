@@ -150,7 +150,7 @@ def test_data_with_nothing_to_learn(base: Path, tmp_path: Path) -> None:
 
 def test_dropout_is_off_for_a_teachers_scores_alone(base: Path) -> None:
     for name, loss in LOSSES.items():
-        model = make_student(base, None, None)
+        model = make_student(base, None)
         loss.make(model)
         rates = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
         assert rates == ({0.0} if name in ("mse", "margin-mse") else {0.1}), name

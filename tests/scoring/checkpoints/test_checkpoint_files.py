@@ -542,6 +542,11 @@ def in_parts(folder: Path, suffix: str) -> None:
     (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
 
 
+def assert_scores_but_for_the_layout(name: object, wanted: np.ndarray) -> None:
+    """Weights lie in memory as in their files, and the products of a processor without AVX-512 round by where."""
+    np.testing.assert_allclose(scores(name), wanted, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_a_body_of_the_catalogue_in_parts(tmp_path, suffix):
     name = "Capreolus/electra-base-msmarco"
@@ -551,7 +556,7 @@ def test_a_body_of_the_catalogue_in_parts(tmp_path, suffix):
     tiny_checkpoints.write_weights(folder / WEIGHTS, tiny_checkpoints.read_weights(file))
     file.unlink()
     in_parts(folder, suffix)
-    np.testing.assert_array_equal(scores(folder), wanted)
+    assert_scores_but_for_the_layout(folder, wanted)
 
 
 def test_safetensors_come_before_a_bin(copied):
@@ -636,7 +641,7 @@ def test_all_that_is_needed_is_there(cached, copied, known, parts):
     if parts:
         in_parts(source, parts)
     laid_out(cached, NAME, source, known=known)
-    np.testing.assert_array_equal(scores(NAME), wanted)
+    assert_scores_but_for_the_layout(NAME, wanted)
 
 
 @pytest.mark.parametrize(
