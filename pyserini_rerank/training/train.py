@@ -99,7 +99,7 @@ def train(
         have several grades of relevance, else bce.
     layers : int or sequence of int, optional
         Keep the layers of the base with these numbers, from 0, or so many of them. These are chosen so that the scores
-        of some training pairs change little, which takes a minute or two on a CPU.
+        of some training pairs change little, which takes minutes on a CPU.
     epochs : float
     batch_size : int
         The number of pairs of a query and a document in a batch of a device. The lists of a query stay together.

@@ -25,8 +25,8 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
 
         # Few texts choose the layers, and all are cut, so that it takes seconds.
         patched.setattr(distil, "MAX_LENGTH", 24)
-        patched.setattr(layers, "LENGTH", 24)
-        patched.setattr(layers, "PAIRS", 12)
+        patched.setattr(layers, "LENGTH", 16)
+        patched.setattr(layers, "PAIRS", 6)
         collection = training_collections.library(folder, 12)
         hits = {qid: dict(list(found.items())[:5]) for qid, found in list(collection.test_hits.items())[:2]}
         collection = collection._replace(
