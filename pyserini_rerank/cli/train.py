@@ -16,7 +16,7 @@ def train(
     base: Annotated[str, typer.Option(help="A checkpoint or an encoder: a hub name, a folder, 'bundled'.")],
     output: Annotated[Path, typer.Option(help="The folder to make, with the checkpoint and its card.")],
     loss: Annotated[Text, typer.Option(help="bce, lambda, ranknet, infonce, margin-mse or mse.")] = None,
-    layers: Annotated[Text, typer.Option(help="Layers of the base to keep: 4 for any four, or 0,3,7,11.")] = None,
+    layers: Annotated[Text, typer.Option(help="Layers of the base to keep: 4 chooses four, or name 0,3,7,11.")] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs in a batch of a device.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The highest rate.")] = 2e-5,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import batched
 from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 #: The training pairs by which layers are chosen, and the tokens to which they are cut. More of both, up to 480 and 192,
 #: chose no better layers of MiniLM-L-12 (docs/benchmarks.md#training).
 PAIRS, LENGTH = 128, 64
-#: Pairs of a batch.
-BATCH = 32
 #: Fields of a configuration that have a value for each layer.
 OF_LAYERS = ("layer_types", "attention_window")
 
@@ -94,13 +91,10 @@ def choose_layers(model: "CrossEncoder", count: int, data: TrainingData, device:
     count = count_option(count, "layers", "a number of layers, or a list of their numbers")
     if count > len(stack):
         raise ValueError(f"layers={count}: the base has {len(stack)} layers.")
-    transformer.to(device)
-    options = {"padding": True, "truncation": True, "max_length": min(LENGTH, model.tokenizer.model_max_length)}
-    batches = [
-        model.tokenizer(*zip(*batch, strict=True), return_tensors="pt", **options).to(device)
-        for batch in batched(_pairs(data), BATCH)
-    ]
-    right = _scores(transformer, batches)
+    pairs, length = _pairs(data), model.tokenizer.model_max_length
+    model.to(device)
+    model.tokenizer.model_max_length = model[0].max_seq_length = min(LENGTH, length)
+    right = model.predict(pairs, convert_to_tensor=True)
     kept, agreement = list(range(len(stack))), 1.0
     with bar(len(stack) - count, "choosing layers", "layer") as shown:
         while len(kept) > count:
@@ -108,14 +102,15 @@ def choose_layers(model: "CrossEncoder", count: int, data: TrainingData, device:
             for layer in kept[:0:-1]:
                 rest = [stack[other] for other in kept if other != layer]
                 transformer.set_submodule(path, torch.nn.ModuleList(rest))
-                both = torch.stack([right, _scores(transformer, batches)])
+                both = torch.stack([right, model.predict(pairs, convert_to_tensor=True)])
                 # Scores that are all the same, or no numbers, agree with nothing.
                 without[layer] = float(torch.nan_to_num(torch.corrcoef(both)[0, 1], -1.0))
             layer, agreement = max(without.items(), key=itemgetter(1))
             kept.remove(layer)
             shown.update()
     transformer.set_submodule(path, stack)
-    transformer.to("cpu")
+    model.tokenizer.model_max_length = model[0].max_seq_length = length
+    model.to("cpu")
     if len(kept) < len(stack):
         numbers = ", ".join(map(str, kept))
         say(f"layers {numbers} of {len(stack)} are kept; untrained, they score like all of them, r = {agreement:.2f}.")
@@ -147,8 +142,3 @@ def _pairs(data: TrainingData) -> list[tuple[str, str]]:
         if query.qid in drawn
         for document in random.sample(query.documents, min(of_query, len(query.documents)))
     ]
-
-
-def _scores(transformer: Any, batches: list[Any]) -> torch.Tensor:
-    with torch.inference_mode():
-        return torch.cat([transformer(**batch).logits[:, 0] for batch in batches]).float().cpu()

@@ -158,6 +158,7 @@ def test_layers_are_chosen_as_by_trying(count: int, data: TrainingData, tmp_path
     kept = choose_layers(model, count, data)
     assert kept == chosen_by_trying(base, count, pairs) == choose_layers(model_of(base), count, data)
     np.testing.assert_array_equal(scores(model, pairs[:3]), before)
+    assert model.tokenizer.model_max_length == model[0].max_seq_length == 512
 
 
 @pytest.mark.parametrize("idle", [(1, 2), (1, 3), (2, 3)], ids=str)
