@@ -525,7 +525,7 @@ def test_windows_are_read_where_the_data_has_them(small: Small, tmp_path: Path) 
     made = train(data, small.base, tmp_path / "out", **{**FAST, "epochs": 1, "max_length": 40})
     assert made and made.table.costs["trained"].pairs > 12 and made.table.costs["trained"].cut_passages == 0
     with pytest.warns(CutWarning), pyserini_rerank.load(made.folder, device="cpu") as reranker:
-        assert len(set(reranker.score("water 1", [texts["q1-0"], texts["q1-1"]]).tolist())) == 1, "it is cut"
+        assert np.ptp(reranker.score("water 1", [texts["q1-0"], texts["q1-1"]])) < 1e-5, "it is cut"
 
 
 def test_a_teacher_with_another_tokenizer(small: Small, tmp_path: Path) -> None:
