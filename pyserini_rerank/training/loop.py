@@ -28,6 +28,8 @@ TRAINER_STATE = "trainer_state.json"
 LOGGED = 100
 #: What the log keeps of an entry of the trainer's, which has times as well.
 KEYS = ("step", "epoch", "loss", "grad_norm", "learning_rate", METRIC)
+#: Of these transformers 5.23 masks the attention with float32's least number, which is none of half precision.
+FLOAT32_ALONE = ("deberta",)
 
 
 class Trainer(CrossEncoderTrainer):
@@ -99,6 +101,23 @@ def precision_on(device: str) -> str:
     else:
         multiplies = device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
     return "bfloat16" if multiplies else "float32"
+
+
+def precision_of(wanted: str, device: str, model: "CrossEncoder") -> str:
+    """Give the precision in which a model is trained on a device.
+
+    Raises
+    ------
+    ValueError
+        The one that is wanted is none for this type of model.
+    """
+    transformer: Any = model[0].model
+    model_type = transformer.config.model_type
+    if model_type in FLOAT32_ALONE and wanted not in ("auto", "float32"):
+        raise ValueError(f"precision={wanted!r}: transformers trains a {model_type} in float32 alone: take 'float32'.")
+    if wanted == "auto":
+        return "float32" if model_type in FLOAT32_ALONE else precision_on(device)
+    return wanted
 
 
 def fit(

@@ -113,7 +113,7 @@ def train(
         Batches whose gradients make one step.
     precision : str
         ``"float32"``, or mixed precision with ``"bfloat16"`` or ``"float16"``. By default bfloat16 on a GPU that
-        has it, and on a CPU with AMX, else float32.
+        has it, and on a CPU with AMX, else float32, as for DeBERTa's first version.
     evaluations : int
         How often the validation queries are reranked, at equal distances. The best checkpoint is kept.
     patience : int
@@ -158,7 +158,7 @@ def train(
     from ..scoring.device import device_of
     from .held_out import HeldOut
     from .layers import choose_layers, keep_layers
-    from .loop import fit, precision_on
+    from .loop import fit, precision_of
     from .quiet import quiet
     from .student import make_student
 
@@ -173,14 +173,14 @@ def train(
         set_seed(seed)
         # A base that is refused leaves no folder behind, so that other settings can be tried.
         model = make_student(base, max_length)
+        computed = precision_of(precision, kind, model)
         if layers is not None:
             named: Any = layers
             if isinstance(layers, Integral):
                 named = choose_layers(model, named, data, kind)
             settings = replace(settings, layers=keep_layers(model, named))
     described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
-    if precision == "auto":
-        settings = replace(settings, precision=precision_on(kind))
+    settings = replace(settings, precision=computed)
     with quiet(), _folder(target, described) as folder, writing_to(folder):
         if is_first():
             model.save_pretrained(str(folder / BASE), create_model_card=False)

@@ -548,6 +548,21 @@ def test_precisions(small: Small, tmp_path: Path) -> None:
     assert f"- `precision`: {default}\n" in (small.trained.folder / "README.md").read_text()
 
 
+def test_a_model_that_is_trained_in_float32_alone(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeBERTa's first version, also where bfloat16 is the default; an autocast that is asked for is refused."""
+    base = tiny_architectures.build("deberta", tmp_path)
+    options = {**FAST, "epochs": 0.3, "max_length": 32}
+    with pytest.raises(ValueError, match="transformers trains a deberta in float32 alone: take 'float32'.") as error:
+        train(small.data, base, tmp_path / "out", **options, precision="bfloat16")
+    one_line(error)
+    assert not list(tmp_path.glob("out*"))
+    monkeypatch.setattr(loop, "precision_on", lambda device: "bfloat16")
+    made = train(small.data, base, tmp_path / "out", **options)
+    assert made and "- `precision`: float32" in (made.folder / "README.md").read_text()
+
+
 @pytest.mark.stress
 def test_accumulation(small: Small, tmp_path: Path) -> None:
     made = small.train(tmp_path / "out", learning_rate=5e-3, accumulate=3)
