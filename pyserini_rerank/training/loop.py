@@ -28,7 +28,7 @@ TRAINER_STATE = "trainer_state.json"
 LOGGED = 100
 #: What the log keeps of an entry of the trainer's, which has times as well.
 KEYS = ("step", "epoch", "loss", "grad_norm", "learning_rate", METRIC)
-#: Of these transformers 5.23 masks the attention with float32's least number, which is none of half precision.
+#: Types of models whose attention transformers 5.23 masks with float32's least number, which half precision lacks.
 FLOAT32_ALONE = ("deberta",)
 
 
@@ -109,14 +109,17 @@ def precision_of(wanted: str, device: str, model: "CrossEncoder") -> str:
     Raises
     ------
     ValueError
-        The one that is wanted is none for this type of model.
+        The device, or a model of this type, is not trained in the precision that is wanted.
     """
     transformer: Any = model[0].model
     model_type = transformer.config.model_type
-    if model_type in FLOAT32_ALONE and wanted not in ("auto", "float32"):
-        raise ValueError(f"precision={wanted!r}: transformers trains a {model_type} in float32 alone: take 'float32'.")
+    is_float32_alone = model_type in FLOAT32_ALONE
     if wanted == "auto":
-        return "float32" if model_type in FLOAT32_ALONE else precision_on(device)
+        return "float32" if is_float32_alone else precision_on(device)
+    if is_float32_alone and wanted != "float32":
+        raise ValueError(f"precision={wanted!r}: transformers trains a {model_type} in float32 alone: take 'float32'.")
+    if wanted == "float16" and device == "cpu":
+        raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
     return wanted
 
 

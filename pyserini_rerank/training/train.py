@@ -98,8 +98,8 @@ def train(
         a teacher's scores. The default is margin-mse if the data has a teacher's scores, else lambda if the judgements
         have several grades of relevance, else bce.
     layers : int or sequence of int, optional
-        Keep the layers of the base with these numbers, from 0, or so many of them. These are chosen so that the scores
-        of some training pairs change little, which takes minutes on a CPU.
+        The layers of the base to keep, by their numbers from 0; or how many, which are then chosen so that the scores
+        of some training pairs change little. To choose takes minutes on a CPU.
     epochs : float
     batch_size : int
         The number of pairs of a query and a document in a batch of a device. The lists of a query stay together.
@@ -166,8 +166,6 @@ def train(
     kind = place.type
     if place.index:  # the trainer takes the first that it sees
         raise ValueError(f"device={device!r}: set CUDA_VISIBLE_DEVICES={place.index}, and take 'cuda'.")
-    if precision == "float16" and kind == "cpu":
-        raise ValueError("precision='float16' needs a GPU: take 'bfloat16' or 'float32'.")
     check_is_new_folder(target)
     with quiet():
         set_seed(seed)

@@ -14,6 +14,8 @@ from typing import Any
 import forking
 import tiny_checkpoints as tiny
 from pyserini_rerank import train_data
+from pyserini_rerank.training.quiet import quiet
+from pyserini_rerank.training.student import make_student
 from pyserini_rerank.training.training_data import TrainingData
 
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
@@ -40,6 +42,12 @@ def write_data(
         found[qid] = {docid: chance.random() for docid in of_query}
         qrels[qid] = of_query
     return train_data(found, topics, qrels, folder, texts=texts, **{"validation": 0.2, "test": 0.2, **options})
+
+
+def student_of(base: Path) -> Any:
+    """Load a base as `train` does it."""
+    with quiet():
+        return make_student(base, None)
 
 
 def of_log(log: Sequence[dict[str, float]], key: str) -> list[float]:

@@ -11,30 +11,19 @@ import tiny_architectures
 import tiny_checkpoints as tiny
 import tiny_families
 import torch
-from learnable import FAST, NAME, write_data
+from learnable import FAST, NAME, student_of, write_data
 from pyserini_rerank import train
 from pyserini_rerank.training.layers import PAIRS, _pairs, choose_layers, keep_layers
 from pyserini_rerank.training.loop import Trainer
 from pyserini_rerank.training.quiet import quiet
-from pyserini_rerank.training.student import make_student
 from pyserini_rerank.training.training_data import TrainingData
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 FOUR_LAYERS = "cross-encoder/ms-marco-MiniLM-L-12-v2"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    return write_data(tmp_path_factory.mktemp("data") / "data", queries=16)
-
-
-def model_of(base: Path) -> Any:
-    with quiet():
-        return make_student(base, None)
-
-
-def student_of(base: Path, layers: Any) -> Any:
-    model = model_of(base)
+def kept_of(base: Path, layers: Any) -> Any:
+    model = student_of(base)
     assert keep_layers(model, layers) == list(layers)
     return model
 
@@ -43,26 +32,22 @@ def pairs_of(data: TrainingData) -> list[tuple[str, str]]:
     return [(query.query, document.text) for query in data.queries("train") for document in query.documents]
 
 
-def scores(model: Any, pairs: Any) -> np.ndarray:
-    return model.predict(pairs)
-
-
 def check_it_loads(model: Any, folder: Path, data: TrainingData) -> None:
     """Check that the files of a model have its scores."""
     with quiet():
         model.save_pretrained(str(folder), create_model_card=False)
     pairs = pairs_of(data)[:4]
     with pyserini_rerank.load(folder, device="cpu", dtype="float32") as reranker:
-        assert np.abs(reranker.predict(pairs) - scores(model, pairs)).max() < 1e-5
+        assert np.abs(reranker.predict(pairs) - model.predict(pairs)).max() < 1e-5
 
 
 def chosen_by_trying(base: Path, count: int, pairs: list[tuple[str, str]]) -> list[int]:
     """Choose layers as `choose_layers` says that it does it, by models that are made of the files."""
-    kept = list(range(model_of(base)[0].model.config.num_hidden_layers))
-    right = scores(model_of(base), pairs)
+    kept = list(range(student_of(base)[0].model.config.num_hidden_layers))
+    right = student_of(base).predict(pairs)
     while len(kept) > count:
         agreement = {
-            left_out: np.corrcoef(right, scores(student_of(base, [n for n in kept if n != left_out]), pairs))[0, 1]
+            left_out: np.corrcoef(right, kept_of(base, [n for n in kept if n != left_out]).predict(pairs))[0, 1]
             for left_out in kept[1:]
         }
         kept.remove(max(agreement, key=agreement.__getitem__))
@@ -75,7 +60,7 @@ def chosen_by_trying(base: Path, count: int, pairs: list[tuple[str, str]]) -> li
 @pytest.mark.parametrize("layers", [[0], [3], [1, 2], (0, 3), np.array([0, 1, 2]), range(4)], ids=str)
 def test_layers_are_kept(layers: Any, data: TrainingData, tmp_path: Path) -> None:
     base = tiny.build(FOUR_LAYERS, tmp_path)
-    model = student_of(base, layers)
+    model = kept_of(base, layers)
     before = tiny.read_weights(tiny.weights_file(base))
     after = model[0].model.state_dict()
     key = "bert.encoder.layer.{}.output.dense.weight"
@@ -89,7 +74,7 @@ def test_layers_are_kept(layers: Any, data: TrainingData, tmp_path: Path) -> Non
 def test_layers_of_several_kinds(layers: list[int], tmp_path: Path) -> None:
     """ModernBERT's layers read all tokens or the near ones, and a layer that is kept reads what it did."""
     base = tiny_families.build(tiny_families.GTE, tmp_path)
-    model = student_of(base, layers)
+    model = kept_of(base, layers)
     kinds = AutoModelForSequenceClassification.from_pretrained(base).config.layer_types
     assert model[0].model.config.layer_types == [kinds[layer] for layer in layers] and len(set(kinds)) == 2
     long = [("flea", "the long life cycle of a flea " * 10)]
@@ -98,19 +83,19 @@ def test_layers_of_several_kinds(layers: list[int], tmp_path: Path) -> None:
     with pyserini_rerank.load(tmp_path / "saved", device="cpu", dtype="float32") as reranker:
         assert abs(reranker.predict(long)[0] - model.predict(long)[0]) < 1e-5
     with pytest.raises(ValueError, match="has a first layer unlike the others: keep it"):
-        student_of(base, [1, 2])
+        kept_of(base, [1, 2])
 
 
 def test_layers_with_windows_of_their_own(data: TrainingData, tmp_path: Path) -> None:
     base = tiny_architectures.build("longformer", tmp_path)
-    check_it_loads(student_of(base, [1]), tmp_path / "saved", data)
+    check_it_loads(kept_of(base, [1]), tmp_path / "saved", data)
 
 
 def test_layers_of_a_base_in_half_precision(tmp_path: Path) -> None:
     base = tiny.build(NAME, tmp_path)
     AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "half")
-    model = student_of(tmp_path / "half", [1])
+    model = kept_of(tmp_path / "half", [1])
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
@@ -153,11 +138,11 @@ def test_layers_are_chosen_as_by_trying(count: int, data: TrainingData, tmp_path
     base = tiny.build(FOUR_LAYERS, tmp_path)
     pairs = pairs_of(data)
     assert len(pairs) < PAIRS  # so all are scored
-    model = model_of(base)
-    before = scores(model, pairs[:3])
+    model = student_of(base)
+    before = model.predict(pairs[:3])
     kept = choose_layers(model, count, data)
-    assert kept == chosen_by_trying(base, count, pairs) == choose_layers(model_of(base), count, data)
-    np.testing.assert_array_equal(scores(model, pairs[:3]), before)
+    assert kept == chosen_by_trying(base, count, pairs) == choose_layers(student_of(base), count, data)
+    np.testing.assert_array_equal(model.predict(pairs[:3]), before)
     assert model.tokenizer.model_max_length == model[0].max_seq_length == 512
 
 
@@ -175,14 +160,14 @@ def test_layers_that_do_nothing_are_left_out(idle: tuple[int, int], data: Traini
                 weight.zero_()
 
     tiny.change_weights(base, silence)
-    assert choose_layers(model_of(base), 2, data) == [layer for layer in range(4) if layer not in idle]
+    assert choose_layers(student_of(base), 2, data) == [layer for layer in range(4) if layer not in idle]
 
 
 @pytest.mark.parametrize("kind", ["roberta", "deberta-v2", "modernbert", "distilbert", "longformer", "mpnet"])
 def test_layers_of_an_architecture(kind: str, data: TrainingData, tmp_path: Path) -> None:
     is_modern = kind == "modernbert"
     base = tiny_families.build(tiny_families.GTE, tmp_path) if is_modern else tiny_architectures.build(kind, tmp_path)
-    model = model_of(base)
+    model = student_of(base)
     kept = choose_layers(model, 2, data) if is_modern else choose_layers(model, 1, data)
     assert kept == chosen_by_trying(base, len(kept), pairs_of(data))
     keep_layers(model, kept)
@@ -194,13 +179,13 @@ def test_scores_that_tell_nothing(data: TrainingData, tmp_path: Path) -> None:
     base = tiny.build(FOUR_LAYERS, tmp_path)
     for value in (0.0, float("nan")):
         tiny.change_weights(base, lambda weights, value=value: weights["classifier.weight"].fill_(value))
-        assert choose_layers(model_of(base), 2, data) == [0, 1]
+        assert choose_layers(student_of(base), 2, data) == [0, 1]
 
 
 @pytest.mark.parametrize("queries", [1, 2])
 def test_few_queries(queries: int, tmp_path: Path) -> None:
     few = write_data(tmp_path / "data", queries=queries, hits=2, validation=0, test=0)
-    kept = choose_layers(model_of(tiny.build(FOUR_LAYERS, tmp_path)), 2, few)
+    kept = choose_layers(student_of(tiny.build(FOUR_LAYERS, tmp_path)), 2, few)
     assert len(kept) == 2 and kept[0] == 0
 
 
@@ -225,13 +210,13 @@ def test_the_chosen_layers_are_trained_and_told(
     """Interrupted, it goes on with them, also by their numbers; with others it is refused."""
     base = tiny.build(FOUR_LAYERS, tmp_path)
     options = {**FAST, "epochs": 1, "learning_rate": 1e-9}
-    kept = choose_layers(model_of(base), 2, data)
+    kept = choose_layers(student_of(base), 2, data)
     assert f"layers {kept[0]}, {kept[1]} of 4 are kept; " in capsys.readouterr().err
     whole = train(data, base, tmp_path / "whole", **options, layers=np.int64(2))
     assert whole and f"- `layers`: {kept}\n" in (whole.folder / "README.md").read_text()
     pairs = pairs_of(data)[:4]
     with pyserini_rerank.load(whole.folder, device="cpu", dtype="float32") as reranker:
-        assert np.abs(reranker.predict(pairs) - scores(student_of(base, kept), pairs)).max() < 1e-4
+        assert np.abs(reranker.predict(pairs) - kept_of(base, kept).predict(pairs)).max() < 1e-4
     plain = Trainer.compute_loss
 
     def compute_loss(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ import tiny_checkpoints as tiny
 import tiny_families
 import tiny_modular
 import torch
-from learnable import FAST, NAME, write_data
+from learnable import FAST, NAME, student_of
 from pyserini_rerank import train
 from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.student import make_student
@@ -25,16 +25,6 @@ PAIRS = [
     ("wine", "iron and gold"),
     ("Café Zürich", "red green blue paper the cafe"),
 ]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    return write_data(tmp_path_factory.mktemp("data") / "data", queries=16)
-
-
-def student_of(base: Path) -> Any:
-    with quiet():
-        return make_student(base, None)
 
 
 def scores(model: Any) -> np.ndarray:

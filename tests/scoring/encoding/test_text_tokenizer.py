@@ -114,8 +114,12 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tokenizer.json"
 
 
+@pytest.mark.parametrize(
+    ("special", "lowercase"),
+    [(False, True), (True, False), *(pytest.param(value, value, marks=pytest.mark.stress) for value in (False, True))],
+)
 @pytest.mark.parametrize("content", ADDED)
-def test_added_tokens(vocabulary: Path, content: str) -> None:
+def test_added_tokens(vocabulary: Path, content: str, special: bool, lowercase: bool) -> None:
     """By each way that they may be looked for: before the text is normalized, or after; as a word, or with blanks."""
     for options in (
         {"normalized": False},
@@ -123,12 +127,11 @@ def test_added_tokens(vocabulary: Path, content: str) -> None:
         {"single_word": True},
         {"lstrip": True, "rstrip": True},
     ):
-        for special, lowercase in ((False, True), (True, False)):
-            plain = Tokenizer.from_file(str(vocabulary))
-            plain.normalizer = BertNormalizer(lowercase=lowercase)
-            plain.add_tokens([AddedToken(content, special=special, **options)])
-            found = listed(TextTokenizer(plain)(AROUND))
-            assert found == [plain.encode(text, add_special_tokens=False).ids for text in AROUND], (options, special)
+        plain = Tokenizer.from_file(str(vocabulary))
+        plain.normalizer = BertNormalizer(lowercase=lowercase)
+        plain.add_tokens([AddedToken(content, special=special, **options)])
+        found = listed(TextTokenizer(plain)(AROUND))
+        assert found == [plain.encode(text, add_special_tokens=False).ids for text in AROUND], options
 
 
 def test_a_line_break_is_a_token_in_every_text() -> None:
