@@ -10,7 +10,7 @@ from ..scoring.architectures.last_layer import LAST, can_shorten
 #: The side of the square matrices whose product shows the peak of a device.
 MATRIX = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 #: The side of a small product, whose time shows whether the large ones would take more than the given seconds.
-SMALL_MATRIX, TIME_LIMIT = 256, 10
+SMALL_MATRIX, TIME_LIMIT = 256, 2
 
 
 def operations(config: Any, length: int) -> int | None:
