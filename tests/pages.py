@@ -27,7 +27,7 @@ FENCE = re.compile(
 )
 OPERATORS = set("|&;<>$`*(")
 SAMPLE = "sample"
-QUERIES = "6"
+QUERIES = "3"
 
 
 class Block(NamedTuple):

@@ -19,10 +19,8 @@ MACHINE = re.compile(
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["bm25", *(pytest.param(name, marks=pytest.mark.stress) for name in ("faiss_with_text_index", "lucene_dense"))],
-)
+@pytest.mark.stress
+@pytest.mark.parametrize("name", ["bm25", "faiss_with_text_index", "lucene_dense"])
 def test_script(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", [str(notebooks.EXAMPLES), *sys.path])
     runpy.run_path(str(notebooks.EXAMPLES / f"{name}.py"), run_name="__main__")

@@ -87,12 +87,12 @@ def test_three_labels(tmp_path: Path) -> None:
 
 
 def test_an_encoder_gets_a_head(data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of one without a pooler, that is new as well; the seed decides the new weights."""
-    whole = tiny.build(NAME, tmp_path / "whole")
+    """Of one without a pooler, that is new as well; the seed decides the new weights, and with them the layers."""
+    whole = tiny.build("cross-encoder/ms-marco-MiniLM-L-12-v2", tmp_path / "whole")
     base = tmp_path / "encoder"
     AutoModel.from_pretrained(whole, add_pooling_layer=False).save_pretrained(base)
     AutoTokenizer.from_pretrained(whole).save_pretrained(base)
-    made = [train(data, base, tmp_path / f"{n}", **{**FAST, "epochs": 0.3}) for n in range(2)]
+    made = [train(data, base, tmp_path / f"{n}", **{**FAST, "epochs": 0.3}, layers=2) for n in range(2)]
     assert f"{base} has no head: a new one is made, with random weights." in capsys.readouterr().err
     first, second = (tiny.read_weights(one.folder / "model.safetensors") for one in made if one)
     assert all(torch.equal(first[key], second[key]) for key in first)

@@ -153,9 +153,8 @@ def test_int8_is_another_model_near_by(kind, folders, cache):
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    "kind", [OpenVinoBackend, pytest.param(OnnxBackend, marks=pytest.mark.stress)], ids=["openvino", "onnx"]
-)
+@pytest.mark.stress
+@pytest.mark.parametrize("kind", KINDS)
 def test_int8_of_the_bundled_model(kind, reranker, cache):
     """Its weights take a quarter of the room (the embeddings stay as they are), and its scores keep the order."""
     small = pyserini_rerank.load("bundled", backend=kind.kind, dtype="int8")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import pairwise
@@ -114,11 +115,15 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tokenizer.json"
 
 
-@pytest.mark.parametrize(
-    ("special", "lowercase"),
-    [(False, True), (True, False), *(pytest.param(value, value, marks=pytest.mark.stress) for value in (False, True))],
-)
-@pytest.mark.parametrize("content", ADDED)
+def kinds() -> Iterator[object]:
+    """Each added token as one of the four kinds, in turn; as the other three in `make stress`."""
+    for number, content in enumerate(ADDED):
+        for kind in range(4):
+            marks = [] if kind == number % 4 else [pytest.mark.stress]
+            yield pytest.param(content, kind % 2 == 1, kind // 2 == 1, marks=marks)
+
+
+@pytest.mark.parametrize(("content", "special", "lowercase"), kinds())
 def test_added_tokens(vocabulary: Path, content: str, special: bool, lowercase: bool) -> None:
     """By each way that they may be looked for: before the text is normalized, or after; as a word, or with blanks."""
     for options in (
