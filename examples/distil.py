@@ -7,13 +7,15 @@ Without the two folders, which cannot be handed on, the standard library's docum
 
 import argparse
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
+from typing import Any, NamedTuple
 
 import pyserini_rerank
+from pyserini_rerank.runs.evaluation import read_run
 from pyserini_rerank.scoring.device import device_of
-from pyserini_rerank.training.layers import choose_layers, keep_layers
+from pyserini_rerank.training.layers import keep_layers
 from pyserini_rerank.training.loop import precision_on
 from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.student import make_student
@@ -27,6 +29,17 @@ MAX_LENGTH = 192
 #: The share of the candidates that the teacher reranks in the cascade, after a student.
 BEST = 0.2
 FOLDS = 4
+
+
+class Student(NamedTuple):
+    """The layers of the teacher that a student keeps, and the rate at which it learns."""
+
+    layers: list[int]
+    learning_rate: float
+
+
+#: By their number of layers. Fewer layers begin further from the teacher, and take a higher rate.
+STUDENTS = {4: Student([0, 1, 7, 8], 1e-4), 6: Student([0, 1, 4, 6, 7, 8], 5e-5)}
 
 
 def main() -> None:
@@ -54,9 +67,9 @@ def main() -> None:
 
 
 def distil(
-    collections: dict[str, Collection], folder: Path, layers: Sequence[int] = (4, 6), epochs: int = 1
+    collections: dict[str, Collection], folder: Path, students: Mapping[int, Student] = STUDENTS, epochs: int = 1
 ) -> dict[str, pyserini_rerank.ExperimentResult]:
-    """Train students of so many layers on the teacher's scores, and compare them on each collection's test topics."""
+    """Train students on the teacher's scores, and compare them on each collection's test topics."""
     hits, topics, qrels, texts = (
         dict(ChainMap(*(getattr(collection, name) for collection in collections.values())))
         for name in ("hits", "topics", "qrels", "texts")
@@ -68,23 +81,31 @@ def distil(
             hits, topics, qrels, data, texts=texts, depth=100, positives=100, negatives=100, validation=0.01, test=0.0,
             teacher=TEACHER, max_length=MAX_LENGTH, dtype=TEACHER_DTYPE,
         ))  # fmt: skip
-    rerankers = {}
-    for count in layers:
-        student, cut_off = folder / f"{count}-layers", folder / f"{count}-layers-untrained"
-        if not student.exists():
-            # With layers=count `train` chooses these as well. Here they are tested without the training, too.
-            with quiet():
-                model = make_student(TEACHER, None)
-                kept = keep_layers(model, choose_layers(model, count, pyserini_rerank.TrainingData(data)))
-                model.save_pretrained(str(cut_off))
-            pyserini_rerank.train(
-                data, TEACHER, student, layers=kept, loss="mse", epochs=epochs, batch_size=16,
-                learning_rate=1e-4, max_length=MAX_LENGTH, evaluations=1,
-            )  # fmt: skip
-        rerankers[f"{count} layers, untrained"] = cut_off
-        rerankers[f"{count} layers"] = student
+    rerankers: dict[str, Any] = {}
+    for count, student in students.items():
+        rerankers[f"{count} layers, untrained"] = cut_off(student, folder / f"{count}-layers-untrained")
+        rerankers[f"{count} layers"] = learn(data, student, folder / f"{count}-layers", epochs)
     rerankers["12 layers"] = TEACHER
-    return {name: compare(collection, rerankers, min(layers)) for name, collection in collections.items()}
+    return {name: compare(collection, rerankers, min(students)) for name, collection in collections.items()}
+
+
+def cut_off(student: Student, folder: Path) -> Path:
+    """Write a student as it is before it has learned anything."""
+    with quiet():
+        model = make_student(TEACHER, None)
+        keep_layers(model, student.layers)
+        model.save_pretrained(str(folder))
+    return folder
+
+
+def learn(data: Path, student: Student, checkpoint: Path, epochs: int) -> Path:
+    """Train a student on the teacher's scores."""
+    if not checkpoint.exists():
+        pyserini_rerank.train(
+            data, TEACHER, checkpoint, layers=student.layers, loss="mse", epochs=epochs, batch_size=16,
+            learning_rate=student.learning_rate, max_length=MAX_LENGTH, evaluations=1,
+        )  # fmt: skip
+    return checkpoint
 
 
 def compare(collection: Collection, rerankers: dict, fewest: int) -> pyserini_rerank.ExperimentResult:
@@ -102,31 +123,26 @@ def compare(collection: Collection, rerankers: dict, fewest: int) -> pyserini_re
 
 
 def fine_tune(collection: Collection, folder: Path) -> pyserini_rerank.ExperimentResult:
-    """Fine-tune the teacher on the judgements of four fifths of the topics, and test it on the others, in turn."""
+    """Fine-tune the teacher on the judgements of three quarters of the topics, and test it on the others, in turn."""
     qids = sorted(collection.test_topics)
-    hits = collection.test_hits
-    tuned: dict[str, dict[str, float]] = {}
+    runs: dict[str, dict[str, dict[str, float]]] = {"BM25": collection.test_hits, "12 layers": {}, "fine-tuned": {}}
     for fold in range(FOLDS):
         tested = qids[fold::FOLDS]
         others = [qid for qid in qids if qid not in tested]
         data, checkpoint = folder / f"fold-{fold}-data", folder / f"fold-{fold}"
         if not data.exists():
             pyserini_rerank.train_data(
-                hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts, positives=4,
-                negatives=4, test=tested, validation=others[::5],
+                collection.test_hits, collection.test_topics, collection.test_qrels, data, texts=collection.texts,
+                positives=4, negatives=4, test=tested, validation=others[::5],
             )  # fmt: skip
         if not checkpoint.exists():
-            pyserini_rerank.train(
-                data, TEACHER, checkpoint, loss="lambda", epochs=2, max_length=MAX_LENGTH, evaluations=1
-            )
-        with pyserini_rerank.load(checkpoint, device="cpu", max_length=512) as reranker:
-            for qid in tested:
-                texts = [collection.texts[docid] for docid in hits[qid]]
-                scores = reranker.score(collection.test_topics[qid], texts)
-                tuned[qid] = dict(zip(hits[qid], scores.tolist(), strict=True))
+            pyserini_rerank.train(data, TEACHER, checkpoint, loss="lambda", epochs=2, evaluations=1)
+        # A training ends with an experiment on the test topics.
+        for name, run in (("12 layers", "2-base"), ("fine-tuned", "3-trained")):
+            runs[name].update(read_run(checkpoint / "experiment" / f"{run}.run"))
     return pyserini_rerank.experiment(
-        {"BM25": hits, "12 layers": (hits, TEACHER), "fine-tuned": tuned}, collection.test_topics,
-        collection.test_qrels, texts=collection.texts, measures=["nDCG@10", "AP"], baseline="12 layers", device="cpu",
+        runs, collection.test_topics, collection.test_qrels, texts=collection.texts, measures=["nDCG@10", "AP"],
+        baseline="12 layers",
     )  # fmt: skip
 
 
