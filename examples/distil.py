@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=400, help="the queries that are made from each collection")
     parser.add_argument("--output", type=Path, default=Path("distilled"), help="the folder for data and checkpoints")
     options = parser.parse_args()
+    for folder in filter(None, (options.cacm, options.dl19)):
+        if not folder.is_dir():
+            parser.error(f"{folder} is no folder.")
     start = perf_counter()
     options.output.mkdir(parents=True, exist_ok=True)
     collections = {"library": library(options.output, options.queries)}
