@@ -62,7 +62,7 @@ def _seen(length: int, window: int) -> int:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure the operations a second of a product of square matrices, and give the best of eight.
+    """Measure the operations a second of a product of square matrices, and give the best of eight at most.
 
     If the processor has no instructions for the dtype, products are slow. They are then measured on smaller matrices
     and fewer times.

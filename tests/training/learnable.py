@@ -19,6 +19,7 @@ from pyserini_rerank.training.student import make_student
 from pyserini_rerank.training.training_data import TrainingData
 
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
+FOUR_LAYERS = "cross-encoder/ms-marco-MiniLM-L-12-v2"
 WORDS = list(dict.fromkeys(tiny._WORDS.split()))
 MARKS = {0: "black", 1: "gold", 2: "gold gold"}
 #: What the tests train with, unless they say otherwise.

@@ -10,15 +10,13 @@ import tiny_architectures
 import tiny_checkpoints as tiny
 import tiny_families
 import torch
-from learnable import FAST, NAME, student_of, write_data
+from learnable import FAST, FOUR_LAYERS, NAME, student_of, write_data
 from pyserini_rerank import train
 from pyserini_rerank.training.layers import PAIRS, _pairs, choose_layers, keep_layers
 from pyserini_rerank.training.loop import Trainer
 from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.training_data import TrainingData
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-FOUR_LAYERS = "cross-encoder/ms-marco-MiniLM-L-12-v2"
 
 
 def kept_of(base: Path, layers: Any) -> Any:

@@ -12,7 +12,7 @@ import tiny_checkpoints as tiny
 import tiny_families
 import tiny_modular
 import torch
-from learnable import FAST, NAME, student_of
+from learnable import FAST, FOUR_LAYERS, NAME, student_of
 from pyserini_rerank import train
 from pyserini_rerank.training.quiet import quiet
 from pyserini_rerank.training.student import make_student
@@ -88,7 +88,7 @@ def test_three_labels(tmp_path: Path) -> None:
 
 def test_an_encoder_gets_a_head(data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of one without a pooler, that is new as well; the seed decides the new weights, and with them the layers."""
-    whole = tiny.build("cross-encoder/ms-marco-MiniLM-L-12-v2", tmp_path / "whole")
+    whole = tiny.build(FOUR_LAYERS, tmp_path / "whole")
     base = tmp_path / "encoder"
     AutoModel.from_pretrained(whole, add_pooling_layer=False).save_pretrained(base)
     AutoTokenizer.from_pretrained(whole).save_pretrained(base)
