@@ -227,13 +227,12 @@ def _compare(data: TrainingData, folder: Path, device: str) -> "tuple[str, Exper
     """Compare the first stage, the base, the trained checkpoint and the teacher, and name the split it was done on."""
     from .held_out import HeldOut
 
-    held_out = HeldOut(data, "test", device)
-    if not held_out.topics:
-        say("the data has no test queries, so the figures are those of the validation queries.")
-        held_out = HeldOut(data, "validation", device)
-    if not held_out.topics:
-        say("the data has no queries to evaluate with, so the figures are those of the queries trained on.")
-        held_out = HeldOut(data, "train", device)
+    for split in ("test", "validation", "train"):
+        held_out = HeldOut(data, split, device)
+        if held_out.topics:
+            break
+    if split != "test":
+        say(f"the data has no test queries, so the figures are those of the {split} queries.")
     checkpoints = {"base": folder / BASE, "trained": folder / MODEL}
     teacher = data.settings["teacher"]
     if teacher and teacher["model"]:

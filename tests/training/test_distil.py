@@ -40,7 +40,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[
 def test_the_table(distilled: tuple[Any, Any, list[Path]]) -> None:
     _, tables, _ = distilled
     table = tables["library"]
-    assert table.systems == ["BM25", "2 layers, untrained", "2 layers", "12 layers", "2 layers, then 12 for 1"]
+    assert table.systems == ["BM25", "2 layers, untrained", "2 layers", "12 layers", "2 layers, then 12 for 20%"]
     assert table.topics == 2 and table.costs["2 layers"].pairs == 10
 
 
