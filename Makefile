@@ -1,5 +1,6 @@
 # make demo   search and rerank the standard library's documentation, with no network
-# make test   lint, types and tests, these in two processes of one thread each
+# make test   lint, types and the quick tests, these in two processes of one thread each
+# make test-all  the slow tests as well: before a commit lands
 # make stress what is too long for every commit
 # make docs   the site, into site/; a broken link or reference fails
 # make wheel  the wheel, into dist/; `make test` tries one
@@ -15,15 +16,17 @@ BIN := .venv/bin
 # and transformers anew, which takes 12 seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test stress docs wheel versions
+.PHONY: demo test test-all stress docs wheel versions
 demo: .venv/demo
 	@$(BIN)/pyserini-rerank demo
 
-test: .venv/test
+test: TESTS = not slow and not stress
+test-all: TESTS = not stress
+test test-all: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not stress" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "$(TESTS)" -n 2 --dist loadfile --no-loadscope-reorder
 
 stress: .venv/test
 	$(BIN)/pytest -m stress

@@ -73,6 +73,7 @@ def machine(asked, cache, monkeypatch):
     monkeypatch.delitem(sys.modules, "pyserini_rerank.scoring.backends.onnx_backend", raising=False)
 
 
+@pytest.mark.slow
 def test_it_picks_within_the_bar_and_says_so(folder, asked, capsys):
     owners, texts, qrels = asked
     reranker = pyserini_rerank.load(folder, backend="auto", dtype="auto", device="cpu")
@@ -87,6 +88,7 @@ def test_it_picks_within_the_bar_and_says_so(folder, asked, capsys):
     assert np.mean(list(per_query(run.items(), qrels)["nDCG@10"].values())) >= 1 - automatic.LOSS
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_remembered(folder, monkeypatch, capsys):
     options = {"backend": "auto", "dtype": "auto", "device": "cpu"}
     first = automatic.pick(folder, options)
@@ -129,6 +131,7 @@ def test_what_is_slow_is_measured_no_further(folder, monkeypatch, capsys):
     assert "openvino float32 takes " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_given_stays(folder):
     assert automatic.pick(folder, {"backend": "openvino", "dtype": "auto"})["backend"] == "openvino"
     chosen = automatic.pick(folder, {"backend": "torch", "dtype": "auto", "device": "cpu", "max_length": 64})

@@ -105,6 +105,7 @@ def test_a_threads_warning_may_be_made_an_error() -> None:
             cutting().score("a query", texts)
 
 
+@pytest.mark.slow
 def test_a_command_shows_the_message_alone(tmp_path: Path) -> None:
     """There is no line of the user's to name."""
     small = write_experiment(tmp_path, queries=2, hits=5)

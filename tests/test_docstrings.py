@@ -24,6 +24,7 @@ def test_every_document_is_there_once_and_in_order(collection: list[tuple[str, s
     assert docids == sorted(set(docids))
 
 
+@pytest.mark.slow
 def test_reading_again_gives_the_same_and_imports_nothing(
     collection: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

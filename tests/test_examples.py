@@ -11,7 +11,7 @@ import notebooks
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-#: The quickest, which `make test` executes; `make stress` executes all.
+#: The quickest, which `make test-all` executes; `make stress` executes all.
 QUICK = ("quickstart",)
 #: A place on somebody's machine, other than two that the docstring of `tempfile` has as examples.
 MACHINE = re.compile(
@@ -28,6 +28,7 @@ def test_script(name, monkeypatch, capsys):
     assert "reranked: [('tempfile.TemporaryDirectory', 0.73)" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_a_quick_notebook_runs(name, tmp_path):
     _check_run(name, tmp_path)
@@ -54,6 +55,7 @@ def test_a_stored_notebook_was_run(name):
     assert sum(map(bool, _texts(stored))) > 3
 
 
+@pytest.mark.slow
 def test_what_a_notebook_must_not_show(tmp_path, monkeypatch):
     """The checks above could fail: on a log line, an error that is caught, and a path."""
     # As Java writes, past Python's own stderr; a thread of the kernel's has to see it before the cell ends.

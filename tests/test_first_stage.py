@@ -62,6 +62,7 @@ def query_likelihood(searcher: Any) -> None:
 SETTINGS = [java_rm3, java_rocchio, python_rm3, python_rocchio, bm25_parameters, query_likelihood]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("first_set", ["setting", "reranker"])
 def test_settings_of_the_searcher_count(
@@ -158,6 +159,7 @@ def test_segments_and_duplicates_are_seen_to_first(
     searcher.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [{"alpha": 0.9}, {"normalization": True}, {"weight_on_dense": True, "alpha": 5.0}, {"k0": 25}]
 )

@@ -191,6 +191,7 @@ def test_words_stay_words(word: str) -> None:
     assert str(error.value) == quoted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "written", ["{windows: [}", "{a: b: c}", "[!!python/object:os.system x]", "[" * 2000, "[\x00]"]
 )

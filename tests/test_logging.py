@@ -41,6 +41,7 @@ def test_a_shortfall_is_logged_also_where_nobody_is_warned(
     assert "the first stage gave 1 of 1 queries fewer than 10000 candidates" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_command_says_at_once_what_it_waits_for_and_keeps_stdout_pure(small: Path) -> None:
     words = [python(), "-m", "pyserini_rerank", *arguments(small, "said.run", "--json")]
     terminal, theirs = pty.openpty()

@@ -59,6 +59,7 @@ def wrapped(searcher: Any, levels: int, **options: Any) -> Any:
     return searcher
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.ShortfallWarning")
 @pytest.mark.parametrize("levels", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["bm25", "impact", "faiss", "hybrid"])
@@ -98,6 +99,7 @@ HYBRIDS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HYBRIDS)
 def test_a_hybrid_of_reranked_parts(
     kind: str, make_searcher: Any, queries: list[str], documents: dict[str, str]

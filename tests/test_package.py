@@ -62,6 +62,7 @@ def test_the_wheel_has_all_of_the_package_and_nothing_else(built):
     assert inside >= package | {"README.md", "LICENSE", "pyproject.toml"}
 
 
+@pytest.mark.slow
 def test_every_import_is_of_a_declared_dependency():
     """What is installed here may have come with something else."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -152,6 +153,7 @@ follow_imports = normal
 """
 
 
+@pytest.mark.slow
 def test_type_checkers_know_the_methods_of_pyserinis_searchers(built, tmp_path):
     """Read as pyright reads it, which follows Pyserini's own types though it does not declare them."""
     folder, *_ = built

@@ -147,6 +147,7 @@ def test_topics_and_qrels_by_name(pyserinis_cache):
     assert load_qrels("dl19-passage") == QRELS
 
 
+@pytest.mark.slow
 def test_reproduce_runs_the_packaged_conditions(pyserinis_cache, texts, tmp_path, monkeypatch, capsys):
     from pyserini.search.lucene import LuceneSearcher
 

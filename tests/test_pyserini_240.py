@@ -186,6 +186,7 @@ def closed_port():
         return taken.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_without_the_catalogue_the_import_says_what_to_install(tmp_path, pyserini_240, github, closed_port):
     proxy = f"http://127.0.0.1:{closed_port}"
     variables = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"), proxy) | {"no_proxy": ""}
@@ -325,6 +326,7 @@ except FileNotFoundError as error:
 )
 
 
+@pytest.mark.slow
 def test_the_main_flow(tmp_path, pyserini_240, github):
     said = run(MAIN_FLOW, tmp_path, pyserini_240, github, PYSERINI_CACHE=str(tmp_path / "cache"))
     assert Path(said["file"]).is_relative_to(pyserini_240)
@@ -456,6 +458,7 @@ sys.exit(app(["doctor", "--json"], standalone_mode=False))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [pytest.param("works", marks=pytest.mark.stress), "not-found"])
 def test_the_doctor(tmp_path, pyserini_240, github, behaviour):
     """Its output is JSON and nothing else, whatever Pyserini and Java print."""

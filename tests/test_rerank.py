@@ -377,6 +377,7 @@ def test_eight_threads_on_one_searcher_with_the_real_model(
     assert threaded(8, search, list(range(10))) == [True] * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bm25", "impact", "flat", "faiss", "hybrid"])
 def test_eight_threads_on_one_searcher_of_any_kind(
     kind: str, make_searcher: Any, vector_query: Any, queries: list[str], hashing: Reranker, documents: dict[str, str]
@@ -396,6 +397,7 @@ def test_eight_threads_on_one_searcher_of_any_kind(
     assert threaded(8, batch, asked) == [serial[i % 6] for i in range(16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bm25", "impact"])
 def test_many_batches_of_eight_threads(
     kind: str, make_searcher: Any, queries: list[str], hashing: Reranker, documents: dict[str, str]
@@ -414,6 +416,7 @@ def test_many_batches_of_eight_threads(
     assert threaded(8, batch, list(range(300))) == [True] * 300
 
 
+@pytest.mark.slow
 def test_threads_with_text_indexes_of_their_own(
     make_searcher: Any, query: str, hashing: Reranker, documents: dict[str, str], lucene_index: str, tmp_path: Any
 ) -> None:

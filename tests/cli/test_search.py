@@ -50,6 +50,7 @@ def test_without_a_reranker_it_is_pyserinis_to_the_byte(lucene_index, topics, tm
     assert not (tmp_path / "ours.partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [[], ["--batch-size", "2", "--threads", "2"]])
 def test_with_a_reranker_it_is_the_reranked_searcher(
     lucene_index, topics, queries, tmp_path, command, make_searcher, reranker, batch
@@ -108,6 +109,7 @@ def test_a_cascade_is_what_it_is_from_python(lucene_index, topics, queries, tmp_
     assert report["depth"] == 12 and report["model"] == f"cascade({stages[0][0]}@12, {stages[1][0]}@4)"
 
 
+@pytest.mark.slow
 def test_faiss_with_a_text_index(
     faiss_index, lucene_index, topics, queries, tmp_path, command, monkeypatch, make_searcher, reranker
 ):
@@ -126,6 +128,7 @@ def test_faiss_with_a_text_index(
     }
 
 
+@pytest.mark.slow
 def test_encoded_topics_are_reranked_with_their_texts(
     lucene_index, topics, queries, tmp_path, command, make_searcher, reranker
 ):
@@ -143,6 +146,7 @@ def test_encoded_topics_are_reranked_with_their_texts(
     }
 
 
+@pytest.mark.slow
 def test_hybrid(faiss_index, lucene_index, topics, queries, tmp_path, command, monkeypatch, make_searcher, reranker):
     import pyserini.encode
 
@@ -182,6 +186,7 @@ def test_hybrid(faiss_index, lucene_index, topics, queries, tmp_path, command, m
     }
 
 
+@pytest.mark.slow
 def test_interrupted_it_leaves_no_output_and_keeps_its_scores(
     lucene_index, topics, tmp_path, command, monkeypatch, capsys
 ):

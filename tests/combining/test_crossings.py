@@ -162,6 +162,7 @@ def test_the_second_time_all_scores_are_known(
         monkeypatch.setattr("pyserini_rerank.scoring.backends.torch_backend.TorchBackend.run", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combination", ["windows of a cascade", "segments of windows"])
 def test_threads_that_share_a_cache(
     combination: str, folders: list[str], models: Any, searcher: Any, queries: list[str], tmp_path: Path

@@ -61,6 +61,7 @@ NORMALISED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMALISED)
 @pytest.mark.parametrize("kind", ["bm25", "impact", "faiss"])
 def test_interpolation_of_normalised_scores(

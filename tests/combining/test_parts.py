@@ -55,6 +55,7 @@ def is_closed(door: Door) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_parts_may_be_whatever_load_takes(model: str, tmp_path: Path) -> None:
     file = tmp_path / "inner.yaml"
     file.write_text(f"windows: {{reranker: {model}, size: 8, stride: 4}}")

@@ -336,6 +336,7 @@ def test_pyserinis_searchers(searcher: Any, queries: list[str], hashing: Reranke
     assert [hit.score for hit in before["0"]] == [hit.score for hit in searcher.search(topics["0"], k=20)], "unchanged"
 
 
+@pytest.mark.slow
 def test_topics_that_are_no_text_are_not_reranked_with(
     make_searcher: Any, vector_query: Any, documents: dict[str, str], hashing: Reranker
 ) -> None:

@@ -157,6 +157,7 @@ def test_the_commands_can_be_pasted(reproduce):
     assert "--index msmarco-v1-passage --qrels dl20-passage --level 2" in shlex.join(rerank)
 
 
+@pytest.mark.slow
 def test_it_runs_what_is_missing_and_reports(small, reproduce, tmp_path, monkeypatch):
     words, models = small
     code, shown, said = reproduce(*words, "--first-stage", "official", "--first-stage", "at-hand", "--json")
@@ -230,6 +231,7 @@ def test_a_run_that_was_changed_has_no_figures(small, reproduce, tmp_path):
     assert "| nDCG@10 | 0.5000 |  |  |  |  |" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "one", "other", "said"),
     [
@@ -329,6 +331,7 @@ def test_one_that_cannot_be_run_does_not_keep_the_others(small, reproduce, tmp_p
     assert len(rows) == 2 and all("|  |  |  |  |" in row for row in rows), "a cell that was not run is empty"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_the_report_says_how_far_it_got(small, reproduce, tmp_path, monkeypatch):
     words, _ = small
     plain, ran = TorchBackend.run, []
@@ -381,6 +384,7 @@ def test_what_is_not_there_is_named(reproduce, words, said):
     assert code == 1 and said in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -351,6 +351,7 @@ made_once("thing", make)
 """
 
 
+@pytest.mark.slow
 def test_a_cache_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Who comes second waits for the first, and takes over where that is killed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

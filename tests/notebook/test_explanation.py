@@ -26,6 +26,7 @@ def counting(weights: dict[str, float]) -> tuple[Reranker, HashBackend]:
     return ModelReranker(backend, "sum"), backend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 3])
 def test_the_real_model_rests_on_the_relevant_sentence(reranker: Reranker, place: int) -> None:
     sentences = [*AROUND[:place], RELEVANT, *AROUND[place:]]

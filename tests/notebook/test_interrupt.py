@@ -102,6 +102,7 @@ def expected(kernel: Kernel) -> str:
     return printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [

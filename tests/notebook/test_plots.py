@@ -181,6 +181,7 @@ def test_score_distributions() -> None:
         plots.scores([("q3", {"a": 1.0})], QRELS)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_figure_that_a_cell_ends_with() -> None:
     """Without pyplot, which nothing here imports; once, where pyplot has told the notebook how."""
     script = """
@@ -204,6 +205,7 @@ assert pickle.loads(pickle.dumps(figure))._repr_png_()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_files_and_svg(tmp_path: Path) -> None:
     for name, figure in figures():
         assert plots.svg(figure).startswith("<svg"), name

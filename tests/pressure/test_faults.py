@@ -183,6 +183,7 @@ def test_a_full_disk_under_a_score_cache(tmp_path: Path, small_disk: Any) -> Non
 # Clocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("year", [-20, 60], ids=["long ago", "in the future"])
 def test_files_of_another_time(year: int, tmp_path: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was interrupted goes on to the same bytes, whenever its files say that they were written."""
@@ -199,6 +200,7 @@ def test_files_of_another_time(year: int, tmp_path: Path, experiment: Path, monk
     assert (tmp_path / "other.run").read_bytes() == (tmp_path / "whole.run").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By twenty years, forth and back, whenever it is read: the report says what it said, and nothing else depends
     on it."""

@@ -444,6 +444,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_a_jvm_that_pyserini_started_is_left_alone(tmp_path):
     """That the searchers are registered then as well is in test_imports.py."""
     home = java_with_vectors()

@@ -365,6 +365,7 @@ def test_bm25_on_the_cluster(small, lucene_index, queries, cluster, one_scorer, 
     assert (tmp_path / "ray").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
+@pytest.mark.slow
 def test_errors_are_the_plain_commands(small, cluster, one_scorer, monkeypatch, capsys):
     first = small / "first.run"
     whole = first.read_text()

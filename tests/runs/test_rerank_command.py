@@ -232,6 +232,7 @@ def test_official_candidates_are_reranked_with_the_texts_of_their_lines(small, m
         assert "the run is one of MS MARCO's top-1000 files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_order_of_official_lines_says_nothing(small, monkeypatch, capsys):
     documents = [json.loads(line) for line in (small / "docs.jsonl").open()]
     texts = {document["id"]: document["contents"] for document in documents}
@@ -331,6 +332,7 @@ def test_ctrl_c_is_clean_and_goes_on(small, monkeypatch, capsys):
     assert run(monkeypatch, *arguments(small, "c.run")) == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_nothing_is_lost(small, monkeypatch):
     """A limit on the size of files stands in for a disk: the system refuses to write, in the same place."""
     words = arguments(small, "full.run")
@@ -356,6 +358,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(small, monkeypatch):
     assert (small / "full.run").read_bytes() == (small / "whole.run").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or (os.geteuid() == 0 and not shutil.which("setpriv")),
     reason="Windows has no such permissions, and root needs setpriv to lose its own",
@@ -521,6 +524,7 @@ def pyserinis_run(index: str, queries: list[str], path) -> str:
     return path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")
 def test_bm25_writes_pyserinis_run_and_goes_on_where_it_was_killed(
     small, bm25, lucene_index, queries, tmp_path, monkeypatch, capsys

@@ -92,6 +92,7 @@ def test_closing_waits_for_the_batches_that_are_under_way_and_refuses_others(cal
             use()
 
 
+@pytest.mark.slow
 def test_a_signals_handler_that_interrupts_a_call_can_close():
     """In a process of its own: among many libraries' threads, such a signal has once ended the whole test run."""
     process = multiprocessing.get_context("spawn").Process(target=_close_in_a_signals_handler)
@@ -127,6 +128,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_each_backend_is_closed_in_the_midst_of_many_calls(folder, tmp_path, name, cached):
@@ -194,6 +196,7 @@ def in_a_fork(do):
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_fork_says_at_once_that_it_has_to_load(folder, tmp_path, name):
@@ -246,6 +249,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_at_exit_nothing_hangs_in_a_thread_that_scores(folder, tmp_path):
     (tmp_path / "script.py").write_text(AT_EXIT)
     done = subprocess.run(

@@ -146,10 +146,11 @@ def state():
     }
 
 
-#: The states in which `make test` tries the backends of other libraries; `make stress` tries them in all.
+#: The states in which `make test-all` tries the backends of other libraries; `make stress` tries them in all.
 FEW_STATES = {"as it is", "autocast", "float64 by default", "another default device", "fake tensors"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

@@ -39,6 +39,7 @@ def load(url, monkeypatch):
     return lambda **more: pyserini_rerank.load(url, backend="http", **{**options, **more})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.CutWarning")
 @pytest.mark.parametrize("api", APIS)
 def test_the_scores_are_those_of_the_library(load, api, reranker, queries, documents):

@@ -65,6 +65,7 @@ def ask(server, *calls, tool="retrieve_and_rerank"):
     return asyncio.run(session())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_type_of_index_is_reranked_as_by_the_library(url, library, documents, queries, kind):
     calls = [{"query": query, "index": kind, "hits": 5} for query in queries[:3]]
@@ -158,6 +159,7 @@ def test_bad_input(url):
     assert len(last["results"]) == 4
 
 
+@pytest.mark.slow
 def test_the_command_over_stdio(lucene_index, queries, make_searcher, reranker, tmp_path):
     """All of Pyserini's tools and one more; on stdout is nothing but the protocol."""
     from fastmcp import Client

@@ -337,6 +337,7 @@ def test_an_error_of_the_backend_is_named(error: Exception, status: int, caplog:
     assert "Traceback" in caplog.text
 
 
+@pytest.mark.slow
 def test_clients_at_once_and_clients_that_go(hashing: Reranker, documents: dict[str, str]) -> None:
     """Every answer is right, none is lost, while others disconnect in the midst of it."""
     texts = list(documents.values())
@@ -404,6 +405,7 @@ def test_a_reranker_that_needs_a_first_stage_is_refused(combination: str, hashin
         pass
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     """It starts, answers, and after SIGTERM answers what is under way and takes nothing new."""
     process = _serve("--model", "bundled", "--device", "cpu", "--port", "0", "--name", "ours")

@@ -79,6 +79,7 @@ def wrong(url, index, **parameters):
     return status, answer["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_type_of_index_is_reranked_as_by_the_library(url, app, library, documents, queries, kind):
     for query in queries[:3]:
@@ -264,6 +265,7 @@ def test_a_download_holds_up_nobody(lucene_index, queries, tmp_path, monkeypatch
     backend.close_all()
 
 
+@pytest.mark.slow
 def test_ten_shards(hnsw_index, lucene_index, queries, vector_query):
     """Pyserini searches the shards of MS MARCO V2.1 in ten threads; here all have one index."""
     from pyserini.search.lucene import LuceneHnswDenseSearcher, LuceneSearcher
@@ -305,6 +307,7 @@ def command(monkeypatch, capfd):
     return run
 
 
+@pytest.mark.slow
 def test_what_keeps_the_server_from_starting(command, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -185,6 +185,7 @@ COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "combination"),
     [

@@ -129,6 +129,7 @@ def test_layers_that_are_shared(layers: Any, data: TrainingData, tmp_path: Path)
 # Layers that are chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4])
 def test_layers_are_chosen_as_by_trying(count: int, data: TrainingData, tmp_path: Path) -> None:
     """The model is as it was afterwards."""
@@ -210,6 +211,7 @@ def test_pairs_are_drawn_from_all_of_many_queries(tmp_path: Path, monkeypatch: p
 # In a training
 
 
+@pytest.mark.slow
 def test_the_chosen_layers_are_trained_and_told(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,7 @@ def data(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingDat
     return write_data(tmp_path_factory.mktemp("data") / "data", grades=(2, 1), teacher=str(teacher))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     # The defaults for grades and for a teacher. With binary labels bce is tested in test_train.py, mse in
@@ -102,6 +103,7 @@ def test_a_query_with_fewer_others_has_some_twice() -> None:
     assert not list(LOSSES["infonce"].rows(JudgedQuery("q", "a", [Document("a", "A", 1)]), 1, 3))
 
 
+@pytest.mark.slow
 def test_a_batch_has_the_callers_pairs_on_average(base: Path, tmp_path: Path) -> None:
     """Lists of very different lengths: the first one's length is not taken for that of all."""
     topics = {f"q{number}": f"water {number}" for number in range(12)}
@@ -156,6 +158,7 @@ def test_dropout_is_off_for_a_teachers_scores_alone(base: Path) -> None:
         assert rates == ({0.0} if name in ("mse", "margin-mse") else {0.1}), name
 
 
+@pytest.mark.slow
 @given(lengths=st.lists(st.integers(0, 300), min_size=1, max_size=200), size=st.integers(1, 9), epoch=st.integers(0, 3))
 def test_batches_of_similar_length(lengths: list[int], size: int, epoch: int) -> None:
     """Each row comes once an epoch; batches are full but for one; the same seed and epoch give the same batches."""

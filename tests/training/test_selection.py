@@ -37,6 +37,7 @@ def selections(draw):
     )
 
 
+@pytest.mark.slow
 @quickly
 @given(selections(), documents(), st.integers(0, 9).map(str))
 def test_chosen(selection, given_documents, qid):

@@ -86,6 +86,7 @@ def test_three_labels(tmp_path: Path) -> None:
     assert refusal(base).endswith("has 3 labels: name a model with one or two, or without.")
 
 
+@pytest.mark.slow
 def test_an_encoder_gets_a_head(data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of one without a pooler, that is new as well; the seed decides the new weights, and with them the layers."""
     whole = tiny.build(FOUR_LAYERS, tmp_path / "whole")
@@ -99,6 +100,7 @@ def test_an_encoder_gets_a_head(data: TrainingData, tmp_path: Path, capsys: pyte
     assert not any("pooler" in key for key in tiny.read_weights(base / "model.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

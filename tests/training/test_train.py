@@ -121,6 +121,7 @@ def test_it_learns_and_compares(small: Small) -> None:
     assert str(made.folder) in repr(made) and "trained" in repr(made) and "<table" in made._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept(small: Small, tmp_path: Path) -> None:
     """The trained checkpoint's figure of the validation queries is the highest one of the log."""
     made = small.train(tmp_path / "out", loss="margin-mse", patience=9)
@@ -167,6 +168,7 @@ def test_the_card(small: Small) -> None:
     assert "28 queries with 224 documents" in card
 
 
+@pytest.mark.slow
 def test_a_base_with_a_strange_name_and_a_licence_of_its_own(small: Small, tmp_path: Path) -> None:
     base = tmp_path / "it's: [odd]"
     shutil.copytree(small.base, base)
@@ -199,6 +201,7 @@ def test_others_load_it_and_score_the_same(small: Small) -> None:
 # The same again, and going on
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_weights_and_figures(small: Small, tmp_path: Path) -> None:
     again, other = small.train(tmp_path / "again"), small.train(tmp_path / "other", seed=1)
     assert furthest(weights_of(again), small.weights) == 0 and again.log == small.trained.log
@@ -222,6 +225,7 @@ train(*sys.argv[1:4], **FAST)
 """
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_weights(small: Small, tmp_path: Path) -> None:
     """The order of the data, dropout and the state of the optimizer go on as well, or the weights would differ."""
     output = tmp_path / "out"
@@ -256,6 +260,7 @@ def test_interrupted_it_goes_on(
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_a_half_written_checkpoint_is_not_gone_on_from(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +298,7 @@ def test_killed_in_the_last_comparison(small: Small, tmp_path: Path, monkeypatch
     assert made.log[-1]["step"] <= last + 1
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_by_name(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, 2, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -396,6 +402,7 @@ def test_a_learning_rate_that_is_too_high(small: Small, tmp_path: Path) -> None:
         small.train(tmp_path / "out", learning_rate=1e6)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_best_checkpoint(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +426,7 @@ def test_a_loss_that_is_no_number_keeps_the_best_checkpoint(
     assert furthest(weights_of(small.train(tmp_path / "out")), small.weights) < 1e-6
 
 
+@pytest.mark.slow
 def test_weights_that_become_no_number_before_an_evaluation(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +461,7 @@ def test_a_full_disk(size: int, small: Small, tmp_path: Path, small_disk: Any) -
     assert furthest(weights_of(small.train(tmp_path / "out")), small.weights) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_later(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_disk: Any
 ) -> None:
@@ -477,6 +486,7 @@ def test_a_disk_that_fills_later(
 # Data of other kinds
 
 
+@pytest.mark.slow
 def test_without_test_and_validation_queries(small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data", queries=16, validation=0, test=0)
     made = train(data, small.base, tmp_path / "out", **{**FAST, "epochs": 1})
@@ -491,6 +501,7 @@ def test_without_test_and_validation_queries(small: Small, tmp_path: Path, capsy
     ).read_text().replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_the_first_stage_does_not_find_what_was_added(small: Small, tmp_path: Path) -> None:
     """A relevant document that no first stage has found is trained on, but is no candidate of the comparison."""
     topics = {f"q{number}": f"water {number}" for number in range(4)}
@@ -508,6 +519,7 @@ def test_early_stopping(small: Small, tmp_path: Path) -> None:
     assert [entry["step"] for entry in made.log if METRIC in entry] == [0, 3, 6]
 
 
+@pytest.mark.slow
 def test_windows_are_read_where_the_data_has_them(small: Small, tmp_path: Path) -> None:
     """The mark is beyond the tokens that a cut document has: only windows find it."""
     topics = {f"q{number}": f"water {number}" for number in range(24)}
@@ -528,12 +540,14 @@ def test_windows_are_read_where_the_data_has_them(small: Small, tmp_path: Path) 
         assert np.ptp(reranker.score("water 1", [texts["q1-0"], texts["q1-1"]])) < 1e-5, "it is cut"
 
 
+@pytest.mark.slow
 def test_a_teacher_with_another_tokenizer(small: Small, tmp_path: Path) -> None:
     base = tiny_architectures.build("roberta", tmp_path)
     made = train(small.data, base, tmp_path / "out", **{**FAST, "loss": "margin-mse", "epochs": 1})
     assert made and list(made.table.values)[-1] == "teacher"
 
 
+@pytest.mark.slow
 def test_precisions(small: Small, tmp_path: Path) -> None:
     """Mixed precision keeps the weights in float32; by default the processor decides."""
     made = {name: small.train(tmp_path / name, precision=name) for name in ("float32", "bfloat16")}
@@ -548,6 +562,7 @@ def test_precisions(small: Small, tmp_path: Path) -> None:
     assert f"- `precision`: {default}\n" in (small.trained.folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_trained_in_float32_alone(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -579,6 +594,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_the_bar_shows_the_loss_and_the_gain(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -600,6 +616,7 @@ def command(*words: object) -> list[str]:
     return ["train", *map(str, words), "--device", "cpu", "--learning-rate", "3e-3", "--batch-size", "32"]
 
 
+@pytest.mark.slow
 def test_the_command(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -624,6 +641,7 @@ def test_the_command_in_a_process_of_its_own(small: Small, tmp_path: Path) -> No
     assert furthest(tiny.read_weights(tmp_path / "out" / "model.safetensors"), small.weights) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

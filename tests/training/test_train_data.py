@@ -355,6 +355,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Small, tmp_path: Path, monkey
     assert {name for name in expected if other[name] == expected[name]} == {"qrels.txt"}
 
 
+@pytest.mark.slow
 def test_goes_on_from_every_stage(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupting: Any
 ) -> None:
@@ -421,6 +422,7 @@ train_data(**json.loads(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_goes_on_after_a_kill(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyserini_rerank.runs.rescoring.SHARD", 30)
     how = {name: value if isinstance(value, int) else str(value) for name, value in small.taught.items()}
@@ -489,6 +491,7 @@ def teachers(small: Small) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checkpoint", "cascade", "generator", "ensemble", "normalised", "yaml"])
 def test_a_teachers_scores_are_those_of_the_reranker(small: Small, tmp_path: Path, kind: str) -> None:
     data = train_data(**small.taught | {"teacher": teachers(small)[kind], "random_negatives": 2}, output=tmp_path / "d")

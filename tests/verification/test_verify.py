@@ -52,6 +52,7 @@ def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, ["verify", *map(str, arguments)], catch_exceptions=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend", ["torch", pytest.param("onnx", marks=pytest.mark.stress), "openvino", "sentence-transformers"]
 )
@@ -100,6 +101,7 @@ def test_the_real_checkpoint_that_is_cut_and_gives_probabilities() -> None:
 QUICK_KINDS = (tiny_families.MONOT5, tiny_families.GTE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.stress] * (name not in QUICK_KINDS)) for name in tiny_families.NAMES],
@@ -110,6 +112,7 @@ def test_every_kind_of_checkpoint(name: str, tmp_path: Path) -> None:
     assert result.findings == [] and result.mean > 0, result
 
 
+@pytest.mark.slow
 def test_an_export_beside_its_checkpoint_and_another(
     tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +129,7 @@ def test_an_export_beside_its_checkpoint_and_another(
     assert [finding.name for finding in other.findings] == ["unexplained"] and not other.is_close and not other.right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", APIS)
 def test_the_packages_own_server_in_each_api(api: str, tiny: Path) -> None:
     serving_tiny = AsyncReranker(tiny, device="cpu")
@@ -146,6 +150,7 @@ def test_where_scores_from_0_to_1_are_expected(change: Any, names: set[str], tin
     assert {finding.name for finding in result.findings} == names and result.is_close, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [lambda scores: scores, sigmoid])
 def test_scores_that_belong_to_other_documents(change: Any, tiny: Path, engine: Engine) -> None:
     with serving(lambda query, texts: change(engine(query, texts)), mixes=True) as url:
@@ -153,6 +158,7 @@ def test_scores_that_belong_to_other_documents(change: Any, tiny: Path, engine: 
     assert [finding.name for finding in result.findings][:1] == ["documents mixed up"] and not result.is_close, result
 
 
+@pytest.mark.slow
 def test_max_length_is_the_references_as_well(tiny: Path, engine: Engine) -> None:
     with serving(engine.with_(length=128)) as url:
         assert verify(tiny, url, backend="http", api="tei", max_length=128).findings == []
@@ -201,6 +207,7 @@ def test_the_command_on_a_right_engine(tiny: Path) -> None:
     assert last == "The order is the reference's."
 
 
+@pytest.mark.slow
 def test_the_command_on_a_wrong_server(tiny: Path, engine: Engine) -> None:
     with serving(swapped(engine)) as url:
         done = run("--model", tiny, "--backend", "http", "--url", url, "--option", "api=tei")

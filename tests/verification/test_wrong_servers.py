@@ -229,6 +229,7 @@ FURTHER = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=pytest.mark.stress) if case in FURTHER else case for case in FAULTS]
 )

@@ -70,6 +70,7 @@ def one_line(error):
 # ------------------------------------------------------------------------------------------------------- the reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", ["one", "three", "five"])
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("body", BODIES)
@@ -106,6 +107,7 @@ def test_the_last_layer_is_computed_for_what_the_pooling_reads(folder_of, body, 
     assert seen == [4 if pooling == "cls" else batch.inputs.lengths.sum()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "pooling"),
     [
@@ -178,6 +180,7 @@ class TestContract(BackendContract):
 # ------------------------------------------------------------------------------------------------------------ the files
 
 
+@pytest.mark.slow
 def test_the_length_is_512_unless_a_longer_one_is_asked_for(folder_of):
     folder = folder_of(*ETTIN)
     assert load(folder).backend.max_length == 512

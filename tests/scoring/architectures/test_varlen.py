@@ -56,6 +56,7 @@ def test_where_transformers_keeps_its_own_attention_sequences_are_padded(
     assert abs(scores - expected).max() < 1e-5 * max(1, abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, within", [("float32", 1e-5), ("bfloat16", 0.05)])
 def test_the_scores_are_those_of_padded_sequences(
     folder: Path, dtype: str, within: float, monkeypatch: pytest.MonkeyPatch

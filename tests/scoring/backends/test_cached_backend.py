@@ -144,6 +144,7 @@ def _put(folder, start):
     store.close()
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_cache(tmp_path):
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_put, args=(tmp_path, start)) for start in (0, 100, 200)]

@@ -70,6 +70,7 @@ def test_several_threads_share_them(two, expected):
     assert [found[i].tobytes() for i in range(4)] == [expected.tobytes()] * 4
 
 
+@pytest.mark.slow
 def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
     before = children()
     with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path) as several:
@@ -105,6 +106,7 @@ def test_what_cannot_be_loaded_leaves_no_process(folder, name, device, error, sa
     assert children() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["meanwhile", pytest.param("before", marks=pytest.mark.stress)])
 def test_a_process_that_is_killed_is_replaced(folder, expected, moment):
     pairs, before = PAIRS[:100], children()

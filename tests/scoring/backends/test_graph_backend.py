@@ -80,6 +80,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @TOO_LONG
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_the_scores(kind, name, folders):
@@ -103,6 +104,7 @@ def test_it_is_exported_once(kind, folders, cache):
     assert {path: path.stat().st_mtime_ns for path in cache.glob("*/*")} == before
 
 
+@pytest.mark.slow
 def test_fingerprints_differ_as_scores_do(folders, reranker):
     made = [kind(folders[BERT], **options) for kind in KINDS for options in ({}, {"max_length": 64})]
     graph = OnnxBackend(bundled.source() / "model.onnx")
@@ -122,6 +124,7 @@ def test_it_takes_the_torch_backends_tokens(kind, folders):
     assert graph.tokenize(TEXTS) == torch.tokenize(TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_wheels_int8_file(kind, reranker):
     """It depends on the processor what int8 gives exactly."""
@@ -165,6 +168,7 @@ def test_int8_of_the_bundled_model(kind, reranker, cache):
     assert sizes[floats.with_name(f"{floats.name}-int8")] < 0.6 * sizes[floats]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -386,6 +390,7 @@ def test_a_package_that_is_not_there(package, kind, monkeypatch, tmp_path):
     assert str(error.value) == f"this backend needs {package}: `pip install 'pyserini-rerank[{kind}]'`."
 
 
+@pytest.mark.slow
 def test_both_know_relevance():
     query, good, bad = OBVIOUS
     for kind in KINDS:

@@ -33,6 +33,7 @@ def run(environment, *arguments, cwd=None):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_it_is_used_by_its_name(installed, tmp_path):
     code, printed, errors = run(installed, "-c", USE, cwd=tmp_path)
     assert code == 0, errors
@@ -49,6 +50,7 @@ def test_it_keeps_the_contract(installed):
     assert " passed" in printed and "skipped" not in printed.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_without_the_package_there_is_no_such_backend(installed):
     code, _, errors = run({**installed, "PYTHONPATH": ""}, "-c", USE)
     assert code == 1

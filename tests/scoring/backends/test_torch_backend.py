@@ -358,6 +358,7 @@ def test_closing_frees_the_gpu(device):
 # ------------------------------------------------------------------------------------------------------------- memory
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_budget_and_not_by_the_number_of_pairs(tiny):
     """100,000 pairs: the largest thing that the model sees at once fits the budget."""
     reranker = load(tiny, batch_tokens=2048)

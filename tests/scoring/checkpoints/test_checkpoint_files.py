@@ -122,6 +122,7 @@ def test_architectures_to_which_padding_counts(folders, kind, backend):
     assert_close(scores(folders[kind], backend), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.stress), "openvino"])
 def test_graphs_know_that_padding_counts(folders, backend, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -160,6 +161,7 @@ def test_the_longest_pair_is_what_the_model_has_positions_for(folders, kind, bac
     assert one_line(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["mpnet", *(pytest.param(kind, marks=pytest.mark.stress) for kind in ("ibert", "xlnet"))]
 )
@@ -252,6 +254,7 @@ def test_what_is_honoured(unchanged, copied, row):
         assert (np.abs(found - unchanged(kind)).max() > 1e-3) == changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [TYPES, pytest.param(TYPES[::2], marks=pytest.mark.stress)])
 @pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.stress), "openvino"])
 def test_what_graphs_honour(copied, tmp_path, monkeypatch, backend, names):
@@ -704,6 +707,7 @@ def two_revisions(cached, folders, tmp_path):
     return folders["bert"], other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend", ["torch", "sentence-transformers", "openvino", pytest.param("onnx", marks=pytest.mark.stress)]
 )

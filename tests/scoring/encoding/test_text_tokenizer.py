@@ -257,6 +257,7 @@ def test_special_tokens_in_a_text(documents: dict[str, str]) -> None:
 # ------------------------------------------------------------------------------------------------------ large and many
 
 
+@pytest.mark.slow
 def test_huge_inputs() -> None:
     made, plain = TOKENIZERS["uncased"], VARIANTS["uncased"]
     for text in ("flea " * 200_000, "x" * 1_000_000, "\u0301" * 1_000_000, "柏" * 300_000):
@@ -275,6 +276,7 @@ def test_half_of_a_surrogate_pair_is_an_error() -> None:
         by_reference(VARIANTS["uncased"], ["a\ud800b"])
 
 
+@pytest.mark.slow
 def test_threads_forks_and_spawned_processes(documents: dict[str, str]) -> None:
     texts = list(documents.values())
     made = TOKENIZERS["uncased"]
