@@ -36,7 +36,7 @@ NAMES = {
     "Train": ["train_data", "TrainingData", "train", "TrainedCheckpoint"],
     "Warnings": [
         "CutWarning", "EmptyDocumentWarning", "EmptyQueryWarning", "SkippedDocumentWarning", "UnknownTextWarning",
-        "ShortfallWarning", "OutOfMemoryWarning",
+        "ShortfallWarning", "OutOfMemoryWarning", "DeviceLostWarning",
     ],
 }  # fmt: skip
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .runs.bm25_run import BM25
     from .runs.job import rerank_run
     from .runs.reranked_run import RerankedRun
-    from .scoring.backend import OutOfMemoryWarning
+    from .scoring.backend import DeviceLostWarning, OutOfMemoryWarning
     from .searcher import RerankingSearcher
     from .serving.async_reranker import AsyncReranker
     from .serving.mcp_tools import register_rerank_tool
@@ -90,6 +90,7 @@ _PUBLIC = {
     "trace": "retrieval.hits",
     "MissingText": "texts.source",
     "progress_bars": "progress",
+    "DeviceLostWarning": "scoring.backend",
     "OutOfMemoryWarning": "scoring.backend",
     "train": "training.train",
     "train_data": "training.train_data",
@@ -105,6 +106,7 @@ __all__ = [
     "Comparison",
     "Counts",
     "CutWarning",
+    "DeviceLostWarning",
     "EmptyDocumentWarning",
     "EmptyQueryWarning",
     "Ensemble",

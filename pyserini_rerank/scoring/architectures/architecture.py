@@ -23,7 +23,8 @@ class Architecture(ABC):
     dtype : torch.dtype
         The dtype of the model's body; its head is in float32.
     max_length : int, optional
-        The number of tokens to which a pair is cut; by default the number in its files, 512 at most.
+        The number of tokens to which a pair is cut; by default the `max_seq_length` in its files, or else
+        the tokenizer's limit, 512 at most.
 
     Attributes
     ----------

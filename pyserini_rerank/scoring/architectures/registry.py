@@ -53,7 +53,8 @@ def load(
     Parameters
     ----------
     max_length : int, optional
-        The number of tokens to which a pair is cut; by default the number in its files, 512 at most.
+        The number of tokens to which a pair is cut; by default the `max_seq_length` in its files, or else
+        the tokenizer's limit, 512 at most.
     head : str, optional
         See `pyserini_rerank.scoring.checkpoints.heads`; for classifiers only.
     instruction : str, optional

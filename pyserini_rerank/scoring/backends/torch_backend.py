@@ -36,7 +36,8 @@ class TorchBackend(CheckpointBackend):
         ``"float32"``, ``"bfloat16"`` or ``"float16"``; by default bfloat16 on CUDA (float16 on a GPU that
         emulates bfloat16), else float32. The head and the scores are always float32.
     max_length : int, optional
-        The number of tokens to which a pair is cut; by default the number in the checkpoint's files, 512 at most.
+        The number of tokens to which a pair is cut; by default the `max_seq_length` in the checkpoint's
+        files, or else the tokenizer's limit, 512 at most.
     batch_tokens : int or "auto"
         Tokens of a batch, padding included. It limits the memory that a batch takes, and changes the speed.
     threads : int, optional
