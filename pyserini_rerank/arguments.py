@@ -1,6 +1,7 @@
 """Conversions of callers' arguments: any sequence becomes a list, any mapping a dict, and any whole number an int."""
 
 import operator
+from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -48,10 +49,17 @@ def mapped(values: Any, name: str) -> dict[Any, Any]:
     ------
     TypeError
         `values` is a table, or no mapping.
+    ValueError
+        A label comes twice, as it may in a Series.
     """
     if not (hasattr(values, "keys") and hasattr(values, "items")) or hasattr(values, "columns"):
         raise TypeError(f"{name} is a {type(values).__name__}: give a mapping, such as a dict.")
-    return dict(values.items())
+    items = list(values.items())
+    made = dict(items)
+    if len(made) != len(items):
+        twice = next(label for label, count in Counter(label for label, _ in items).items() if count > 1)
+        raise ValueError(f"{name} has {twice!r:.60} twice: keep one of the two.")
+    return made
 
 
 def whole(value: Any, name: str, *, least: int | None = None) -> int:

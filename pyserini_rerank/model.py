@@ -89,11 +89,14 @@ class ModelReranker(Reranker):
 
     def relevance(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Scores]:
         pairs = [
-            (query, text) for query, passages in zip(queries, found, strict=True) for text in passages.texts if text
+            (query, text)
+            for query, passages in zip(queries, found, strict=True)
+            for text in passages.texts
+            if text != ""
         ]
         scores = iter(self._score(pairs, counts))
         return [
-            np.array([next(scores) if text else np.nan for text in passages.texts], dtype=np.float32)
+            np.array([next(scores) if text != "" else np.nan for text in passages.texts], dtype=np.float32)
             for passages in found
         ]
 

@@ -82,7 +82,7 @@ class Reranker(ABC):
     def rankings(self, queries: Sequence[str], found: Sequence[Passages], counts: Counts) -> list[Ranking]:
         """Rank the passages of some queries. A passage may be a document in parts."""
         flat = [passages.flat() for passages in found]
-        counts.pairs += sum(1 for passages in flat for text in passages.texts if text)
+        counts.pairs += sum(1 for passages in flat for text in passages.texts if text != "")
         relevance = listed(self.relevance(queries, flat, counts), f"the relevance of {self.name}")
         if len(relevance) != len(flat):
             raise ValueError(

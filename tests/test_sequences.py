@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyserini_rerank
 import pytest
 from collection import docids, expected, listed
-from pyserini_rerank import Ensemble, Reranker, RerankingSearcher
+from pyserini_rerank import Ensemble, Reranker, RerankingSearcher, experiment
+from pyserini_rerank.arguments import mapped
 
 QIDS = ["3", "1", "2", "10", "a b", "é"]
 
@@ -413,3 +414,20 @@ def test_a_composite_that_looks_at_what_its_parts_are(
             return self.searchers[0].search(query, k)
 
     assert len(RerankingSearcher(Composite(), hashing, depth=9).search(query, k=3)) == 3
+
+
+def test_a_label_that_comes_twice_is_named() -> None:
+    """In a Series the last one would win in silence."""
+    topics = pd.Series(["one", "two"], index=["q1", "q1"])
+    with pytest.raises(ValueError, match="^topics has 'q1' twice: keep one of the two.$"):
+        mapped(topics, "topics")
+
+
+@pytest.mark.parametrize("make", [dict, lambda texts: pd.Series(list(texts.values()), index=list(texts))])
+def test_texts_by_docids_that_are_numbers(make: Any, hashing: Reranker) -> None:
+    """As MS MARCO's are, while a run and a searcher have them as strings."""
+    texts = make({7187158: "a flea", 12: "a cat"})
+    hits = {"q1": {"12": 2.0, "7187158": 1.0}}
+    systems = {"first": hits, "reranked": (hits, hashing)}
+    table = experiment(systems, {"q1": "a flea"}, {"q1": {"7187158": 1}}, texts=texts, measures=["RR"])
+    assert table.costs["reranked"].pairs == 2

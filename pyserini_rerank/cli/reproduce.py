@@ -69,6 +69,8 @@ def reproduce(
         for name in model or of_the_card()
     ]
     parse_measures(measure)
+    for cell in cells:
+        parse_measures([cell.condition.measure])  # raises where the conditions name none
     if commands:
         _print_commands(cells)
         return

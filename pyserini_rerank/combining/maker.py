@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from ..arguments import listed
 from ..files.reading import read_text
 from ..files.yaml12 import read_yaml
@@ -117,18 +119,9 @@ class Maker:
 
     def _combine(self, part: Mapping[str, Any]) -> Reranker:
         """Make a combination of a mapping such as ``{"windows": {"reranker": name, "size": 128}}``."""
-        kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
-        if kind not in COMBINATIONS:
-            keys = ", ".join(COMBINATIONS)
-            raise ValueError(
-                f"{dict(part)} is no reranker: give a mapping with the key `model`, or with one of the keys {keys}."
-            )
+        kind, first, arguments = read_mapping(part)
         cls = COMBINATIONS[kind]
         parameters = inspect.signature(cls).parameters
-        first = next(iter(parameters))
-        # ``{"windows": name}`` is short for ``{"windows": {"reranker": name}}``.
-        if not isinstance(arguments, Mapping) or first not in arguments:
-            arguments = {first: arguments}
         unknown = [name for name in arguments if name not in parameters]
         if unknown:
             raise ValueError(f"{kind} has no {unknown[0]!r}: it has {', '.join(parameters)}.")
@@ -136,6 +129,21 @@ class Maker:
         # The parts are made here and not by the class, which does not know the options.
         parts = self.make(inner) if first == "reranker" else [(self.make(item), n) for item, n in numbered(inner)]
         return cls(**{**arguments, first: parts})
+
+
+def read_mapping(part: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Read a combination's mapping: its key, the name of the argument with its parts, and all arguments."""
+    kind, arguments = next(iter(part.items())) if len(part) == 1 else (None, None)
+    if kind not in COMBINATIONS:
+        keys = ", ".join(COMBINATIONS)
+        raise ValueError(
+            f"{dict(part)} is no reranker: give a mapping with the key `model`, or with one of the keys {keys}."
+        )
+    first = next(iter(inspect.signature(COMBINATIONS[kind]).parameters))
+    # ``{"windows": name}`` is short for ``{"windows": {"reranker": name}}``.
+    if not isinstance(arguments, Mapping) or first not in arguments:
+        arguments = {first: arguments}
+    return kind, first, dict(arguments)
 
 
 def numbered(pairs: Any) -> list[tuple[Any, Any]]:
@@ -183,9 +191,9 @@ def read_combination(name: Any) -> Any:
 
 
 def settled(part: Any) -> Any:
-    """Copy the description of a combination into lists and dicts, so that it can be read twice.
+    """Copy the description of a combination into lists, dicts and Python's numbers, as JSON has them.
 
-    A generator in it could be read only once.
+    A generator in it could be read only once, and NumPy's numbers are written otherwise.
 
     Raises
     ------
@@ -210,6 +218,8 @@ def given_rerankers(part: Any) -> Iterator[Reranker]:
 def _copied(part: Any) -> Any:
     if isinstance(part, Mapping):
         return {name: _copied(value) for name, value in part.items()}
+    if isinstance(part, np.generic):
+        return part.item()
     if isinstance(part, str | bytes | os.PathLike | Reranker) or not isinstance(part, Iterable):
         return part
     try:

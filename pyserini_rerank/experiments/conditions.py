@@ -10,6 +10,7 @@ from typing import Any
 
 from ..files.reading import read_text
 from ..files.yaml12 import read_yaml
+from ..runs.measures import parse_measures
 from ..scoring.checkpoints.catalogue import catalogue
 
 #: The name of the model card's first stage: MS MARCO's own candidates.
@@ -51,9 +52,8 @@ class Condition:
     @property
     def measure(self) -> str:
         """The measure of the published figures, by its name in ir-measures."""
-        name: str = self.facts.get("measure", "nDCG@10")
-        level = self.facts.get("level", 1)
-        return name if name == "nDCG@10" or level == 1 else name.replace("@", f"(rel={level})@")
+        [measure, *_] = parse_measures([self.facts.get("measure", "nDCG@10")], self.facts.get("level", 1))
+        return str(measure)
 
     @property
     def search(self) -> Mapping[str, Any]:

@@ -155,7 +155,7 @@ class FirstStages:
         """
         if isinstance(given, str | os.PathLike):
             path = os.path.realpath(given)
-            if not is_input(path):
+            if not is_input(os.fspath(given)):
                 raise FileNotFoundError(f"{os.fspath(given)!r} is no run file: {self.forms}.")
             if path not in self._stages:
                 self._stages[path] = stage = RunFileStage(Path(given), self.qids)

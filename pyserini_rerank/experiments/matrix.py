@@ -167,6 +167,7 @@ class Cell:
         by_measure = {figures["measure"]: figures for figures in report["evaluation"]["measures"]}
         lacking = [name for name in (self.condition.measure, *self._further_measures()) if name not in by_measure]
         if lacking:
+            # Their names have the level already.
             values, _ = evaluate(read_run(self.output), load_qrels(self.arguments["qrels"]), parse_measures(lacking))
             by_measure |= {figures["measure"]: figures for figures in compare(values)}
         return by_measure

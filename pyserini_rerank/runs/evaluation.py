@@ -104,18 +104,31 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
     """
     wanted = default_measures() if measures is None else measures
     values: Values = {str(measure): dict.fromkeys(qrels, measure.DEFAULT) for measure in wanted}
-    judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels)
+    # Some measures divide by the number of hits.
+    judged = ((qid, ranked(hits)) for qid, hits in run if qid in qrels and hits)
     for queries in batched(judged, TOGETHER):
         # The program that computes ERR takes no qids but numbers.
         qids = {str(number): qid for number, (qid, _) in enumerate(queries, 1)}
         run_part = {number: hits for number, (_, hits) in zip(qids, queries, strict=True)}
+        grades = {number: qrels[qid] for number, qid in qids.items()}
         try:
-            for metric in ir_measures.iter_calc(wanted, {number: qrels[qid] for number, qid in qids.items()}, run_part):
-                values[str(metric.measure)][qids[metric.query_id]] = metric.value
-        except (CalledProcessError, RuntimeError, TypeError, ValueError) as error:
+            for group in _groups(wanted):
+                for metric in ir_measures.iter_calc(group, grades, run_part):
+                    values[str(metric.measure)][qids[metric.query_id]] = metric.value
+        except (ArithmeticError, CalledProcessError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{', '.join(map(str, wanted))} cannot be computed: {reason:.200}") from None
     return values
+
+
+def _groups(measures: Sequence[Measure]) -> Iterator[list[Measure]]:
+    """Give the measures that ir-measures may compute together.
+
+    Beside measures with grades or judgements of their own, it computes plain ones with these, or not, by chance.
+    """
+    plain = [measure for measure in measures if not {"gains", "judged_only"} & measure.params.keys()]
+    yield from ([plain] if plain else [])
+    yield from ([measure] for measure in measures if measure not in plain)
 
 
 def ranked(hits: Mapping[str, float]) -> dict[str, float]:

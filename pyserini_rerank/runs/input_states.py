@@ -35,7 +35,10 @@ def of_texts(texts: Any) -> str | None:
     if texts is None:
         return None
     if not isinstance(texts, str | os.PathLike):
-        return of_value([[str(docid), str(text)] for docid, text in mapped(texts, "texts").items()])
+        state = blake2b(digest_size=16)
+        for docid, text in mapped(texts, "texts").items():
+            state.update(json.dumps([str(docid), str(text)]).encode())
+        return state.hexdigest()
     if is_input(path := Path(texts)):
         refuse_packed(path, AS_IT_LIES)
         return digest(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import listed, whole
+from ..combining.descriptions import ranks_documents
 from ..combining.maker import given_rerankers, settled
 from ..files.growing import partial_of
 from ..files.writing import check_apart
@@ -166,7 +167,9 @@ def rerank_run(
         report["skipped"] |= skipped.reasons if skipped else {}
         evaluation = Evaluation({}, {}, None)
         if judging.judged:
-            evaluation = judging.evaluate(work.path, None if inputs.is_official else first_run)
+            # Official candidates have no order, and segments have other docids than the documents that are judged.
+            has_baseline = not (inputs.is_official or ranks_documents(reranker))
+            evaluation = judging.evaluate(work.path, first_run if has_baseline else None)
             report["evaluation"] = evaluation.report
         return RerankedRun(output, work.finish(report), evaluation.values, evaluation.first_stage)
 

@@ -32,7 +32,8 @@ def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]
     Parameters
     ----------
     given : iterable of str or ir_measures.Measure, optional
-        Names of ir-measures, such as ``"nDCG@10"`` or ``"RR(rel=2)@10"``, or of trec_eval, such as ``"ndcg_cut_10"``.
+        Names of ir-measures, such as ``"nDCG@10"`` or ``"RR(rel=2)@10"``, or of trec_eval, such as ``"ndcg_cut_10"`` or
+        ``"P.5,10"``.
         By default `default_measures`.
     level : int
         As in `default_measures`. A measure that names a ``rel`` keeps it.
@@ -49,22 +50,27 @@ def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]
     """
     if given is None:
         return default_measures(level)
-    measures = {name: _with_level(_parse(name), level) for name in listed(given, "measures")}
+    measures: dict[Measure, Any] = {}
+    for name in listed(given, "measures"):
+        for measure in _parse(name):
+            measures.setdefault(_with_level(measure, level), name)
     if not measures:
         raise ValueError("measures is empty: name one, such as nDCG@10.")
-    for name, measure in measures.items():
+    for measure, name in measures.items():
         _try(measure, name)
-    return list(dict.fromkeys(measures.values()))
+    return list(measures)
 
 
-def _parse(name: Any) -> Measure:
+def _parse(name: Any) -> list[Measure]:
+    """Read a measure; trec_eval has names for several, such as P.5,10."""
     if isinstance(name, Measure):
-        return name
+        return [name]
     if isinstance(name, str):
-        for parse in (ir_measures.parse_measure, lambda name: ir_measures.parse_trec_measure(name)[0]):
+        for parse in (lambda name: [ir_measures.parse_measure(name)], ir_measures.parse_trec_measure):
             with contextlib.suppress(NameError, ValueError, AssertionError, IndexError):
-                measure: Measure = parse(name)
-                return measure
+                measures: list[Measure] = parse(name)
+                if measures:
+                    return measures
     raise ValueError(f"{name!r:.60} is no measure of ir-measures: name one such as nDCG@10, RR(rel=2)@10 or AP.")
 
 

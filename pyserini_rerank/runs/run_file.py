@@ -37,7 +37,9 @@ class Skipped:
         self.reasons[reason] = self.reasons.get(reason, 0) + count
 
 
-def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str, list[RunHit]]]:
+def read(
+    path: str | Path, skipped: Skipped | None = None, *, can_skip: bool = False
+) -> Iterator[tuple[str, list[RunHit]]]:
     """Read a run a query at a time, in the order of the file.
 
     The first lines show the format: TREC's (``qid Q0 docid rank score tag``, separated by white space), MS MARCO's
@@ -57,6 +59,8 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
         A file, plain or compressed.
     skipped : Skipped, optional
         Counts the bad lines, which are left out. Without it they are errors.
+    can_skip : bool
+        The caller takes `skip_bad`, which an error then names as another remedy.
 
     Yields
     ------
@@ -91,7 +95,7 @@ def read(path: str | Path, skipped: Skipped | None = None) -> Iterator[tuple[str
                 raise BadLine("has a better score or rank than the line before", "sort each query by score")
         except BadLine as bad:
             if skipped is None:
-                raise bad.error(path, number) from None
+                raise bad.error(path, number, can_skip=can_skip) from None
             skipped.add(bad.remedy)
             continue
         if line_qid != qid:
@@ -141,10 +145,10 @@ class BadLine(Exception):
         self.fault = fault
         self.remedy = remedy
 
-    def error(self, path: str | Path, number: int | None) -> ValueError:
+    def error(self, path: str | Path, number: int | None, *, can_skip: bool = True) -> ValueError:
         place = f"{path}, line {number}" if number else str(path)
         fault = " ".join(self.fault.split())  # it may quote line breaks
-        return ValueError(f"{place}: {fault:.200}: {self.remedy}, or pass skip_bad=True.")
+        return ValueError(f"{place}: {fault:.200}: {self.remedy}{', or pass skip_bad=True' * can_skip}.")
 
 
 def column(data: bytes, what: str) -> str:

@@ -89,13 +89,14 @@ class RunInputs:
             queries = official = OfficialCandidates(run, folder, skipped)
             topics: Mapping[str, str] = official.queries
         else:
-            queries, topics = read(run, skipped), self.topics
+            queries, topics = read(run, skipped, can_skip=True), self.topics
         judged = self.judging.judged
         if self.judging.only_judged:
             queries = ((qid, hits) for qid, hits in queries if qid in judged)
             topics = {qid: query for qid, query in topics.items() if qid in judged}
         elif judged:
-            coverage(topics, judged)
+            has_run = not (self.is_official or self.bm25)
+            coverage((qids(run) & topics.keys() if has_run else ()) or topics, judged)
         return queries, topics
 
     def count(self, run: Path, topics: Mapping[str, str]) -> int:

@@ -34,6 +34,10 @@ class OutOfMemoryWarning(UserWarning):
     """The device has too little memory for the budget of tokens, so that its batches were cut into smaller ones."""
 
 
+class BackendFault(ValueError):
+    """A server or a file behind a backend is at fault, and not the pairs."""
+
+
 class DeviceLostWarning(UserWarning):
     """The process of one of several devices has ended, and the other devices do its work."""
 

@@ -17,7 +17,7 @@ class Closable(Protocol):
 
 
 def close_all(things: Iterable[Closable]) -> None:
-    """Close some things, all of them even where closing one raises; its error is raised then."""
+    """Close some things, the last one first: all of them, even where closing one raises; its error is raised then."""
     with ExitStack() as stack:
         for thing in things:
             stack.callback(thing.close)

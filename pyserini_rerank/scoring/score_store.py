@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .backend import BackendFault
+
 #: SQLite's files. The last two are there while the cache is open, and remain if the process dies.
 DATA = "scores.sqlite"
 FILES = {DATA, f"{DATA}-wal", f"{DATA}-shm"}
@@ -130,9 +132,9 @@ class ScoreStore:
                 return score
         raise self._damaged("a score's checksum is wrong")
 
-    def _damaged(self, reason: object) -> ValueError:
+    def _damaged(self, reason: object) -> BackendFault:
         line = " ".join(str(reason).split())
-        return ValueError(f"the score cache {self.folder} is damaged ({line}): delete the folder.")
+        return BackendFault(f"the score cache {self.folder} is damaged ({line}): delete the folder.")
 
 
 def clear(folder: str | os.PathLike[str]) -> None:

@@ -108,7 +108,7 @@ class AsyncReranker:
     def close(self) -> None:
         """Wait for the calls that are under way, and close the checkpoints that were loaded here."""
         self._threads.shutdown()
-        close_all([self.reranker, *self._loaded])
+        close_all([*self._loaded, self.reranker])  # the last one first, which waits for its batches
 
 
 def _during[T](call: Call, work: Callable[[], T]) -> tuple[T, list[KeptWarning]]:

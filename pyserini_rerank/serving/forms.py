@@ -6,7 +6,7 @@ backend needs as well stand in `pyserini_rerank.scoring.rerank_apis`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
@@ -136,6 +136,10 @@ class DocumentsForm(Form):
         return bool(self.return_documents)
 
 
+#: The model that Infinity's client names by default.
+NO_MODEL = "default/not-specified"
+
+
 class InfinityForm(DocumentsForm):
     """Infinity: `POST /rerank` with `documents`."""
 
@@ -143,6 +147,10 @@ class InfinityForm(DocumentsForm):
     raw = APIS["infinity"].raw
 
     raw_scores: bool = False
+
+    def question(self) -> Question:
+        question = super().question()
+        return replace(question, model=None) if self.model == NO_MODEL else question
 
     @classmethod
     def answer(cls, answered: Answered) -> Any:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from math import ceil, inf
+from typing import Any
 
 from fastapi import Request
 
@@ -77,17 +79,22 @@ def check(question: Question, limits: Limits) -> None:
     """Check a question against the limits; raises Refused."""
     if not question.texts:
         raise Refused(422, "there are no documents: send at least one.")
-    if len(question.texts) > limits.documents:
-        raise Refused(
-            413,
-            f"{len(question.texts):,} documents are more than the {limits.documents:,} that a request may have: send "
-            "them in several requests.",
-        )
+    check_count(question.texts, limits)
     if question.characters > limits.characters:
         raise Refused(
             413,
             f"{question.characters:,} characters are more than the {limits.characters:,} that a request may have: send "
             "fewer or shorter documents.",
+        )
+
+
+def check_count(documents: Sequence[Any], limits: Limits) -> None:
+    """Check the number of documents; raises Refused."""
+    if len(documents) > limits.documents:
+        raise Refused(
+            413,
+            f"{len(documents):,} documents are more than the {limits.documents:,} that a request may have: send "
+            "them in several requests.",
         )
 
 
@@ -109,6 +116,8 @@ class Admission:
         self.tokens = 0
         self._busy_since = 0.0
         self._finished = 0
+        #: Tokens a second, as they were last known.
+        self._speed = 0.0
 
     @contextmanager
     def admitted(self, question: Question) -> Iterator[None]:
@@ -137,13 +146,15 @@ class Admission:
             self.requests -= 1
             self.tokens -= tokens
             self._finished += tokens
+            self._speed = self._finished / (time.perf_counter() - self._busy_since)
 
     def _estimate(self, question: Question) -> int:
-        shared = len(question.queries[0]) if len(question.queries) == 1 else 0
-        sizes = (len(text) + shared for text in question.texts)
+        queries = question.queries if len(question.queries) > 1 else repeat(question.queries[0])
+        sizes = (len(text) + len(query) for text, query in zip(question.texts, queries, strict=False))
         return sum(int(min(self._longest, 1 + size // SIZE_OF_TOKEN)) for size in sizes)
 
     def _seconds_until_room(self, tokens: int) -> int:
-        """Estimate when there will be room for so many tokens, by the speed since the server was last idle."""
-        speed = self._finished / (time.perf_counter() - self._busy_since)
-        return ceil(min(LONGEST_RETRY, max(1, (self.tokens + tokens - self._limit) / max(1, speed))))
+        """Estimate when there will be room for so many tokens, by the speed so far; a second where it is not known."""
+        if not self._speed:
+            return 1
+        return ceil(min(LONGEST_RETRY, max(1, (self.tokens + tokens - self._limit) / self._speed)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..reranker import Reranker
 from ..retrieval.jvm import JAVA_LOCK
 from ..retrieval.queries import checked_query
+from ..scoring.backend import BackendFault
 from ..searcher import DEPTH
 from ..texts.source import MissingText
 from .locked_backend import detach, download, lock_backend
@@ -136,5 +137,7 @@ def _errors_of_the_client() -> Iterator[None]:
 
     try:
         yield
+    except BackendFault:
+        raise
     except (MissingText, ValueError, TypeError) as error:
         raise BadSearchRequestError(str(error)) from error

@@ -5,7 +5,7 @@ import hmac
 import logging
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +15,16 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
+from ..combining.cascade import Cascade
 from ..ranking import LARGEST, Scores
 from ..reranker import Reranker
 from ..scales import probabilities
+from ..scoring.backend import BackendFault
 from ..version import __version__
 from .async_reranker import AsyncReranker
 from .clients import CLIENT_GONE, ClientGone, DeadlinePassed, while_client_waits
 from .forms import Answered, Form, InfinityForm, Question, Scored, ScoreForm, TeiForm, V1Form, V2Form
-from .limits import Admission, Limits, Refused, check, read_body
+from .limits import Admission, Limits, Refused, check, check_count, read_body
 from .request_log import Record, RequestLog
 
 log = logging.getLogger(__name__)
@@ -91,8 +93,8 @@ class _Server:
     ) -> None:
         check_needs_no_first_stage(reranker.reranker)
         self.reranker = reranker
-        # The documents of a request are in no order, so that a cascade has to score all of them first.
-        self.limits = replace(limits, documents=min(limits.documents, reranker.reranker.depth or limits.documents))
+        # The documents of a request are in no order, so that each cascade has to score all of them first.
+        self.limits = replace(limits, documents=min([limits.documents, *_depths(reranker.reranker)]))
         self.names = tuple(names) or (reranker.reranker.name,)
         self.key = _key(key_env)
         self.admission = Admission(limits, reranker.reranker.max_length)
@@ -156,6 +158,8 @@ class _Server:
             self._check_key(request)
             body = _parsed(await read_body(request, self.limits))
             form = _form_of(body, forms)
+            for documents in filter(lambda value: isinstance(value, list), body.values()):
+                check_count(documents, self.limits)  # before each is looked at
             record.question = question = _question(form, body)
             check(question, self.limits)
             self._check_name(question)
@@ -201,6 +205,14 @@ class _Server:
             raise Refused(
                 404, f"there is no model {question.model!r:.100} here: there is {', '.join(self.names)}.", "NotFound"
             )
+
+
+def _depths(reranker: Reranker) -> Iterator[int]:
+    """Give the first depth of each cascade in a reranker."""
+    if isinstance(reranker, Cascade):
+        yield reranker.depths[0]
+    for part in reranker.parts:
+        yield from _depths(part)
 
 
 def _key(key_env: str | None) -> bytes | None:
@@ -289,9 +301,9 @@ def _refused(error: Exception) -> Refused:
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FloatingPointError):
         return Refused(500, message, BACKEND)
-    if isinstance(error, ValueError | TypeError):
+    if isinstance(error, ValueError | TypeError) and not isinstance(error, BackendFault):
         return Refused(422, message)
-    status = 502 if isinstance(error, OSError) else 500
+    status = 502 if isinstance(error, OSError | BackendFault) else 500
     log.error("a request failed", exc_info=error)
     return Refused(status, f"{type(error).__name__}: {message}", BACKEND)
 

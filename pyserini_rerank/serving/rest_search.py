@@ -14,6 +14,7 @@ from fastapi.responses import PlainTextResponse
 
 from ..call import Call, during
 from ..reranker import Reranker
+from ..scoring.backend import BackendFault
 from ..searcher import DEPTH
 from .clients import CLIENT_GONE, ClientGone, while_client_waits
 from .locked_backend import lock_backend
@@ -71,6 +72,9 @@ def search_router(reranker: Reranker, *, depth: int | None = None, rerank: bool 
         except FloatingPointError as error:
             log.error(str(error))
             return v1._error(500, str(error))
+        except (BackendFault, OSError) as error:  # of a server or a file behind the model
+            log.error(str(error))
+            return v1._error(502, str(error))
         if isinstance(answer, dict):
             for candidate, found in zip(answer["candidates"], backend.candidates, strict=True):
                 candidate |= {name: found[name] for name in ("first_rank", "first_score")}

@@ -70,16 +70,23 @@ class Job:
         self.done: Future[Scores] = Future()
         self.began = time.perf_counter()
         self.seconds_in_batches = 0.0
+        self._until = self.began
+        self._lock = threading.Lock()
 
-    def put(self, positions: Sequence[int], scores: Scores, seconds: float) -> None:
-        """Keep the scores of a batch; the last one ends the job."""
-        self.scores[list(positions)] = scores
-        self.unscored -= len(positions)
-        self.seconds_in_batches += seconds
-        if self.unscored == 0:
+    def put(self, positions: Sequence[int], scores: Scores, start: float) -> None:
+        """Keep the scores of a batch that began at a time; the last batch ends the job."""
+        with self._lock:
+            self.scores[list(positions)] = scores
+            self.unscored -= len(positions)
+            # Two batches at the same time take their time once.
+            now = time.perf_counter()
+            self.seconds_in_batches += now - max(start, self._until)
+            self._until = now
+            is_last = self.unscored == 0
+        if is_last:
             if self.call:
                 self.call.scored += self.seconds_in_batches
-                self.call.waited += time.perf_counter() - self.began - self.seconds_in_batches
+                self.call.waited += self._until - self.began - self.seconds_in_batches
             with suppress(InvalidStateError):  # the call was dropped meanwhile
                 self.done.set_result(self.scores)
 
@@ -89,7 +96,7 @@ class SharedBackend:
 
     A batch takes pairs up to the model's budget of tokens from the waiting calls in turn. Equal pairs that wait
     together are scored once. If a batch fails, its calls are scored one by one, so that an error reaches the call that
-    it belongs to.
+    it belongs to. An error of a server that is not there belongs to all of them.
 
     Parameters
     ----------
@@ -146,14 +153,18 @@ class SharedBackend:
             call.at_drop(job.done.cancel)
         with self._lock:
             self._jobs.append(job)
-            if self._idle:
-                self._idle -= 1
-                self._scoring.submit(self._score_jobs)
+            self._wake()
         return job.done.result()
 
     def close(self) -> None:
         self._tokenizing.shutdown()
         self._scoring.shutdown()
+
+    def _wake(self) -> None:
+        """Have an idle worker score what waits. The lock is held."""
+        if self._idle:
+            self._idle -= 1
+            self._scoring.submit(self._score_jobs)
 
     def _score_jobs(self) -> None:
         """Score batches for as long as pairs wait."""
@@ -185,6 +196,9 @@ class SharedBackend:
             self._jobs.extend(has_no_room)  # the first of these begins the next batch
             if not taken:
                 self._idle += 1
+            elif self._jobs:
+                with suppress(RuntimeError):  # it is being closed, and this worker scores the rest
+                    self._wake()
         return taken
 
     def _score(self, taken: Mapping[Job, list[int]]) -> None:
@@ -194,15 +208,16 @@ class SharedBackend:
         try:
             scores = score(self.model, pairs)
         except BaseException as error:
-            if len(taken) > 1:
+            if len(taken) > 1 and not isinstance(error, OSError):
                 for job, positions in taken.items():
-                    self._score({job: positions})
+                    if not job.done.done():
+                        self._score({job: positions})
                 return
-            [job] = taken
-            with suppress(InvalidStateError):
-                job.done.set_exception(error)
+            for job in taken:
+                with suppress(InvalidStateError):
+                    job.done.set_exception(error)
             return
-        seconds, stop = time.perf_counter() - start, 0
+        stop = 0
         for job, positions in taken.items():
             first, stop = stop, stop + len(positions)
-            job.put(positions, scores[numbers[first:stop]], seconds)
+            job.put(positions, scores[numbers[first:stop]], start)

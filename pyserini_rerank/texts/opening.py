@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..retrieval.candidates import Fields
 from .collection import Collection
@@ -82,7 +83,7 @@ def resolve(texts: Any, searcher: Any) -> Source:
     if isinstance(texts, Template):
         return StoredTexts(searcher, texts) if texts.index is None else IndexTexts(open_index(texts.index), texts)
     if isinstance(texts, Mapping) or (hasattr(texts, "keys") and not hasattr(texts, "columns")):  # a pandas Series
-        return _checked(texts.get, "the mapping given as texts=")
+        return _checked(_getter(texts), "the mapping given as texts=")
     if isinstance(texts, str | os.PathLike) and os.path.exists(texts) and not os.path.isdir(texts):
         return CallableTexts(Collection(Path(texts)).get, os.fspath(texts))
     if isinstance(texts, str | os.PathLike) or hasattr(texts, "doc"):
@@ -93,6 +94,13 @@ def resolve(texts: Any, searcher: Any) -> Source:
         "texts= takes a searcher, an index's path or name, a collection file, a mapping, a callable or a Template, "
         f"not {type(texts).__name__}."
     )
+
+
+def _getter(texts: Any) -> Callable[[str], Any]:
+    """Give the function that looks a docid up in a mapping, whose docids may be numbers, such as MS MARCO's."""
+    if not isinstance(next(iter(texts.keys()), None), Integral):
+        return cast("Callable[[str], Any]", texts.get)
+    return lambda docid: texts.get(int(docid)) if docid.isdecimal() else None
 
 
 class CallableTexts(TextSource):

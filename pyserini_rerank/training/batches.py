@@ -1,5 +1,6 @@
 """Batches of rows of similar length, so that little of a batch is padding."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import batched
 from typing import Any
@@ -16,7 +17,8 @@ class ByLength(DefaultBatchSampler):
     """Draws rows by chance, sorts those of some batches by their length, and gives the batches in an order by chance.
 
     The length is that of all texts of a row, in characters. An epoch's batches depend on the seed and its number alone,
-    so that a training that goes on has the same.
+    so that a training that goes on has the same. With `drop_last`, which sentence-transformers sets for several
+    processes, all batches are full: accelerate would leave out the batches of the other processes beside a smaller one.
     """
 
     def __init__(self, dataset: Dataset, **options: Any) -> None:
@@ -35,11 +37,14 @@ class ByLength(DefaultBatchSampler):
             torch.randperm(len(self.lengths), generator=generator).tolist(), TOGETHER * self.batch_size
         ):
             batches += batched(sorted(rows, key=self.lengths.__getitem__), self.batch_size)
+        if self.drop_last:
+            batches = [batch for batch in batches if len(batch) == self.batch_size]
         for number in torch.randperm(len(batches), generator=generator).tolist():
             yield list(batches[number])
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        rows = len(self.lengths)
+        return rows // self.batch_size if self.drop_last else math.ceil(rows / self.batch_size)
 
 
 def _characters(texts: str | list[str]) -> int:

@@ -17,6 +17,16 @@ from .training_data import Document, JudgedQuery
 Cut = Callable[[JudgedQuery], JudgedQuery]
 
 
+class NotAllScored(ValueError):
+    """A query has documents that the last stage of a cascade would not score."""
+
+    def __init__(self, qid: str, documents: int, depth: int) -> None:
+        super().__init__(
+            f"query {qid:.50} has {documents} documents, and the last stage of the teacher's cascade scores {depth}: "
+            "name this stage's reranker as the teacher, or give the stages a larger depth."
+        )
+
+
 class Collected:
     """The collected queries of a folder.
 
@@ -72,14 +82,19 @@ class Collected:
                 if split != "train":
                     self._kept_apart |= relevant(qrels, qid, selection.level)
 
-    def write_pairs(self, path: Path) -> dict[str, str]:
-        """Write the pairs that a teacher scores as a run; give the topics that have some to train on."""
+    def write_pairs(self, path: Path, most: int | None = None) -> dict[str, str]:
+        """Write the pairs that a teacher scores as a run; give the topics that have some to train on.
+
+        Raises NotAllScored where a query has more than `most` documents.
+        """
         topics: dict[str, str] = {}
         with path.open("w", encoding="utf-8") as file:
             for found in self._found("train"):
                 documents = self.selection.scored_by_teacher(found.qid, self._documents(found))
                 if not self.selection.can_train(documents):
                     continue
+                if most is not None and len(documents) > most:
+                    raise NotAllScored(found.qid, len(documents), most)
                 hits = (RunHit(document.docid, -float(place)) for place, document in enumerate(documents, 1))
                 file.writelines(lines(found.qid, hits, "pairs"))
                 topics[found.qid] = self.topics[found.qid]

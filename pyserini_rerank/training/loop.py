@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRAINER_STATE = "trainer_state.json"
 #: How often the loss is logged: about so many times in a training.
 LOGGED = 100
+#: The seconds that an evaluation may take.
+EVALUATION = 7 * 24 * 3600
 #: What the log keeps of an entry of the trainer's, which has times as well.
 KEYS = ("step", "epoch", "loss", "grad_norm", "learning_rate", METRIC)
 #: Types of models whose attention transformers 5.23 masks with float32's least number, which half precision lacks.
@@ -51,6 +53,10 @@ class Trainer(CrossEncoderTrainer):
                 raise FloatingPointError("the base scores pairs by no number: its weights are damaged.") from None
             raise self._stopped(f"a score of the validation queries is no number after step {step}") from None
 
+    def get_batch_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        self.batches: Any = super().get_batch_sampler(*args, **kwargs)
+        return self.batches
+
     def _stopped(self, what: str) -> FloatingPointError:
         best = self.state.best_model_checkpoint
         kept = f"the best checkpoint so far is {best}" if best else "there is no checkpoint yet"
@@ -67,6 +73,19 @@ class Patience(EarlyStoppingCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
         control.should_training_stop |= self.early_stopping_patience_counter >= self.early_stopping_patience
+
+
+class Epochs(TrainerCallback):
+    """Tells the batches the number of the epoch.
+
+    transformers does so as well, but not where a training goes on within an epoch in several processes.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.batches.set_epoch(int(state.epoch))
 
 
 class Bar(TrainerCallback):
@@ -134,14 +153,16 @@ def fit(
     ------
     FloatingPointError
         A loss is no number.
+    ValueError
+        There are fewer batches than processes.
     """
-    args = _arguments(settings, folder, device)
+    args = _arguments(settings, folder, device, model.prompts.get(model.default_prompt_name or ""))
     if args.bf16 and device == "cpu":
         attend_in_float32(model[0].model)
     rows, documents = rows_of(settings.loss, data, folder / f"rows-{args.process_index}")
     # The caller's number of pairs, as rows of several documents each.
     args.per_device_train_batch_size = max(1, int(settings.batch_size / documents))
-    batches = math.ceil(len(rows) / (args.per_device_train_batch_size * args.world_size))
+    batches = _batches(len(rows), args)
     steps = math.ceil(math.ceil(batches / settings.accumulate) * settings.epochs)
     args.logging_steps = max(1, steps // LOGGED)
     args.eval_steps = args.save_steps = math.ceil(steps / settings.evaluations)
@@ -158,10 +179,11 @@ def fit(
         args=args,
         train_dataset=rows,
         loss=LOSSES[settings.loss].make(model),
-        evaluator=Evaluator(validation) if validation else None,
+        evaluator=Evaluator(validation, folder) if validation else None,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Epochs(trainer))
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     finally:
@@ -173,7 +195,17 @@ def fit(
     ]
 
 
-def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTrainingArguments:
+def _batches(rows: int, args: CrossEncoderTrainingArguments) -> int:
+    """Give the number of batches of an epoch that each process has. Those of several processes are full."""
+    size, processes = int(args.per_device_train_batch_size), int(args.world_size)
+    if processes == 1:
+        return math.ceil(rows / size)
+    if rows < size * processes:
+        raise ValueError(f"{rows} rows are less than a batch of {size} for each of {processes} processes: start fewer.")
+    return rows // size // processes
+
+
+def _arguments(settings: Settings, folder: Path, device: str, prompt: str | None) -> CrossEncoderTrainingArguments:
     args = CrossEncoderTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -192,10 +224,13 @@ def _arguments(settings: Settings, folder: Path, device: str) -> CrossEncoderTra
         logging_nan_inf_filter=False,
         seed=settings.seed,
         batch_sampler=ByLength,
+        prompts=prompt or None,
         use_cpu=device == "cpu",
         # All weights of a classifier are read. What torch looks for unused ones in is no plain dict, so that it would
         # take all for unused.
         ddp_find_unused_parameters=False,
+        # The other processes wait while the first one evaluates.
+        ddp_timeout=EVALUATION,
         dataloader_pin_memory=device == "cuda",
         disable_tqdm=True,
         report_to="none",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..combining.cascade import Cascade
+from ..combining.descriptions import last_depths
 from ..combining.windows import ID_BYTES
 from ..loading import load_models
 from ..reranker import Reranker
@@ -22,7 +23,7 @@ from .collected import Collected, Cut
 from .training_data import JudgedQuery
 
 PAIRS, SCORED = "pairs.run", "teacher.run"
-WORD = re.compile(r"\s*\S+")
+WORD, CHARACTER = re.compile(r"\s*\S+"), re.compile(r"\s*\S")
 
 
 class NothingToTrainOn(ValueError):
@@ -48,13 +49,15 @@ def score(
     ------
     NothingToTrainOn
         No pair is left to score.
+    NotAllScored
+        A query has more documents than the last stage of a cascade scores.
     As `pyserini_rerank.rerank_run`.
     """
     folder = collected.folder
     scored = folder / SCORED
     if scored.exists():
         return scored
-    topics = collected.write_pairs(folder / PAIRS)
+    topics = collected.write_pairs(folder / PAIRS, min(last_depths(teacher), default=None))
     if not topics:
         raise NothingToTrainOn
     rerank_run(
@@ -141,10 +144,22 @@ def _last_stages(reranker: Reranker) -> Reranker:
 
 
 def _windows(text: str, leaf: Reranker, size: int, stride: int) -> list[str]:
-    """Cut a text into windows. Each is a piece of the text: a word goes with the white space before it."""
+    """Cut a text into windows. Each is a piece of the text: a word goes with the white space before it.
+
+    A word that is longer than a window, as in scripts without white space, is cut between characters.
+    """
     words = WORD.findall(text)
-    lengths = [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
+    lengths = _lengths(words, leaf)
+    if max(lengths, default=0) > size:
+        measured = zip(words, lengths, strict=True)
+        words = [piece for word, length in measured for piece in (CHARACTER.findall(word) if length > size else [word])]
+        lengths = _lengths(words, leaf)
     return ["".join(words[first:last]).strip() for first, last in spans(lengths, size, stride)]
+
+
+def _lengths(words: list[str], leaf: Reranker) -> list[int]:
+    """Give the numbers of tokens of words."""
+    return [len(ids) // ID_BYTES for ids in leaf.tokenize(words)]
 
 
 def spans(lengths: list[int], size: int, stride: int) -> list[tuple[int, int]]:

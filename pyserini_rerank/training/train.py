@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from ..combining.maker import read_combination
 from ..files import writing
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
+from ..loading import load_models
+from ..reranker import Reranker
 from ..runs import plots
 from ..runs.input_states import of_model
+from ..scoring.door import close_all
 from .disk import writing_to
 from .extra import check_installed
 from .log import training_plot
 from .losses import check_fits, default_loss
 from .model_card import model_card
-from .processes import is_first, say
+from .processes import count, is_first, say, take_gpu
 from .settings import Settings
 from .splitting import check_apart
 from .training_data import SPLITS, TrainingData, of_data
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 BASE, MODEL, CHECKPOINTS = "base", "model", "checkpoints"
 #: Beginnings of the names of all files in the folder in which a checkpoint grows.
 FILES = (STATE, BASE, MODEL, CHECKPOINTS)
+#: The queries that the last comparison takes of those that were trained on, where there are no others.
+MOST = 100
 LOG, PLOT, EXPERIMENT = "training_log.jsonl", "training.png", "experiment"
 
 
@@ -162,6 +167,7 @@ def train(
     from .quiet import quiet
     from .student import make_student
 
+    take_gpu()
     place, target = device_of(device), followed(output)
     kind = place.type
     if place.index:  # the trainer takes the first that it sees
@@ -177,7 +183,13 @@ def train(
             if isinstance(layers, Integral):
                 named = choose_layers(model, named, data, kind)
             settings = replace(settings, layers=keep_layers(model, named))
-    described = {"data": of_data(data), "base": of_model(base), **asdict(settings)}
+    described = {
+        "data": of_data(data),
+        "base": of_model(base),
+        **asdict(settings),
+        "computes_in": computed,
+        "processes": count(),
+    }
     settings = replace(settings, precision=computed)
     with quiet(), _folder(target, described) as folder, writing_to(folder):
         if is_first():
@@ -228,24 +240,37 @@ def _compare(data: TrainingData, folder: Path, device: str) -> "tuple[str, Exper
     from .held_out import HeldOut
 
     for split in ("test", "validation", "train"):
-        held_out = HeldOut(data, split, device)
+        held_out = HeldOut(data, split, device, MOST if split == "train" else None)
         if held_out.topics:
             break
     if split != "test":
-        say(f"the data has no test queries, so the figures are those of the {split} queries.")
-    checkpoints = {"base": folder / BASE, "trained": folder / MODEL}
+        queries = f"{len(held_out.topics)} {split} queries"
+        say(f"the data has no test queries, so the figures are those of {queries}.")
+    systems = {name: held_out.system(folder / model) for name, model in (("base", BASE), ("trained", MODEL))}
     teacher = data.settings["teacher"]
     if teacher and teacher["model"]:
-        checkpoints["teacher"] = _as_it_scored(teacher)
-    return held_out.split, held_out.compare(checkpoints, baseline="base")
+        try:
+            with _as_it_scored(teacher, device) as reranker:
+                return split, held_out.compare(
+                    {**systems, "teacher": held_out.reading_windows(reranker)}, baseline="base"
+                )
+        except Exception as error:  # a server that is gone, a model that does not fit here: the training is not lost
+            say(f"the table lacks the teacher, which does not score here: {error}")
+    return split, held_out.compare(systems, baseline="base")
 
 
-def _as_it_scored(teacher: Mapping[str, Any]) -> Any:
-    """Give a teacher with the options with which it scored the data, such as its backend; a combination as it is."""
-    model = teacher["model"]
+@contextmanager
+def _as_it_scored(teacher: Mapping[str, Any], device: str) -> Iterator[Reranker]:
+    """Load a teacher with the options with which it scored the data, such as its backend."""
     options = {name: value for name, value in teacher.items() if name not in ("model", "state", "device")}
-    is_checkpoint = isinstance(model, str) and read_combination(model) is model
-    return {"model": model, **options} if is_checkpoint else model
+    is_checkpoint = isinstance(teacher["model"], str) and read_combination(teacher["model"]) is teacher["model"]
+    if is_checkpoint and options.get("backend", "torch") in ("torch", "sentence-transformers"):
+        options["device"] = device
+    reranker, loaded = load_models(teacher["model"], **options)
+    try:
+        yield reranker
+    finally:
+        close_all(loaded)
 
 
 def _write(folder: Path, card: str, table: "ExperimentResult", log: list[dict[str, float]]) -> None:

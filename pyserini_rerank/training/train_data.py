@@ -22,7 +22,7 @@ from ..runs.topics import Qrels, load_qrels, load_topics
 from ..searcher import DEPTH
 from ..version import __version__
 from .candidates import CANDIDATES, TEXTS, check_finds_the_same, collect, open_stages
-from .collected import Collected
+from .collected import Collected, NotAllScored
 from .extra import check_installed
 from .selection import Selection
 from .splitting import check_shares, relevant, split_as_named
@@ -125,7 +125,11 @@ def train_data(
         An input does not exist, or a file cannot be written.
     """
     check_installed()
+    from ..scoring.device import dtype_name
+
     teacher = None if teacher is None else settled(teacher)
+    if "dtype" in options:
+        options["dtype"] = dtype_name(options["dtype"])
     if teacher is None:
         if margin is not None or windows is not None:
             raise ValueError("margin= and windows= compare a teacher's scores: name a reranker by teacher=.")
@@ -158,6 +162,7 @@ def train_data(
     }
     states = {"first_stage": [of_first_stage(stage) for stage in given_stages], "texts": of_source(texts)}
     target = followed(output)
+    _check_cache(cache, target)
     with growing_folder(target, partial(check_is_new_folder, target), FILES) as folder, ExitStack() as stack:
         if (folder / CANDIDATES).exists():
             begin(folder, settings | states)
@@ -176,7 +181,7 @@ def train_data(
             collected = Collected(folder, judged, judgements, selection, held_out)
         scored, cut = None, None
         if teacher is not None:
-            with _abandoning(folder, NothingToTrainOn):
+            with _abandoning(folder, NothingToTrainOn, NotAllScored):
                 scored = score(collected, teacher, windows, cache, ray, options)
         if windows is not None:
             cut = stack.enter_context(cutting(teacher, *windows, cache or folder / SCORES, options))
@@ -198,13 +203,19 @@ def train_data(
 
 
 @contextmanager
-def _abandoning(folder: Path, error: type[Exception]) -> Iterator[None]:
+def _abandoning(folder: Path, *errors: type[Exception]) -> Iterator[None]:
     """Delete the folder in which the data grows after an error that the same call would end in again."""
     try:
         yield
-    except error:
+    except errors:
         shutil.rmtree(folder)
         raise
+
+
+def _check_cache(cache: str | os.PathLike[str] | None, target: Path) -> None:
+    """Check that the cache is not within the output, which has to be new."""
+    if cache is not None and target.resolve() in (folder := Path(cache).expanduser().resolve(), *folder.parents):
+        raise ValueError(f"cache={os.fspath(cache)!r} is within the output {target}: name a folder elsewhere.")
 
 
 def _judged(topics: Mapping[str, str], qrels: Qrels, level: int) -> tuple[dict[str, str], Qrels]:

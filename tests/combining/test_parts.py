@@ -22,6 +22,8 @@ from pyserini_rerank import (
     Windows,
     load,
 )
+from pyserini_rerank.combining.descriptions import last_depths
+from pyserini_rerank.combining.maker import settled
 from pyserini_rerank.scoring.door import Door
 from tiny_checkpoints import build
 
@@ -186,3 +188,32 @@ def test_the_headline_call(searcher: Any, query: str, reranker: pyserini_rerank.
         hits = searcher.search(query, k=4)
     searcher.set_reranker(reranker, depth=4)
     assert listed(hits) == listed(searcher.search(query, k=4))
+
+
+def test_a_settled_description_is_as_json_has_it() -> None:
+    """A weight that was tuned is a number of NumPy's, which JSON and `repr` write otherwise."""
+    given = {"ensemble": (("a", np.float64(0.3)), (np.array([["b", "c"]]).tolist()[0][0], np.int64(2)))}
+    expected = {"ensemble": [["a", 0.3], ["b", 2]]}
+    assert settled(given) == expected and repr(settled(given)) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("description", "depths"),
+    [
+        ("a", []),
+        ({"model": "a", "dtype": "float32"}, []),
+        ([["a", 50], ["b", 20]], [20]),
+        ("[[a, 50], [b, 20]]", [20]),
+        ({"cascade": {"stages": [["a", 50], ["[[b, 9], [c, 7]]", 20]]}}, [20, 7]),
+        ({"windows": {"reranker": [["a", 5], ["b", 3]], "size": 9, "stride": 3}}, [3]),
+        ({"ensemble": [[{"windows": "[[a, 50]]"}, 1], ["b", 2]]}, [50]),
+        ([["a", 50], [{"rrf": {"reranker": "[[b, 9]]"}}, 30]], [30, 9]),
+    ],
+)
+def test_the_depths_of_last_stages(description: Any, depths: list[int]) -> None:
+    assert list(last_depths(description)) == depths
+
+
+def test_the_depths_of_loaded_cascades(model: str) -> None:
+    with load([(model, 9), (Windows(Cascade([(model, 7), (model, 5)])), 6)]) as cascade:
+        assert list(last_depths(cascade)) == [6, 5]

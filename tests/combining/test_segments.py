@@ -1,12 +1,13 @@
 """Segments of documents to documents."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from collection import HashBackend, build_lucene_index, hashed
-from pyserini_rerank import ModelReranker, Segments, trace
+from pyserini_rerank import ModelReranker, Segments, Windows, load, trace
 
 TEXTS = {
     f"D{document}#{part}": f"flea number {part} of house {document}" + " blood" * (document * part % 5)
@@ -73,3 +74,16 @@ def test_docids_without_a_delimiter_stay(segmented: Any) -> None:
 def test_an_empty_delimiter(hashing: Any) -> None:
     with pytest.raises(ValueError, match="the delimiter is empty"):
         Segments(hashing, delimiter="")
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u00ad", "\x00"])
+def test_a_text_without_tokens_is_scored_as_by_the_model_alone(text: str) -> None:
+    """A tokenizer removes these characters, and the pair of the query and nothing has a score."""
+    with load("bundled", device="cpu") as model:
+        alone = model.score("a flea", [text, "a flea lives"])
+        windows = Windows(model)
+        np.testing.assert_allclose(windows.score("a flea", [text, "a flea lives"]), alone, atol=1e-5)
+        segments = {"d1#0": "a flea lives", "d1#1": text, "d2#0": "a dog"}
+        hits = [SimpleNamespace(docid=docid, score=-float(rank)) for rank, docid in enumerate(segments)]
+        reranked = Segments(windows).rerank("a flea", hits, texts=segments)
+        assert [hit.docid for hit in reranked] == ["d1", "d2"] and reranked[0].score > 0

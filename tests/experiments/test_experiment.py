@@ -3,6 +3,7 @@
 import gc
 import html
 import json
+import os
 import pickle
 import random
 import time
@@ -353,6 +354,24 @@ def test_topics_that_are_no_text_are_not_reranked_with(
     table = experiment({"one": (hits, hashing)}, {"q": text}, qrels, measures=["RR"], texts=documents)
     alone = hashing.rerank(text, hits["q"], texts=documents)
     assert table.mean("one", "RR") == 1 / (1 + [hit.docid for hit in alone].index(hits["q"][4].docid))
+
+
+def test_a_run_from_a_pipe(small: Small) -> None:
+    """As the shell makes one of `<(zcat bm25.run.gz)`."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(Path(small.run).read_bytes())
+    given = {name: value for name, value in small.given.items() if name != "device"}
+    piped = experiment({"first": f"/dev/fd/{reading}"}, **given)
+    os.close(reading)
+    assert piped.values == experiment({"first": small.run}, **given).values
+
+
+def test_a_bad_line_of_a_run_has_a_remedy_that_there_is(small: Small, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.run"
+    bad.write_text("q1 Q0 d1 1 1.0 a\nq1 Q0 d2 2 3.0 a\n")
+    with pytest.raises(ValueError, match="line 2: has a better score .* sort each query by score.\n"):
+        experiment({"first": bad}, **small.given)
 
 
 def test_topics_that_find_nothing_count_and_blank_ones_stay(small: Small) -> None:

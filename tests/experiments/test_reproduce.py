@@ -476,3 +476,24 @@ def test_the_report_keeps_cached_checkpoints_in_its_plot_and_its_tables_short(tm
     headings = {table.splitlines()[0]: table.splitlines()[2].count("|") - 1 for table in tables if "| ---" in table}
     assert list(headings) == ["The model card's table", "All runs", "How they were run"]
     assert max(headings.values()) <= 11
+
+
+@pytest.mark.parametrize(
+    ("facts", "measure"),
+    [
+        ({}, "nDCG@10"),
+        ({"level": 2}, "nDCG@10"),
+        ({"measure": "RR@10", "level": 2}, "RR(rel=2)@10"),
+        ({"measure": "AP", "level": 2}, "AP(rel=2)"),
+        ({"measure": "nDCG@20", "level": 2}, "nDCG@20"),
+        ({"measure": "RR(rel=3)@10", "level": 2}, "RR(rel=3)@10"),
+        ({"measure": "ndcg_cut_10"}, "nDCG@10"),
+    ],
+)
+def test_a_conditions_measure_has_the_level_where_it_takes_one(facts, measure):
+    assert Condition("set", "first", 10, Collection({"set": facts}, {})).measure == measure
+
+
+def test_a_measure_that_is_none_is_named():
+    with pytest.raises(ValueError, match="'nDGC@10' is no measure of ir-measures"):
+        _ = Condition("set", "first", 10, Collection({"set": {"measure": "nDGC@10"}}, {})).measure

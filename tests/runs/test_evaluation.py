@@ -148,3 +148,32 @@ def test_the_queries_of_the_run_are_evaluated_and_the_others_told():
     assert theirs.keys() == values["RR@10"].keys(), "the same as trec_eval's, without -c"
     with pytest.raises(ValueError, match="none of the run's queries is judged"):
         evaluate([("new", {"a": 1.0})], qrels)
+
+
+def test_a_query_without_hits_has_the_value_of_an_empty_ranking():
+    """With the default measures as well, of which Judged@10 would divide by the number of hits."""
+    qrels = {"1": {"a": 1}, "2": {"a": 1}}
+    values = per_query({"1": {"a": 1.0}, "2": {}}.items(), qrels)
+    assert {measure: of_measure["2"] for measure, of_measure in values.items()} == dict.fromkeys(values, 0.0)
+    assert {of_measure["1"] for of_measure in values.values()} == {1.0}
+
+
+def test_a_measure_that_divides_by_nothing_is_named():
+    with pytest.raises(ValueError, match=r"^Accuracy@10 cannot be computed: .*division by zero"):
+        per_query({"1": {"a": 1.0}}.items(), {"1": {"a": 1}}, parse_measures(["Accuracy@10"]))
+
+
+def test_grades_of_a_measures_own_do_not_change_the_others():
+    """In one process of two ir-measures would compute both with the same grades."""
+    qrels, run = {"1": {"a": 1, "b": 2, "c": 3}}, {"1": {"a": 3.0, "b": 2.0, "c": 1.0}}
+    names = ["nDCG@10", "nDCG(gains={1:0,2:1,3:1})@10", "nDCG@5", "nDCG(judged_only=True)@10", "P(judged_only=True)@1"]
+    together = per_query(run.items(), qrels, parse_measures(names))
+    alone = {}
+    for name in names:
+        alone |= per_query(run.items(), qrels, parse_measures([name]))
+    assert together == alone and len({value["1"] for value in alone.values()}) == 3
+
+
+def test_a_name_of_trec_evals_for_several_measures():
+    assert list(map(str, parse_measures(["P.5,10", "nDCG@10"], 2))) == ["P(rel=2)@5", "P(rel=2)@10", "nDCG@10"]
+    assert list(map(str, parse_measures(["ndcg_cut_10", "nDCG@10"]))) == ["nDCG@10"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import rich
 from experiment import NAME, arguments, run, write_experiment
-from pyserini_rerank import BM25, Cascade, Interpolation, Reranker, load, rerank_run
+from pyserini_rerank import BM25, Cascade, Interpolation, Reranker, Segments, load, rerank_run
 from pyserini_rerank.runs.topics import load_qrels, load_topics
 from pyserini_rerank.scoring.backends.torch_backend import TorchBackend
 
@@ -375,3 +375,27 @@ def test_a_checkpoint_without_a_fingerprint_is_loaded_once(given, tmp_path, monk
     assert len(made) == 1
     with pytest.raises(ValueError, match="no fingerprint"):
         rerank_run(**given, output=tmp_path / "y.run", cache=tmp_path / "scores")
+
+
+def test_judgements_of_other_queries_are_told_before_anything_is_scored(small, given, tmp_path, hashing):
+    """The topics have judged queries, and the run has none of them."""
+    first = (small / "first.run").read_text().splitlines(keepends=True)
+    part = tmp_path / "part.run"
+    part.write_text("".join(line for line in first if line.startswith("q0 ")))
+    loaded = {name: value for name, value in given.items() if name != "device"}
+    with pytest.raises(ValueError, match="none of the run's queries is judged"):
+        rerank_run(**loaded | {"run": part, "reranker": hashing, "qrels": {"q1": {"d1": 1}}}, output=tmp_path / "o.run")
+    assert hashing.counts.pairs == 0
+
+
+def test_segments_have_no_first_stage_to_compare_with(tmp_path, hashing):
+    """Its run has the docids of segments, and the judgements those of documents."""
+    texts = {"D1#0": "a flea", "D1#1": "a dog", "D2#0": "a cat"}
+    lines = (f"q1 Q0 {docid} {rank} {9 - rank} a\n" for rank, docid in enumerate(texts, 1))
+    (tmp_path / "segments.run").write_text("".join(lines))
+    result = rerank_run(
+        tmp_path / "segments.run", Segments(hashing), topics={"q1": "flea"}, texts=texts,
+        qrels={"q1": {"D1": 1, "D2": 0}}, output=tmp_path / "out.run", measures=["RR"],
+    )  # fmt: skip
+    assert result.first_stage is None and result.per_query["RR"]["q1"] > 0
+    assert {line.split()[2] for line in (tmp_path / "out.run").read_text().splitlines()} == {"D1", "D2"}

@@ -1,6 +1,7 @@
 """Reading runs: each format, and each way in which a line can be bad."""
 
 import gzip
+import re
 
 import pytest
 from pyserini_rerank.runs.run_file import RunHit, Skipped, lines, read
@@ -55,9 +56,11 @@ def test_a_bad_line_is_an_error_or_is_counted(write, bad, said):
     first, second, third = TREC.splitlines(keepends=True)
     path = write(first + second + bad + third)
     with pytest.raises(ValueError) as error:
-        list(read(path))
+        list(read(path, can_skip=True))
     message = str(error.value)
     assert message.startswith(f"{path}, line 3: ") and said in message and "skip_bad=True" in message
+    with pytest.raises(ValueError, match=re.escape(message.replace(", or pass skip_bad=True", "")) + "$"):
+        list(read(path))
     assert len(message.splitlines()) == 1
     skipped = Skipped()
     assert list(read(path, skipped)) == list(read(write(TREC)))

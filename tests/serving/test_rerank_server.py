@@ -28,6 +28,7 @@ from pyserini_rerank import (
     Reranker,
 )
 from pyserini_rerank.cli.main import app
+from pyserini_rerank.scoring.backend import BackendFault
 from pyserini_rerank.serving.limits import Limits
 from pyserini_rerank.serving.rerank_server import rerank_app
 from running import get, post, running
@@ -104,6 +105,12 @@ def test_what_stands_beside_the_scores(server: str) -> None:
     assert len(post(f"{server}/v1/rerank", {**common, "top_n": 0}).body["results"]) == 3
 
 
+def test_infinitys_client_without_a_model(server: str) -> None:
+    body = {"query": QUERY, "documents": TEXTS, "model": "default/not-specified"}
+    assert post(f"{server}/rerank", body).body["model"] == "minilm"
+    assert post(f"{server}/v1/rerank", body).status == 404
+
+
 def test_score_of_vllm(server: str, reranker: Reranker) -> None:
     """One query for all texts, or one for each; in the order of the request."""
     raw = {"use_activation": False, "model": "minilm"}
@@ -138,6 +145,8 @@ BAD = {
     "bytes": ("/v1/rerank", b"\xff\xfe", 422, "the body is no JSON"),
     "another model": ("/v1/rerank", {"model": "gpt", "query": QUERY, "documents": TEXTS}, 404, "there is no model"),
     "10,000 documents": ("/v2/rerank", {"query": QUERY, "documents": ["a"] * 10_000}, 413, "10,000 documents are more"),
+    "10,000 numbers": ("/v1/rerank", {"query": QUERY, "documents": [1] * 10_000}, 413, "10,000 documents are more"),
+    "10,000 queries": ("/v1/score", {"queries": [1] * 10_000, "documents": []}, 413, "10,000 documents are more"),
     "characters": ("/v1/rerank", {"query": QUERY, "documents": ["a" * 4_000_000]}, 413, "4,000,025 characters are"),
     "a long body": ("/v1/rerank", b"[" + b" " * 49_000_000, 413, "the body has more than 48,100,000 bytes"),
 }  # fmt: skip
@@ -259,6 +268,8 @@ def test_a_full_queue(hashing: Reranker) -> None:
         refused = post(f"{url}/rerank", {"query": QUERY, "texts": ["word " * 200]})
         assert refused.status == 429 and refused.body["error_type"] == "Overloaded"
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        pairs = {"queries": ["word " * 50] * 10, "documents": ["word"] * 10}
+        assert post(f"{url}/v1/score", pairs).status == 429, "each pair has a query of its own"
         small = pool.submit(post, f"{url}/rerank", {"query": QUERY, "texts": ["word"]})
         backend.gate.set()
         assert waiting.result().status == small.result().status == 200
@@ -321,7 +332,10 @@ def test_half_a_body(hashing: Reranker, caplog: pytest.LogCaptureFixture) -> Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "status"), [(TimeoutError("no answer in 60 s"), 502), (MemoryError(), 500)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(TimeoutError("no answer in 60 s"), 502), (BackendFault("gave no list of results"), 502), (MemoryError(), 500)],
+)
 def test_an_error_of_the_backend_is_named(error: Exception, status: int, caplog: pytest.LogCaptureFixture) -> None:
     def score(query: str, text: str) -> float:
         if text == "bad":
@@ -371,6 +385,7 @@ def test_clients_at_once_and_clients_that_go(hashing: Reranker, documents: dict[
 COMBINED: dict[str, Callable[[Any, Any], Reranker]] = {
     "a cascade": lambda one, two: Cascade([(one, 5), (two, 2)]),
     "an ensemble": lambda one, two: Ensemble([(one, 1), (two, 2)]),
+    "an ensemble of cascades": lambda one, two: Ensemble([(Cascade([(one, 5)]), 1), (Cascade([(two, 9)]), 2)]),
 }
 
 
@@ -385,8 +400,8 @@ def test_a_combination(combination: str) -> None:
             (text.index, text.score) for text in combined.rank(QUERY, TEXTS)
         ]
         six = post(f"{url}/v1/rerank", {"query": QUERY, "documents": TEXTS * 2})
-        assert six.status == (413 if combination == "a cascade" else 200)
-        assert get(f"{url}/info").body["max_client_batch_size"] == (5 if combination == "a cascade" else 1000)
+        assert six.status == (200 if combination == "an ensemble" else 413)
+        assert get(f"{url}/info").body["max_client_batch_size"] == (1000 if combination == "an ensemble" else 5)
 
 
 NEED_A_FIRST_STAGE: dict[str, Callable[[Reranker], Reranker]] = {

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -301,3 +303,68 @@ def test_a_batch_of_searches_beside_calls(searcher: Any, queries: list[str], has
     searcher.set_reranker(Cascade([(hashing, 20), (hashing, 5)]))
     expected = searcher.batch_search(queries, queries, k=10, threads=2)
     assert {qid: listed(hits) for qid, hits in found.items()} == {qid: listed(hits) for qid, hits in expected.items()}
+
+
+class TwoWorkers(HashBackend):
+    """A batch waits for another one, so that it fails unless two are scored at the same time."""
+
+    workers, budget = 2, 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2, timeout=20)
+
+    def plan(self, pairs: Any) -> Plan:
+        super().plan(pairs)
+        return Plan([Batch(np.arange(len(pairs)), list(pairs))], tokens=np.full(len(pairs), 10, dtype=np.int64))
+
+    def run(self, batch: Batch) -> np.ndarray:
+        self.both.wait()
+        time.sleep(0.05)
+        return super().run(batch)
+
+
+def test_a_single_call_uses_all_workers() -> None:
+    """Its figures are those of a clock: two batches at the same time take their time once."""
+    many = texts(40, "many")
+
+    async def main() -> Call:
+        async with AsyncReranker(ModelReranker(TwoWorkers(), "two")) as shared:
+            call, start = Call(), time.perf_counter()
+            scores = await shared.run(call, lambda: shared.reranker.score(QUERY, many))
+            assert scores.tolist() == [hashed(QUERY, text) for text in many]
+            assert call.waited >= 0 and 0.1 <= call.scored <= time.perf_counter() - start
+            return call
+
+    assert asyncio.run(main()).pairs == 40
+
+
+def test_a_server_that_is_not_there_is_asked_once_for_all() -> None:
+    """And a call that was dropped is not scored alone either."""
+    tried = []
+
+    def score(query: str, text: str) -> float:
+        if text == "first":
+            return hashed(query, text)
+        tried.append(text)
+        raise ConnectionError("it cannot be reached")
+
+    backend = GateBackend(score)
+    _, *failed = behind_the_gate(
+        backend, ModelReranker(backend, "gated"), lambda shared: [shared.score(QUERY, [name]) for name in "abc"]
+    )
+    assert [str(error) for error in failed] == ["it cannot be reached"] * 3 and len(tried) == 1
+
+
+def test_closing_waits_for_calls_in_threads() -> None:
+    backend = GateBackend()
+    shared = AsyncReranker(ModelReranker(backend, "gated"))
+    with ThreadPoolExecutor(2) as pool:
+        many = texts(1000, "many")
+        call = pool.submit(shared.reranker.score, QUERY, many)
+        assert backend.entered.wait(30)
+        closing = pool.submit(shared.close)
+        time.sleep(0.1)
+        backend.gate.set()
+        closing.result()
+        assert call.result().tolist() == [hashed(QUERY, text) for text in many]

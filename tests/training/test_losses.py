@@ -176,6 +176,11 @@ def test_batches_of_similar_length(lengths: list[int], size: int, epoch: int) ->
     assert made == list(again) and len(made) == len(batches)
     assert sorted(row for batch in made for row in batch) == list(range(len(lengths)))
     assert sum(len(batch) != size for batch in made) <= 1
+    full = ByLength(rows, batch_size=size, drop_last=True, seed=1)
+    full.set_epoch(epoch)
+    assert [batch for batch in made if len(batch) == size] == sorted(full, key=made.index) and len(full) == len(
+        list(full)
+    )
     if len(lengths) <= 50 * size:  # all rows are sorted together: no batch lies between the lengths of another
         spans = sorted((min(lengths[row] for row in batch), max(lengths[row] for row in batch)) for batch in made)
         assert all(before[1] <= after[0] or before[0] == after[0] for before, after in pairwise(spans))

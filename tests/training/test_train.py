@@ -21,12 +21,13 @@ import tiny_architectures
 import tiny_checkpoints as tiny
 import torch
 import yaml
-from learnable import FAST, NAME, of_log, python, write_data
+from learnable import FAST, NAME, of_log, python, student_of, write_data
 from pyarrow import parquet
 from pyserini_rerank import CutWarning, progress, train
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.runs.evaluation import MEASURE
 from pyserini_rerank.training import extra, loop
+from pyserini_rerank.training import train as train_module
 from pyserini_rerank.training.log import METRIC
 from pyserini_rerank.training.loop import Trainer, _last_checkpoint
 from pyserini_rerank.training.train import TrainedCheckpoint
@@ -307,6 +308,9 @@ def test_other_settings_are_refused_by_name(small: Small, tmp_path: Path, monkey
         small.train(tmp_path / "out", epochs=2, learning_rate=1e-3)
     one_line(error)
     other = tiny.build("cross-encoder/ms-marco-MiniLM-L-2-v2", tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="begun with another processes: delete it"):
+        patched.setattr(train_module, "count", lambda: 2)
+        small.train(tmp_path / "out")
     with pytest.raises(ValueError, match="begun with another base"):
         train(small.data, other, tmp_path / "out", **FAST)
     graded = write_data(tmp_path / "data", queries=20)
@@ -491,7 +495,7 @@ def test_without_test_and_validation_queries(small: Small, tmp_path: Path, capsy
     data = write_data(tmp_path / "data", queries=16, validation=0, test=0)
     made = train(data, small.base, tmp_path / "out", **{**FAST, "epochs": 1})
     assert made and not of_log(made.log, METRIC) and of_log(made.log, "loss")
-    assert "the figures are those of the queries trained on" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("so the figures are those of 16 train queries.\n")
     assert list(made.table.values) == ["first stage", "base", "trained"] and made.table.topics == 16
     assert "16 training queries, which were trained on" in (made.folder / "README.md").read_text()
     data = write_data(tmp_path / "data2", queries=16, test=0, validation=0.3)
@@ -499,6 +503,58 @@ def test_without_test_and_validation_queries(small: Small, tmp_path: Path, capsy
     assert made and "5 validation queries, by which the checkpoint was chosen" in (
         made.folder / "README.md"
     ).read_text().replace("\n", " ")
+
+
+def test_no_query_has_a_candidate(small: Small, tmp_path: Path) -> None:
+    """All documents were added or drawn by chance, so that there is nothing to rerank."""
+    hits, qrels = {"q1": {"x": 1.0}, "q2": {"y": 1.0}}, {"q1": {"a": 1}, "q2": {"b": 1}}
+    texts = {docid: f"text {docid}" for docid in "xyab"}
+    data = pyserini_rerank.train_data(
+        hits, {"q1": "one", "q2": "two"}, qrels, tmp_path / "data", texts=texts, negatives=0, random_negatives=1,
+        validation=0, test=0,
+    )  # fmt: skip
+    made = train(data, small.base, tmp_path / "out", **{**FAST, "epochs": 1})
+    assert made and made.table.mean("trained", MEASURE) == 0
+
+
+@pytest.mark.slow
+def test_a_teacher_of_another_backend_is_compared(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is loaded as it scored the data; where it cannot be loaded any more, the training is not lost."""
+    how = {"queries": 20, "teacher": str(small.base), "dtype": torch.float32}
+    data = write_data(tmp_path / "data", **how, backend="openvino")
+    made = train(data, small.base, tmp_path / "out", **{**FAST, "epochs": 1})
+    assert made and list(made.table.values) == ["first stage", "base", "trained", "teacher"]
+    assert made.table.mean("teacher", MEASURE) == pytest.approx(made.table.mean("base", MEASURE))
+    settings = data.folder / "settings.json"
+    settings.write_text(settings.read_text().replace('"openvino"', '"gone"'))
+    capsys.readouterr()
+    made = train(TrainingData(data.folder), small.base, tmp_path / "other", **{**FAST, "epochs": 1})
+    assert made and list(made.table.values) == ["first stage", "base", "trained"]
+    assert re.search("the table lacks the teacher, which does not score here: .*'gone'", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_a_bases_prompt_is_trained_with(small: Small, tmp_path: Path) -> None:
+    """As if the queries had it, and the base had none."""
+    prompted = student_of(small.base)
+    prompted.prompts, prompted.default_prompt_name = {"search": "stone water "}, "search"
+    prompted.save_pretrained(str(tmp_path / "prompted"))
+    how = {**FAST, "epochs": 1}
+    made = train(write_data(tmp_path / "data", queries=20), tmp_path / "prompted", tmp_path / "out", **how)
+    spelled = shutil.copytree(tmp_path / "data", tmp_path / "spelled")
+    for split in ("train", "validation", "test"):
+        table = parquet.read_table(spelled / f"{split}.parquet")
+        queries = pyarrow.array([f"stone water {query}" for query in table["query"].to_pylist()])
+        parquet.write_table(
+            table.set_column(table.column_names.index("query"), "query", queries), spelled / f"{split}.parquet"
+        )
+    same = train(spelled, small.base, tmp_path / "same", **how)
+    plain = train(tmp_path / "data", small.base, tmp_path / "plain", **how)
+    assert made and same and plain
+    assert furthest(weights_of(made), weights_of(same)) < 1e-6 and made.table.values == same.table.values
+    assert furthest(weights_of(made), weights_of(plain)) > 1e-3
 
 
 @pytest.mark.slow
@@ -697,3 +753,39 @@ def test_two_processes_train_as_one_with_two_batches_a_step(small: Small, tmp_pa
     assert furthest(*weights) < 1e-4
     before = tiny.read_weights(base / "model.safetensors")
     assert furthest(weights[0], {key: before[key] for key in weights[0]}) > 1e-3
+
+
+KILLED_IN_THE_SECOND_EPOCH = """
+import os, sys
+from pathlib import Path
+from pyserini_rerank.cli.main import main
+from pyserini_rerank.training import loop
+plain = loop.Trainer.compute_loss
+def compute_loss(self, *args, **kwargs):
+    if self.state.global_step == int(os.environ["STEP"]):
+        os._exit(1)
+    return plain(self, *args, **kwargs)
+loop.Trainer.compute_loss = compute_loss
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.stress
+def test_two_processes_go_on_with_the_batches_of_their_epoch(small: Small, tmp_path: Path) -> None:
+    """The rows fill no whole number of batches, so that the smaller batch is left out."""
+    script = tmp_path / "script.py"
+    script.write_text(KILLED_IN_THE_SECOND_EPOCH)
+    words = [*("train", "--data", str(small.data.folder), "--base", str(small.base), "--device", "cpu")]
+    words += [*("--loss", "bce", "--epochs", "3", "--evaluations", "6", "--batch-size", "18", "--precision", "float32")]
+
+    def run(step: int, output: str) -> Any:
+        launch = ["torch.distributed.run", "--nproc_per_node", "2", str(script)]
+        return python("", *launch, *words, "--output", str(tmp_path / output), STEP=str(step))
+
+    whole, killed = run(-1, "whole"), run(10, "out")
+    assert whole.returncode == 0 and killed.returncode, whole.stderr
+    assert run(-1, "out").returncode == 0
+    weights = [tiny.read_weights(tmp_path / name / "model.safetensors") for name in ("whole", "out")]
+    assert furthest(*weights) < 1e-6
+    logs = [(tmp_path / name / "training_log.jsonl").read_text() for name in ("whole", "out")]
+    assert logs[0] == logs[1]

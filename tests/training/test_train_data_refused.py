@@ -72,6 +72,16 @@ def bad_inputs(small: Small) -> list[tuple[dict[str, Any], str]]:
         ({"teacher": small.model, "windows": (4, 0)}, "windows is 0: give 1 or more."),
         ({"teacher": small.model, "windows": 8}, "windows is a int: give a list."),
         ({"teacher": ModelReranker(HashBackend(), "hashing"), "windows": (8, 4)}, "windows are cut by tokens"),
+        (
+            {"teacher": [(small.model, 50), (small.model, 2)]},
+            "documents, and the last stage of the teacher's cascade scores 2: name this stage's reranker",
+        ),
+        (
+            {"teacher": {"ensemble": [({"windows": f"[[{small.model}, 50], [{small.model}, 3]]"}, 1)]}},
+            "the last stage of the teacher's cascade scores 3: ",
+        ),
+        ({"teacher": small.model, "cache": "data/scores"}, "cache='data/scores' is within the output"),
+        ({"teacher": small.model, "cache": "data"}, "cache='data' is within the output"),
         ({"output": "-"}, "- is no file, and an output that can be interrupted needs one: name a file."),
     ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from urllib3 import PoolManager, Retry, Timeout, exceptions
 
 from ...arguments import count_option
-from ..backend import Batch, Pair, Plan, TextBackend
+from ..backend import BackendFault, Batch, Pair, Plan, TextBackend
 from ..rerank_apis import APIS
 
 ONE_OR_MORE = "a whole number, 1 or more"
@@ -112,7 +112,7 @@ class HttpBackend(TextBackend):
         self._pool = PoolManager(
             maxsize=concurrency,
             timeout=Timeout(connect=timeout, read=timeout),
-            retries=Retry(
+            retries=PatientRetry(
                 total=retries,
                 allowed_methods=None,  # scoring changes nothing on the server
                 status_forcelist=RETRIED,
@@ -176,22 +176,22 @@ class HttpBackend(TextBackend):
         try:
             results = json.loads(data)
         except (ValueError, RecursionError):
-            raise self._error(ValueError, f"gave an answer that is no JSON: {_text(data)}") from None
+            raise self._error(BackendFault, f"gave an answer that is no JSON: {_text(data)}") from None
         if self.api.results is not None:
             results = results.get(self.api.results) if isinstance(results, dict) else None
         if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-            raise self._error(ValueError, f"gave no list of results (is api= right?): {_text(data)}")
+            raise self._error(BackendFault, f"gave no list of results (is api= right?): {_text(data)}")
         if len(results) != len(request.passages):
-            raise self._error(ValueError, f"gave {len(results)} results for {len(request.passages)} documents.")
+            raise self._error(BackendFault, f"gave {len(results)} results for {len(request.passages)} documents.")
         scores = np.full(len(results), np.nan, dtype=np.float32)
         for result in results:
             index, score = result.get("index"), result.get(self.api.score)
             if type(index) is not int or not 0 <= index < len(results):
-                raise self._error(ValueError, f"gave the index {index!r} for {len(results)} documents.")
+                raise self._error(BackendFault, f"gave the index {index!r} for {len(results)} documents.")
             if not np.isnan(scores[index]):
-                raise self._error(ValueError, f"gave the index {index} twice.")
+                raise self._error(BackendFault, f"gave the index {index} twice.")
             if type(score) not in (int, float) or not abs(score) <= LARGEST:
-                raise self._error(ValueError, f"gave the {self.api.score} {score!r}, which is no finite number.")
+                raise self._error(BackendFault, f"gave the {self.api.score} {score!r}, which is no finite number.")
             scores[index] = score
         return scores
 
@@ -211,7 +211,7 @@ class HttpBackend(TextBackend):
             return response.data
         target = response.headers.get("Location")
         reply = f"a redirect to {target}, which is not followed." if target else _text(response.data)
-        kind = ConnectionError if response.status in RETRIED else ValueError
+        kind = ConnectionError if response.status in RETRIED else BackendFault
         raise self._error(kind, f"answered {response.status}: {reply}")
 
     def _error(self, kind: type[Exception], what: str) -> Exception:
@@ -220,6 +220,16 @@ class HttpBackend(TextBackend):
         line = " ".join(f"{self.url} {what}".split())
         # The line is cut last: a part of the key would not be recognized.
         return kind((re.sub(_pattern_of(key), "***", line, flags=re.IGNORECASE) if key else line)[:LONGEST_LINE])
+
+
+class PatientRetry(Retry):
+    """Retries after a wait of its own where the server gives a time that is none."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        try:
+            return super().get_retry_after(response)
+        except exceptions.InvalidHeader:
+            return None
 
 
 def _seconds(option: str, value: Any) -> float:

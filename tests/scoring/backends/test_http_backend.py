@@ -284,6 +284,14 @@ def test_retry_after_is_heeded_up_to_a_limit(server, monkeypatch):
     assert 0.1 <= time.monotonic() - start < 1
 
 
+@pytest.mark.parametrize("wait", ["1.5", "60s", "soon"])
+def test_a_time_that_is_none_is_not_waited_for(server, monkeypatch, wait):
+    monkeypatch.setattr(http_backend, "BACKOFF", 0.01)
+    server.answers = [status(503, Retry_After=wait)] * 2
+    load(server.url).score("flea", DOCUMENTS)
+    assert len(server.seen) == 3
+
+
 def test_each_wait_is_longer_than_the_one_before(server, monkeypatch):
     monkeypatch.setattr(http_backend, "BACKOFF", 0.1)
     server.answers = [status(500)] * 4
