@@ -158,7 +158,7 @@ def fine_tune(collection: Collection, base: Path, folder: Path) -> pyserini_rera
                 positives=4, negatives=4, test=tested, validation=[],
             )  # fmt: skip
         if not checkpoint.exists():
-            pyserini_rerank.train(data, base, checkpoint, loss="lambda", epochs=2)
+            pyserini_rerank.train(data, base, checkpoint, loss="lambda", epochs=2, evaluations=1)
         # A training ends with an experiment on the test topics.
         for name, run in (("6 layers", "2-base"), ("fine-tuned", "3-trained")):
             runs[name].update(read_run(checkpoint / "experiment" / f"{run}.run"))
