@@ -50,15 +50,12 @@ def parse_measures(given: Iterable[Any] | None, level: int = 1) -> list[Measure]
     """
     if given is None:
         return default_measures(level)
-    measures: dict[Measure, Any] = {}
-    for name in listed(given, "measures"):
-        for measure in _parse(name):
-            measures.setdefault(_with_level(measure, level), name)
-    if not measures:
+    named = [(_with_level(measure, level), name) for name in listed(given, "measures") for measure in _parse(name)]
+    if not named:
         raise ValueError("measures is empty: name one, such as nDCG@10.")
-    for measure, name in measures.items():
+    for measure, name in named:
         _try(measure, name)
-    return list(measures)
+    return list(dict.fromkeys(measure for measure, _ in named))
 
 
 def _parse(name: Any) -> list[Measure]:

@@ -34,6 +34,7 @@ from collection import HashBackend
 from pyserini_rerank.runs.official_candidates import OfficialCandidates
 from pyserini_rerank.runs.run_file import read
 from pyserini_rerank.runs.topics import load_qrels, load_topics
+from pyserini_rerank.scoring.backend import BackendFault
 from pyserini_rerank.scoring.backends import http_backend
 from pyserini_rerank.scoring.score_store import DATA, ScoreStore
 from pyserini_rerank.texts.collection import Collection
@@ -43,8 +44,11 @@ from tiny_checkpoints import build
 SEED = 5
 SECONDS = 20
 """How long a reader may take over one input."""
-NAMED = (ValueError, OSError, FileNotFoundError, ConnectionError, TimeoutError, MissingText, FloatingPointError)
-"""What a damaged input may raise: these and no subclasses, such as UnicodeDecodeError, which name nothing."""
+NAMED = (
+    ValueError, BackendFault, OSError, FileNotFoundError, ConnectionError, TimeoutError, MissingText,
+    FloatingPointError,
+)  # fmt: skip
+"""What a damaged input may raise: these and no other subclasses, such as UnicodeDecodeError, which name nothing."""
 TINY = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
 CAPREOLUS = "Capreolus/electra-base-msmarco"
 

@@ -756,8 +756,7 @@ def test_two_processes_train_as_one_with_two_batches_a_step(small: Small, tmp_pa
 
 
 KILLED_IN_THE_SECOND_EPOCH = """
-import os, sys
-from pathlib import Path
+import os
 from pyserini_rerank.cli.main import main
 from pyserini_rerank.training import loop
 plain = loop.Trainer.compute_loss
@@ -766,7 +765,7 @@ def compute_loss(self, *args, **kwargs):
         os._exit(1)
     return plain(self, *args, **kwargs)
 loop.Trainer.compute_loss = compute_loss
-main(sys.argv[1:])
+main()
 """
 
 
