@@ -107,11 +107,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_public_name_is_documented(site: Path) -> None:
     page = (site / "reference" / "python.html").read_text(encoding="utf-8")
     assert not [name for name in pyserini_rerank.__all__ if f'id="pyserini_rerank.{name}"' not in page]
 
 
+@pytest.mark.slow
 def test_every_command_and_option_is_documented(site: Path) -> None:
     page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     group = get_command(app)
@@ -126,6 +128,7 @@ def verbs(command: Any) -> Mapping[str, Any]:
     return getattr(command, "commands", {})
 
 
+@pytest.mark.slow
 def test_every_checkpoint_and_backend_is_documented(site: Path) -> None:
     page = (site / "reference" / "checkpoints.html").read_text(encoding="utf-8")
     assert not [name for name in catalogue() if name not in page]

@@ -51,6 +51,7 @@ def built(tmp_path_factory):
     return folder, sdist, wheel, names
 
 
+@pytest.mark.slow
 def test_the_wheel_has_all_of_the_package_and_nothing_else(built):
     _, sdist, wheel, names = built
     package = {name for name in names if name.startswith(("pyserini_rerank/", "pyserini-stubs/"))}
@@ -96,6 +97,7 @@ def test_the_files_about_the_package_agree():
     assert citation["version"] == pyserini_rerank.__version__
 
 
+@pytest.mark.slow
 def test_the_installed_command_runs(built):
     folder, *_ = built
     done = subprocess.run(
@@ -105,6 +107,7 @@ def test_the_installed_command_runs(built):
     assert "reproduce" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_installed_package_works(built):
     folder, *_ = built
     script = (

@@ -20,6 +20,6 @@ def attend_in_float32(transformer: Any) -> None:
     transformer.set_attn_implementation(NAME)
 
 
-def _attention(module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> tuple[Any, None]:
+def _attention(module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> Any:
     with torch.autocast("cpu", enabled=False):
         return sdpa_attention_forward(module, query.float(), key.float(), value.float(), *args, **options)

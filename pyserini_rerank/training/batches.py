@@ -43,8 +43,8 @@ class ByLength(DefaultBatchSampler):
             yield list(batches[number])
 
     def __len__(self) -> int:
-        rows = len(self.lengths)
-        return rows // self.batch_size if self.drop_last else math.ceil(rows / self.batch_size)
+        rows, size = len(self.lengths), int(self.batch_size)
+        return rows // size if self.drop_last else math.ceil(rows / size)
 
 
 def _characters(texts: str | list[str]) -> int:

@@ -72,7 +72,7 @@ class Evaluator(BaseEvaluator):
     """
 
     def __init__(self, held_out: HeldOut, folder: Path) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.held_out, self.folder = held_out, folder
         self.primary_metric = MEASURE
 

@@ -55,7 +55,7 @@ def keep_layers(model: "CrossEncoder", layers: Sequence[int]) -> list[int]:
     config = deepcopy(transformer.config)
     config.__dict__.update(of_layers)
     config.num_hidden_layers = len(kept)
-    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    new = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     try:
         new.load_state_dict(transformer.state_dict())
     except RuntimeError:

@@ -71,7 +71,7 @@ class Patience(EarlyStoppingCallback):
     """The stop after evaluations without a gain. It stays stopped where a training that it has stopped goes on."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
+        super().on_train_begin(args, state, control, **kwargs)
         control.should_training_stop |= self.early_stopping_patience_counter >= self.early_stopping_patience
 
 

@@ -23,6 +23,7 @@ def bits(hits: Any) -> list[tuple[str, str]]:
     return [(docid, score.hex()) for docid, score in listed(hits)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("searches", [20, pytest.param(500, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("kind", ["bm25", "impact"])
 @pytest.mark.filterwarnings("ignore::pyserini_rerank.counts.CutWarning")

@@ -263,7 +263,7 @@ def _fixed(sizes: Iterable[int | None]) -> int | None:
 def _without_weights(config: Any) -> Any:
     """Make the encoder of a configuration, with weights that have shapes but no values and take no memory."""
     with torch.device("meta"):
-        return AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        return AutoModel.from_config(config)
 
 
 def quantized(floats: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -107,7 +107,7 @@ def load_body(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.nn
     with reading(f"the weights in {checkpoint.folder}", checkpoint.folder):
         weights = read_weights(checkpoint.folder)
         of_body = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        body = AutoModel.from_config(config or _sizes(of_body))  # type: ignore[no-untyped-call]
+        body = AutoModel.from_config(config or _sizes(of_body))
         missing, unused = body.load_state_dict(of_body, strict=False)
     of_linear = {
         key.removeprefix(f"{linear}."): value for key, value in weights.items() if key.startswith(f"{linear}.")
@@ -197,14 +197,14 @@ def _check(checkpoint: Checkpoint, missing: Iterable[str], unused: Iterable[str]
 def _quiet() -> Iterator[None]:
     """Keep transformers from drawing a progress bar, and from reporting on keys, which `_check` does."""
     verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if had_bar:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

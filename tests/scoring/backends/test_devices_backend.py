@@ -20,6 +20,8 @@ from pyserini_rerank.scoring.backends.devices_backend import DevicesBackend, _De
 from pyserini_rerank.testing import BackendContract
 from tiny_checkpoints import build
 
+pytestmark = pytest.mark.slow
+
 NAME = "cross-encoder/ms-marco-TinyBERT-L-2-v2"
 TWO = ["cpu", "cpu"]
 PAIRS = [(f"how long is the life of a flea {i % 5}", "berlin " * (i % 30 + 1) + str(i)) for i in range(400)]
@@ -70,7 +72,6 @@ def test_several_threads_share_them(two, expected):
     assert [found[i].tobytes() for i in range(4)] == [expected.tobytes()] * 4
 
 
-@pytest.mark.slow
 def test_a_cache_over_them_and_closing(folder, expected, tmp_path):
     before = children()
     with pyserini_rerank.load(folder, device="cpu,cpu", cache=tmp_path) as several:
@@ -106,7 +107,6 @@ def test_what_cannot_be_loaded_leaves_no_process(folder, name, device, error, sa
     assert children() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["meanwhile", pytest.param("before", marks=pytest.mark.stress)])
 def test_a_process_that_is_killed_is_replaced(folder, expected, moment):
     pairs, before = PAIRS[:100], children()
