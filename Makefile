@@ -3,7 +3,7 @@
 # make test-all  the slow tests as well: before a commit lands
 # make stress what is too long for every commit
 # make docs   the site, into site/; a broken link or reference fails
-# make wheel  the wheel, into dist/; `make test` tries one
+# make wheel  the wheel, into dist/; `make test-all` tries one
 # make versions  the tests of models with the oldest and the newest transformers that pyproject.toml allows
 
 # The first Python 3.12 or 3.13 on PATH or among pyenv's versions.
