@@ -78,8 +78,8 @@ def _groups(query: JudgedQuery, level: int, others: int, *, scored: bool) -> Ite
 #: The losses by the name that `train` takes.
 LOSSES = {
     "bce": Loss("BinaryCrossEntropyLoss", False, partial(_pairs, graded=True)),
-    # They give the model as many pairs at a time as a batch has queries. All at once, padded to the longest of them, took
-    # twice as long on a CPU.
+    # They give the model as many pairs at a time as a batch has queries. All at once, padded to the longest of them,
+    # took twice as long on a CPU.
     "lambda": Loss("LambdaLoss", False, _list),
     "ranknet": Loss("RankNetLoss", False, _list),
     # By default it scales a sigmoid of the logits.
