@@ -54,10 +54,9 @@ def mapped(values: Any, name: str) -> dict[Any, Any]:
     """
     if not (hasattr(values, "keys") and hasattr(values, "items")) or hasattr(values, "columns"):
         raise TypeError(f"{name} is a {type(values).__name__}: give a mapping, such as a dict.")
-    items = list(values.items())
-    made = dict(items)
-    if len(made) != len(items):
-        twice = next(label for label, count in Counter(label for label, _ in items).items() if count > 1)
+    made = dict(values.items())
+    if hasattr(values, "__len__") and len(made) != len(values):
+        twice = next(label for label, count in Counter(label for label, _ in values.items()).items() if count > 1)
         raise ValueError(f"{name} has {twice!r:.60} twice: keep one of the two.")
     return made
 

@@ -1,11 +1,14 @@
 """`load`: from a checkpoint's name, or a description of a combination, to a reranker."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .combining.maker import Maker
 from .model import ModelReranker
 from .reranker import Reranker
+from .scoring.door import close_all
 
 
 def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | None = None, **options: Any) -> Reranker:
@@ -48,6 +51,16 @@ def load(name: Any, *, backend: str = "torch", cache: str | os.PathLike[str] | N
     """
     reranker, _ = load_models(name, backend=backend, cache=cache, **options)
     return reranker
+
+
+@contextmanager
+def loaded(name: Any, **options: Any) -> Iterator[Reranker]:
+    """Load a reranker for a block, and close what was loaded for it; see `load_models`."""
+    reranker, models = load_models(name, **options)
+    try:
+        yield reranker
+    finally:
+        close_all(models)
 
 
 def load_models(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from collection import Bge, HashBackend, WordEncoder, hashed
 from pyserini_rerank import ModelReranker, Reranker, RerankingSearcher
+from pyserini_rerank.scoring.backend import BackendFault
 
 KINDS = ["bm25", "impact", "flat", "hnsw", "faiss"]
 TYPES = {"bm25": "tf", "impact": "impact", "flat": "lucene_flat", "hnsw": "lucene_hnsw", "faiss": "faiss"}
@@ -57,8 +58,17 @@ def write_config(get: Any, folder: Path, encoder: Bge, patch: pytest.MonkeyPatch
 
 
 def known_scores() -> Reranker:
-    """A reranker whose scores are known beforehand; a query with the word NaN has that score."""
-    return ModelReranker(HashBackend(lambda *pair: float("nan") if "NaN" in pair[0] else hashed(*pair)), "hashing")
+    """A reranker whose scores are known beforehand, and which fails where a query says so."""
+    return ModelReranker(HashBackend(_score), "hashing")
+
+
+def _score(query: str, text: str) -> float:
+    """Score a pair, or fail as a query says."""
+    if "refused" in query:
+        raise ConnectionError("the server cannot be reached")
+    if "garbled" in query:
+        raise BackendFault("the server gave no list of results")
+    return float("nan") if "NaN" in query else hashed(query, text)
 
 
 class Library:

@@ -124,7 +124,7 @@ def per_query(run: Run, qrels: Qrels, measures: Sequence[Measure] | None = None)
 def _groups(measures: Sequence[Measure]) -> Iterator[list[Measure]]:
     """Give the measures that ir-measures may compute together.
 
-    Beside measures with grades or judgements of their own, it computes plain ones with these, or not, by chance.
+    If a measure has grades or judgements of its own, ir-measures may compute the plain measures with them as well.
     """
     plain = [measure for measure in measures if not {"gains", "judged_only"} & measure.params.keys()]
     yield from ([plain] if plain else [])

@@ -76,10 +76,9 @@ async def read_body(request: Request, limits: Limits) -> bytes:
 
 
 def check(question: Question, limits: Limits) -> None:
-    """Check a question against the limits; raises Refused."""
+    """Check a question, whose documents were counted before, against the limits; raises Refused."""
     if not question.texts:
         raise Refused(422, "there are no documents: send at least one.")
-    check_count(question.texts, limits)
     if question.characters > limits.characters:
         raise Refused(
             413,

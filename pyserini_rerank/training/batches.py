@@ -18,7 +18,8 @@ class ByLength(DefaultBatchSampler):
 
     The length is that of all texts of a row, in characters. An epoch's batches depend on the seed and its number alone,
     so that a training that goes on has the same. With `drop_last`, which sentence-transformers sets for several
-    processes, all batches are full: accelerate would leave out the batches of the other processes beside a smaller one.
+    processes, the one batch that is not full is left out: accelerate would also drop the batches that the other
+    processes train on at the same time.
     """
 
     def __init__(self, dataset: Dataset, **options: Any) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ..combining.cascade import Cascade
 from ..combining.descriptions import last_depths
 from ..combining.windows import ID_BYTES
-from ..loading import load_models
+from ..loading import loaded
 from ..reranker import Reranker
 from ..runs.job import rerank_run
 from .candidates import TEXTS
@@ -89,12 +89,8 @@ def check(
         The teacher uses the first stage's scores, which relevant and random documents may lack.
     As `pyserini_rerank.load`.
     """
-    reranker, loaded = load_models(in_windows(teacher, windows), cache=cache, needs_cache=cache is not None, **options)
-    try:
+    with loaded(in_windows(teacher, windows), cache=cache, needs_cache=cache is not None, **options) as reranker:
         reranker.score("query", ["text"])
-    finally:
-        for model in loaded:
-            model.close()
 
 
 @contextmanager
@@ -106,30 +102,26 @@ def cutting(
     Windows are cut between words, so that a window is a text like any other; at search time they are cut between
     tokens.
     """
-    reranker, loaded = load_models(teacher, cache=cache, needs_cache=False, **options)
-    leaf, judge = next(reranker.leaves()), _last_stages(reranker)
+    with loaded(teacher, cache=cache, needs_cache=False, **options) as reranker:
+        leaf, judge = next(reranker.leaves()), _last_stages(reranker)
 
-    def cut(query: JudgedQuery) -> JudgedQuery:
-        windows = [_windows(document.text, leaf, size, stride) for document in query.documents]
-        texts = [text for of_one in windows if len(of_one) > 1 for text in of_one]
-        scores = iter(judge.score(query.query, texts) if texts else ())
-        documents = []
-        for document, of_one in zip(query.documents, windows, strict=True):
-            if len(of_one) == 1:
-                documents.append(document)
-                continue
-            of_windows = list(islice(scores, len(of_one)))
-            best = int(np.argmax(of_windows))
-            # The score that a combination gives a document depends on the others: it is not that of a window.
-            score = document.teacher_score if reranker.parts else float(of_windows[best])
-            documents.append(replace(document, text=of_one[best], teacher_score=score))
-        return replace(query, documents=documents)
+        def cut(query: JudgedQuery) -> JudgedQuery:
+            windows = [_windows(document.text, leaf, size, stride) for document in query.documents]
+            texts = [text for of_one in windows if len(of_one) > 1 for text in of_one]
+            scores = iter(judge.score(query.query, texts) if texts else ())
+            documents = []
+            for document, of_one in zip(query.documents, windows, strict=True):
+                if len(of_one) == 1:
+                    documents.append(document)
+                    continue
+                of_windows = list(islice(scores, len(of_one)))
+                best = int(np.argmax(of_windows))
+                # The score that a combination gives a document depends on the others: it is not that of a window.
+                score = document.teacher_score if reranker.parts else float(of_windows[best])
+                documents.append(replace(document, text=of_one[best], teacher_score=score))
+            return replace(query, documents=documents)
 
-    try:
         yield cut
-    finally:
-        for model in loaded:
-            model.close()
 
 
 def _last_stages(reranker: Reranker) -> Reranker:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ..combining.maker import read_combination
 from ..files import writing
 from ..files.growing import STATE, begin, check_is_new_folder, followed, growing_folder, partial_of
-from ..loading import load_models
+from ..loading import loaded
 from ..reranker import Reranker
 from ..runs import plots
 from ..runs.input_states import of_model
-from ..scoring.door import close_all
 from .disk import writing_to
 from .extra import check_installed
 from .log import training_plot
@@ -259,18 +258,13 @@ def _compare(data: TrainingData, folder: Path, device: str) -> "tuple[str, Exper
     return split, held_out.compare(systems, baseline="base")
 
 
-@contextmanager
-def _as_it_scored(teacher: Mapping[str, Any], device: str) -> Iterator[Reranker]:
+def _as_it_scored(teacher: Mapping[str, Any], device: str) -> AbstractContextManager[Reranker]:
     """Load a teacher with the options with which it scored the data, such as its backend."""
     options = {name: value for name, value in teacher.items() if name not in ("model", "state", "device")}
     is_checkpoint = isinstance(teacher["model"], str) and read_combination(teacher["model"]) is teacher["model"]
     if is_checkpoint and options.get("backend", "torch") in ("torch", "sentence-transformers"):
         options["device"] = device
-    reranker, loaded = load_models(teacher["model"], **options)
-    try:
-        yield reranker
-    finally:
-        close_all(loaded)
+    return loaded(teacher["model"], **options)
 
 
 def _write(folder: Path, card: str, table: "ExperimentResult", log: list[dict[str, float]]) -> None:

@@ -149,6 +149,8 @@ def test_bad_input(url):
         "the query has no text to rerank with: give query_txt": {"query": {"query_img_path": "picture.png"}},
         "the query has more different words than Lucene takes": {"query": " ".join(map(str, range(200_000)))},
         "hashing scored nan for 4 pairs": {"query": "temporary NaN"},
+        "the server cannot be reached": {"query": "temporary refused"},
+        "the server gave no list of results": {"query": "temporary garbled"},
         "greater than or equal to 1": {"hits": 0},
         "valid integer": {"ef_search": "many"},
     }

@@ -179,6 +179,8 @@ def test_scoring_holds_up_no_search(config, queries):
         ("nowhere", {}, 400, "Index not configured for this server: nowhere"),
         ("no-text", {}, 400, "hit page has no text in the text index"),
         ("bm25", {"query": "temporary NaN"}, 500, "hashing scored nan for 4 pairs"),
+        ("bm25", {"query": "temporary refused"}, 502, "the server cannot be reached"),
+        ("bm25", {"query": "temporary garbled"}, 502, "the server gave no list of results"),
     ],
 )
 def test_bad_input(url, index, parameters, status, message):

@@ -223,7 +223,7 @@ class HttpBackend(TextBackend):
 
 
 class PatientRetry(Retry):
-    """Retries after a wait of its own where the server gives a time that is none."""
+    """Retries that ignore a server's `Retry-After` if it cannot be read."""
 
     def get_retry_after(self, response: Any) -> float | None:
         try:
